@@ -1,0 +1,46 @@
+# dtcgate. `make help` lists the targets; CONTRIBUTING.md says when to use which.
+
+GO       ?= go
+TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
+RELEASE  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 30s
+
+# The version comes from RELEASE. Stamping by the go command would fail in a checkout that belongs to another user.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fuzz schemas bench clients
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build, and serve a demo merchant on 127.0.0.1:8080 with its data in ./dtcgate-data
+	./bin/dtcgate serve --dev
+
+build: ## Build ./bin/dtcgate, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/dtcgate ./cmd/dtcgate
+
+test: lint ## Run everything with the race detector, on SQLite and on a real PostgreSQL
+	.ci/compiler
+	$(GO) run ./store/storetest/postgres -- .ci/tests
+
+lint: ## Run go vet, gofumpt and staticcheck
+	$(GO) vet ./...
+	@unformatted="$$($(TOOL) gofumpt -l .)" && test -z "$$unformatted" || { echo "not formatted (gofumpt -w .):" $$unformatted >&2; exit 1; }
+	$(TOOL) staticcheck ./...
+
+fuzz: ## Run every fuzz test for FUZZTIME each
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+schemas: ## Write the golden schemas of all tools to schemas/
+	$(GO) test ./tools/dtc -run Golden -update
+
+bench: ## Measure calls through the whole gate over HTTP, on both engines
+	$(GO) run ./store/storetest/postgres -- $(GO) test ./server -run '^$$' -bench . -benchmem
+
+clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate
+	.ci/clients

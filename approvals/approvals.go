@@ -1,0 +1,123 @@
+// Package approvals keeps the calls that wait: for people, for a worker, or for both.
+//
+// A call that needs consent is parked as two rows in one transaction: a Job, which holds the exact bytes that will run,
+// and a Request, which is the question put to people. The two move together:
+//
+//	request: pending ─approve─> approved ─consume─> consumed
+//	            ├─deny──> rejected    ├─facts changed─> invalidated
+//	            ├─cancel> cancelled <─┤
+//	            └─time──> expired  <──┘ (not used before ExecuteBefore)
+//	job:     pending_approval ──> queued ──> running ──> succeeded | failed
+//	            └─> cancelled (denied, cancelled, invalidated) | expired
+//
+// A call that only takes long is a Job without a Request and begins as queued.
+//
+// The database settles every race: each UPDATE names the state it leaves, and no row changed means that somebody else
+// was first. What was approved is bound by a hash over everything that decides the effect (Binding); a vote that states
+// another hash than the stored one does not count, and the worker runs the stored bytes under that hash or nothing.
+//
+// A running job is held under a lease that each step renews in the transaction of its effect. Who has lost the lease
+// changes nothing any more. Every transition writes its audit entry in its own transaction.
+//
+// Who may vote and whether a call may still run is judged by package gate.
+package approvals
+
+import (
+	"errors"
+	"time"
+
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// A State is where a Request stands.
+type State string
+
+// The states of a request. All but Pending and Approved are final.
+const (
+	Pending     State = "pending"
+	Approved    State = "approved"
+	Consumed    State = "consumed"
+	Rejected    State = "rejected"
+	Cancelled   State = "cancelled"
+	Expired     State = "expired"
+	Invalidated State = "invalidated"
+)
+
+const (
+	// TimeToDecide is how long a question stays open.
+	TimeToDecide = 24 * time.Hour
+	// TimeToRun is how long an answer is good for, counted from the decision or from the time the call was set for.
+	TimeToRun = 30 * time.Minute
+	// LeaseTime is how long a worker holds a running job without renewing it.
+	LeaseTime = 30 * time.Second
+)
+
+// What a transition may meet.
+var (
+	ErrDecided   = errors.New("the request is decided already")
+	ErrExpired   = errors.New("the request has expired")
+	ErrVoted     = errors.New("this person has voted already")
+	ErrOtherHash = errors.New("the request is bound to another hash than the one that was seen")
+	ErrLeaseLost = errors.New("another worker holds the job")
+)
+
+// A Job is a stored call: what its caller sees of it, and what it takes to run it.
+type Job struct {
+	tools.Job
+	Merchant    string
+	CallID      string
+	PrincipalID string
+	Chain       []string
+	Transport   string
+	SchemaHash  string
+	Args        []byte
+	ArgsHash    string
+	Idempotency string
+	Resource    string
+	Checkpoint  []byte
+	RunAfter    time.Time
+	Attempts    int64
+	Owner       string // of the lease
+	StopAsked   bool   // somebody asked a running job to stop
+}
+
+// A Request is the question that a job waits for.
+type Request struct {
+	ID            string        `json:"approval_id"`
+	Merchant      string        `json:"-"`
+	JobID         string        `json:"job_id"`
+	State         State         `json:"state"`
+	Class         tools.Class   `json:"class"`
+	Needs         string        `json:"needs"`
+	Binding       Binding       `json:"binding"`
+	BindingHash   string        `json:"binding_sha256"`
+	Fingerprint   string        `json:"fingerprint"`
+	Preview       tools.Preview `json:"preview"`
+	AgentReason   string        `json:"agent_reason"` // unchecked
+	AskedBy       string        `json:"asked_by"`
+	CreatedAt     time.Time     `json:"created_at"`
+	ExpiresAt     time.Time     `json:"expires_at"`
+	DecidedAt     time.Time     `json:"decided_at,omitzero"`
+	ExecuteBefore time.Time     `json:"execute_before,omitzero"`
+	Votes         []Vote        `json:"votes"`
+}
+
+// A Decision is what a person says to a request.
+type Decision string
+
+// The two decisions.
+const (
+	Approve Decision = "approve"
+	Deny    Decision = "deny"
+)
+
+// A Vote is one person's decision.
+type Vote struct {
+	PersonID string    `json:"person_id"`
+	Person   string    `json:"person"`
+	Decision Decision  `json:"decision"`
+	Reason   string    `json:"reason,omitempty"`
+	Seen     string    `json:"seen_sha256,omitempty"`
+	Channel  string    `json:"channel"`
+	At       time.Time `json:"at"`
+}

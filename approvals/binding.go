@@ -1,0 +1,62 @@
+package approvals
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// A Binding is everything that decides what an approved call does. Its hash stands on every screen, in the agent's
+// answer and in the record; a change of any field is another hash.
+type Binding struct {
+	V               int      `json:"v"`
+	Merchant        string   `json:"merchant"`
+	Tool            string   `json:"tool"`
+	SchemaHash      string   `json:"tool_schema_sha256"`
+	ArgsHash        string   `json:"args_sha256"`
+	Chain           []string `json:"principal_chain"`
+	PolicyVersion   int64    `json:"policy_version"`
+	PolicyRule      string   `json:"policy_rule"`
+	Resource        string   `json:"resource"`
+	ResourceVersion string   `json:"resource_version"`
+	EffectHash      string   `json:"effect_sha256"`
+	IdempotencyKey  string   `json:"idempotency_key"`
+}
+
+// Hash is SHA-256 over a domain tag and the canonical JSON of the binding, in hex.
+func (b Binding) Hash() (string, error) {
+	raw, err := json.Marshal(b)
+	if err != nil {
+		return "", fmt.Errorf("writing the binding: %w", err)
+	}
+	canonical, err := schemas.Canonical(raw)
+	if err != nil {
+		return "", fmt.Errorf("writing the binding: %w", err)
+	}
+	sum := sha256.Sum256(append([]byte("dtcgate-approval-v1\x00"), canonical...))
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Fingerprint is the first 48 bits of a binding's hash in the form 7C1F-90AB-33D4, for people to compare.
+func Fingerprint(hash string) string {
+	if len(hash) < 12 {
+		return ""
+	}
+	h := strings.ToUpper(hash[:12])
+	return h[:4] + "-" + h[4:8] + "-" + h[8:]
+}
+
+// EffectHash is SHA-256 over the effect as people are shown it.
+func EffectHash(p tools.Preview) (string, error) {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("writing the effect: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
+}

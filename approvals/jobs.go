@@ -1,0 +1,273 @@
+package approvals
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// Enqueue stores a job that waits for nobody.
+func Enqueue(tx *store.Tx, j Job) error {
+	j.Status = tools.JobQueued
+	if err := insertJob(tx, j); err != nil {
+		return err
+	}
+	return record(tx, j, "job.queued", nil)
+}
+
+func insertJob(tx *store.Tx, j Job) error {
+	chain, err := json.Marshal(j.Chain)
+	if err != nil {
+		return fmt.Errorf("writing the chain: %w", err)
+	}
+	after := j.RunAfter
+	if after.IsZero() {
+		after = tx.Now
+	}
+	_, err = tx.Exec(`INSERT INTO jobs (id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256,
+			idempotency_key, resource, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after,
+			attempts, lease_owner, lease_until, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '', $15, 0, '', '', $16, 0, '', 0, $17, $17)`,
+		j.JobID, j.Merchant, j.CallID, j.PrincipalID, string(chain), j.Transport, j.Tool, j.SchemaHash, string(j.Args), j.ArgsHash,
+		j.Idempotency, j.Resource, j.ApprovalID, string(j.Status), j.Summary, store.Micros(after), store.Micros(tx.Now))
+	if err != nil {
+		return fmt.Errorf("storing the job: %w", err)
+	}
+	return nil
+}
+
+// Claim takes the next job that is due for worker: a queued one, or a running one whose lease ran out. ok is false when
+// there is none. A queued job comes back still queued, with Status as it was, and is only held by the transaction until
+// Start or a final transition; a running one is this worker's from now on.
+func Claim(tx *store.Tx, worker string) (j Job, ok bool, err error) {
+	j, err = store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs
+		WHERE (status = 'queued' AND run_after <= $1) OR (status = 'running' AND lease_until <= $1)
+		ORDER BY run_after, id LIMIT 1`+tx.SkipLocked(), store.Micros(tx.Now))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return Job{}, false, nil
+	case err != nil:
+		return Job{}, false, fmt.Errorf("claiming a job: %w", err)
+	case j.Status == tools.JobRunning:
+		err = lease(tx, j, worker)
+	}
+	return j, err == nil, err
+}
+
+// lease takes over a running job whose lease ran out.
+func lease(tx *store.Tx, j Job, worker string) error {
+	n, err := tx.Exec(`UPDATE jobs SET lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
+		WHERE id = $4 AND status = 'running' AND lease_until <= $3`,
+		worker, store.Micros(tx.Now.Add(LeaseTime)), store.Micros(tx.Now), j.JobID)
+	return one(n, err, ErrLeaseLost)
+}
+
+// Start moves a queued job to running under a lease of worker.
+func Start(tx *store.Tx, j Job, worker string) error {
+	n, err := tx.Exec(`UPDATE jobs SET status = 'running', lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
+		WHERE id = $4 AND status = 'queued'`,
+		worker, store.Micros(tx.Now.Add(LeaseTime)), store.Micros(tx.Now), j.JobID)
+	if err := one(n, err, ErrLeaseLost); err != nil {
+		return err
+	}
+	return record(tx, j, "job.started", nil)
+}
+
+// Hold reads a running job that worker holds, for its next step. A job that is held by another is ErrLeaseLost.
+func Hold(tx *store.Tx, id, worker string) (Job, error) {
+	j, err := findJob(tx, id)
+	if err == nil && (j.Status != tools.JobRunning || j.Owner != worker) {
+		err = ErrLeaseLost
+	}
+	return j, err
+}
+
+// Advance stores a step's progress and what the job has done so far, and renews the lease, in the transaction of the
+// step's effect.
+func Advance(tx *store.Tx, j Job, worker string, p tools.Progress, result []byte) error {
+	n, err := tx.Exec(`UPDATE jobs SET checkpoint = $1, progress_percent = $2, result = $3, lease_until = $4, updated_at = $5
+		WHERE id = $6 AND status = 'running' AND lease_owner = $7`,
+		string(p.Checkpoint), int64(p.Percent), string(result), store.Micros(tx.Now.Add(LeaseTime)), store.Micros(tx.Now), j.JobID, worker)
+	if err := one(n, err, ErrLeaseLost); err != nil {
+		return err
+	}
+	return record(tx, j, "job.progress", func(e *audit.Entry) { e.Reason = p.Note })
+}
+
+// Succeed ends a job with its result. from is the state it is known to be in: queued for a job that was claimed and done
+// in one transaction, running for one that took several.
+func Succeed(tx *store.Tx, j Job, from tools.JobStatus, result []byte) error {
+	n, err := tx.Exec(`UPDATE jobs SET status = 'succeeded', progress_percent = 100, result = $1, updated_at = $2 WHERE id = $3 AND status = $4`,
+		string(result), store.Micros(tx.Now), j.JobID, string(from))
+	if err := one(n, err, ErrLeaseLost); err != nil {
+		return err
+	}
+	return record(tx, j, "job.succeeded", nil)
+}
+
+// Fail ends a job with an error code and the reason in words.
+func Fail(tx *store.Tx, j Job, from tools.JobStatus, code tools.Code, why string) error {
+	return moveJob(tx, j, from, tools.JobFailed, string(code), why)
+}
+
+// Stop ends a running job between two steps. What it has done until then stands, as its result.
+func Stop(tx *store.Tx, j Job, reason, why string) error {
+	return moveJob(tx, j, tools.JobRunning, tools.JobCancelled, reason, why+" What was done until then stands.")
+}
+
+func moveJob(tx *store.Tx, j Job, from, to tools.JobStatus, reason, why string) error {
+	n, err := tx.Exec(`UPDATE jobs SET status = $1, reason = $2, why = $3, updated_at = $4 WHERE id = $5 AND status = $6`,
+		string(to), reason, why, store.Micros(tx.Now), j.JobID, string(from))
+	if err := one(n, err, ErrDecided); err != nil {
+		return err
+	}
+	return record(tx, j, "job."+string(to), func(e *audit.Entry) { e.Status, e.Code = string(to), reason })
+}
+
+// NextDue gives when the next queued job is due and whether there is one.
+func NextDue(tx *store.Tx) (at time.Time, ok bool, err error) {
+	at, err = store.One(tx, func(r store.Row) (time.Time, error) {
+		var t time.Time
+		return t, r.Scan(store.At(&t))
+	}, `SELECT MIN(run_after) FROM jobs WHERE status = 'queued'`)
+	return at, !at.IsZero(), err
+}
+
+// Queue is the jobs of the database, as the job tools reach them.
+type Queue struct{}
+
+var _ tools.Jobs = Queue{}
+
+// Job gives one of p's own jobs.
+func (Queue) Job(tx *store.Tx, p auth.Principal, id string) (tools.Job, error) {
+	j, err := own(tx, p, id)
+	return j.Job, err
+}
+
+func own(tx *store.Tx, p auth.Principal, id string) (Job, error) {
+	return store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE merchant_id = $1 AND principal_id = $2 AND id = $3`,
+		p.Merchant, p.ID, id)
+}
+
+// Jobs gives a page of p's own jobs, newest first: ids sort by time.
+func (Queue) Jobs(tx *store.Tx, p auth.Principal, f tools.JobFilter) ([]tools.Job, int, error) {
+	where, args := ` WHERE merchant_id = $1 AND principal_id = $2`, []any{p.Merchant, p.ID}
+	if f.Status != "" {
+		where, args = where+` AND status = $3`, append(args, string(f.Status))
+	}
+	total, err := store.One(tx, func(r store.Row) (int, error) {
+		var n int
+		return n, r.Scan(&n)
+	}, `SELECT COUNT(*) FROM jobs`+where, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	if f.Before != "" {
+		args = append(args, f.Before)
+		where += fmt.Sprintf(` AND id < $%d`, len(args))
+	}
+	args = append(args, f.Limit)
+	jobs, err := store.All(tx, func(r store.Row) (tools.Job, error) {
+		j, err := scanJob(r)
+		return j.Job, err
+	}, `SELECT `+jobColumns+` FROM jobs`+where+fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args)), args...)
+	return jobs, total, err
+}
+
+// CancelJob ends one of p's jobs that has not begun, or asks a running one to stop at its next step. A job that has
+// ended is given as it is.
+func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools.Job, error) {
+	j, err := own(tx, p, id)
+	if err != nil || j.Status.Final() {
+		return j.Job, err
+	}
+	if j.Status == tools.JobRunning {
+		err = askToStop(tx, j, p, reason)
+	} else {
+		err = cancel(tx, j, p, reason)
+	}
+	if err != nil {
+		return tools.Job{}, err
+	}
+	return Queue{}.Job(tx, p, id)
+}
+
+func cancel(tx *store.Tx, j Job, p auth.Principal, reason string) error {
+	from := Approved
+	if j.Status == tools.JobPending {
+		from = Pending
+	}
+	if j.ApprovalID != "" {
+		if err := close(tx, j.ApprovalID, from, Cancelled); err != nil {
+			return err
+		}
+		if err := record(tx, j, "approval.cancelled", actor(p)); err != nil {
+			return err
+		}
+	}
+	why := "The caller cancelled it before it began."
+	if reason != "" {
+		why = "The caller cancelled it before it began: " + reason
+	}
+	return moveJob(tx, j, j.Status, tools.JobCancelled, "cancelled", why)
+}
+
+func askToStop(tx *store.Tx, j Job, p auth.Principal, reason string) error {
+	n, err := tx.Exec(`UPDATE jobs SET cancel_requested_at = $1, why = $2 WHERE id = $3 AND status = 'running'`,
+		store.Micros(tx.Now), reason, j.JobID)
+	if err := one(n, err, ErrDecided); err != nil {
+		return err
+	}
+	return record(tx, j, "job.stop_asked", actor(p))
+}
+
+// FindJob gives a merchant's job by id, whoever it belongs to.
+func FindJob(tx *store.Tx, merchant, id string) (Job, error) {
+	return store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE merchant_id = $1 AND id = $2`, merchant, id)
+}
+
+func findJob(tx *store.Tx, id string) (Job, error) {
+	return store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE id = $1`, id)
+}
+
+const jobColumns = `id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, idempotency_key,
+	resource, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after, attempts, lease_owner,
+	cancel_requested_at, created_at`
+
+func scanJob(r store.Row) (Job, error) {
+	var j Job
+	var chain, args, checkpoint, result string
+	var stop time.Time
+	err := r.Scan(&j.JobID, &j.Merchant, &j.CallID, &j.PrincipalID, &chain, &j.Transport, &j.Tool, &j.SchemaHash, &args, &j.ArgsHash,
+		&j.Idempotency, &j.Resource, &j.ApprovalID, &j.Status, &j.Reason, &j.Why, &j.Summary, &j.ProgressPercent, &checkpoint, &result,
+		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt))
+	if err != nil {
+		return Job{}, err
+	}
+	j.Args, j.Checkpoint, j.StopAsked = []byte(args), []byte(checkpoint), !stop.IsZero()
+	if result != "" {
+		j.Result = json.RawMessage(result)
+	}
+	j.NextPollSeconds = pollAfter(j.Status)
+	if err := json.Unmarshal([]byte(chain), &j.Chain); err != nil {
+		return Job{}, fmt.Errorf("reading the chain of %s: %w", j.JobID, err)
+	}
+	return j, nil
+}
+
+// pollAfter is how many seconds a caller should wait before it asks again: people are slower than workers.
+func pollAfter(s tools.JobStatus) int {
+	switch s {
+	case tools.JobPending:
+		return 30
+	case tools.JobQueued, tools.JobRunning:
+		return 2
+	}
+	return 0
+}

@@ -1,0 +1,287 @@
+package approvals
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// Park stores a job and the question it waits for. The request's JobID, hash and times are filled in here.
+func Park(tx *store.Tx, j Job, r Request) (Request, error) {
+	hash, err := r.Binding.Hash()
+	if err != nil {
+		return Request{}, err
+	}
+	r.ID, r.JobID, r.Merchant, r.State = store.NewID("apr", tx.Now), j.JobID, j.Merchant, Pending
+	r.BindingHash, r.Fingerprint = hash, Fingerprint(hash)
+	r.CreatedAt, r.ExpiresAt, r.Votes = tx.Now, tx.Now.Add(TimeToDecide), []Vote{}
+	j.ApprovalID, j.Status = r.ID, tools.JobPending
+	if err := insertJob(tx, j); err != nil {
+		return Request{}, err
+	}
+	if err := insertRequest(tx, r); err != nil {
+		return Request{}, err
+	}
+	return r, record(tx, j, "approval.requested", func(e *audit.Entry) {
+		e.Binding, e.Customers = r.BindingHash, r.Preview.Customers
+		if r.Preview.Money != nil {
+			e.MoneyMinor, e.Currency = r.Preview.Money.AmountMinor, r.Preview.Money.Currency
+		}
+		e.PolicyVersion, e.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule
+	})
+}
+
+func insertRequest(tx *store.Tx, r Request) error {
+	binding, err := json.Marshal(r.Binding)
+	if err != nil {
+		return fmt.Errorf("writing the binding: %w", err)
+	}
+	preview, err := json.Marshal(r.Preview)
+	if err != nil {
+		return fmt.Errorf("writing the preview: %w", err)
+	}
+	_, err = tx.Exec(`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview,
+			agent_reason, asked_by, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		r.ID, r.Merchant, r.JobID, string(r.State), string(r.Class), r.Needs, string(binding), r.BindingHash, string(preview),
+		r.AgentReason, r.AskedBy, store.Micros(r.CreatedAt), store.Micros(r.ExpiresAt))
+	if err != nil {
+		return fmt.Errorf("storing the request: %w", err)
+	}
+	return nil
+}
+
+// Find gives a request by its own id or its job's. One of another merchant is store.ErrNotFound.
+func Find(tx *store.Tx, merchant, id string) (Request, error) {
+	r, err := store.One(tx, scanRequest,
+		`SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1 AND (id = $2 OR job_id = $2)`, merchant, id)
+	if err != nil {
+		return Request{}, err
+	}
+	r.Votes, err = store.All(tx, scanVote, `SELECT person_id, person_name, decision, reason, seen_sha256, channel, at
+		FROM approval_votes WHERE approval_id = $1 ORDER BY at, person_id`, r.ID)
+	return r, err
+}
+
+// List gives a merchant's requests, newest first, open ones only or all. Votes are left out.
+func List(tx *store.Tx, merchant string, all bool, limit int) ([]Request, error) {
+	open := ` AND state = 'pending'`
+	if all {
+		open = ``
+	}
+	return store.All(tx, scanRequest,
+		`SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1`+open+` ORDER BY created_at DESC, id DESC LIMIT $2`,
+		merchant, limit)
+}
+
+// Cast counts a person's vote. One approval is enough, one denial ends it. The caller has judged that the person may
+// vote; everything that depends on the request is judged here, in the transaction that counts.
+func Cast(tx *store.Tx, r Request, v Vote) error {
+	switch {
+	case r.State == Expired || r.State == Pending && r.Overdue(tx.Now):
+		return ErrExpired
+	case r.State != Pending:
+		return ErrDecided
+	case v.Seen != "" && v.Seen != r.BindingHash:
+		return ErrOtherHash
+	}
+	n, err := tx.Exec(`INSERT INTO approval_votes (approval_id, person_id, person_name, decision, reason, seen_sha256, channel, at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+		r.ID, v.PersonID, v.Person, string(v.Decision), v.Reason, v.Seen, v.Channel, store.Micros(tx.Now))
+	if err != nil {
+		return fmt.Errorf("storing the vote: %w", err)
+	}
+	if n == 0 {
+		return ErrVoted
+	}
+	j, err := findJob(tx, r.JobID)
+	if err != nil {
+		return err
+	}
+	if err := recordVote(tx, j, r, v, "approval.vote"); err != nil {
+		return err
+	}
+	if v.Decision == Deny {
+		return reject(tx, j, r, v)
+	}
+	return approve(tx, j, r, v)
+}
+
+func approve(tx *store.Tx, j Job, r Request, v Vote) error {
+	before := tx.Now
+	if j.RunAfter.After(before) {
+		before = j.RunAfter
+	}
+	n, err := tx.Exec(`UPDATE approvals SET state = 'approved', decided_at = $1, execute_before = $2 WHERE id = $3 AND state = 'pending'`,
+		store.Micros(tx.Now), store.Micros(before.Add(TimeToRun)), r.ID)
+	if err := one(n, err, ErrDecided); err != nil {
+		return err
+	}
+	if err := moveJob(tx, j, tools.JobPending, tools.JobQueued, "", ""); err != nil {
+		return err
+	}
+	return recordVote(tx, j, r, v, "approval.approved")
+}
+
+func reject(tx *store.Tx, j Job, r Request, v Vote) error {
+	if err := close(tx, r.ID, Pending, Rejected); err != nil {
+		return err
+	}
+	why := fmt.Sprintf("%s denied it. Do not send the same request again; ask what would be acceptable, or leave it.", v.Person)
+	if v.Reason != "" {
+		why = fmt.Sprintf("%s denied it: %q. Do not send the same request again; change what was objected to, or leave it.", v.Person, v.Reason)
+	}
+	if err := moveJob(tx, j, tools.JobPending, tools.JobCancelled, "denied", why); err != nil {
+		return err
+	}
+	return recordVote(tx, j, r, v, "approval.rejected")
+}
+
+// Expire lapses up to limit requests whose time is over, and gives how many. Times are compared with tx.Now, so that a
+// request lapses at the same moment for the sweeper, for votes and for the worker.
+func Expire(tx *store.Tx, limit int) (int, error) {
+	due, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals
+		WHERE (state = 'pending' AND expires_at <= $1) OR (state = 'approved' AND execute_before <= $1) ORDER BY created_at LIMIT $2`,
+		store.Micros(tx.Now), limit)
+	if err != nil {
+		return 0, fmt.Errorf("reading requests that are due: %w", err)
+	}
+	for _, r := range due {
+		if err := Lapse(tx, r); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}
+
+// Overdue reports whether the time to decide about r, or to use its approval, is over.
+func (r Request) Overdue(now time.Time) bool {
+	return r.State == Pending && !now.Before(r.ExpiresAt) || r.State == Approved && !now.Before(r.ExecuteBefore)
+}
+
+// Lapse ends an overdue request and its job. When somebody was quicker it changes nothing.
+func Lapse(tx *store.Tx, r Request) error {
+	from, why := tools.JobPending, "Nobody decided in time. It may be asked again."
+	if r.State == Approved {
+		from, why = tools.JobQueued, "It was approved but could not run in time. It may be asked again."
+	}
+	j, err := findJob(tx, r.JobID)
+	if err != nil {
+		return err
+	}
+	err = close(tx, r.ID, r.State, Expired)
+	if errors.Is(err, ErrDecided) {
+		return nil // somebody was quicker
+	}
+	if err != nil {
+		return err
+	}
+	if err := moveJob(tx, j, from, tools.JobExpired, "expired", why); err != nil {
+		return err
+	}
+	return record(tx, j, "approval.expired", func(e *audit.Entry) { e.Binding = r.BindingHash })
+}
+
+// Consume uses up the approval of a job that is about to run, or answers ErrDecided when it is not there to be used.
+func Consume(tx *store.Tx, j Job, r Request) error {
+	n, err := tx.Exec(`UPDATE approvals SET state = 'consumed' WHERE id = $1 AND state = 'approved' AND binding_sha256 = $2 AND execute_before > $3`,
+		r.ID, r.BindingHash, store.Micros(tx.Now))
+	if err := one(n, err, ErrDecided); err != nil {
+		return err
+	}
+	return record(tx, j, "approval.consumed", func(e *audit.Entry) { e.Binding = r.BindingHash })
+}
+
+// Invalidate ends a job that was approved but may not run any more, because of what changed since.
+func Invalidate(tx *store.Tx, j Job, code tools.Code, why string) error {
+	if j.ApprovalID != "" {
+		if err := close(tx, j.ApprovalID, Approved, Invalidated); err != nil {
+			return err
+		}
+		if err := record(tx, j, "approval.invalidated", func(e *audit.Entry) { e.Code, e.Reason = string(code), why }); err != nil {
+			return err
+		}
+	}
+	return moveJob(tx, j, tools.JobQueued, tools.JobCancelled, "invalidated", why)
+}
+
+// close ends a request from one state.
+func close(tx *store.Tx, id string, from, to State) error {
+	n, err := tx.Exec(`UPDATE approvals SET state = $1, decided_at = $2 WHERE id = $3 AND state = $4`,
+		string(to), store.Micros(tx.Now), id, string(from))
+	return one(n, err, ErrDecided)
+}
+
+// one turns the result of a compare-and-set into an error: none when one row changed.
+func one(n int64, err, lost error) error {
+	switch {
+	case err != nil:
+		return fmt.Errorf("changing a state: %w", err)
+	case n == 0:
+		return lost
+	}
+	return nil
+}
+
+func recordVote(tx *store.Tx, j Job, r Request, v Vote, event string) error {
+	return record(tx, j, event, func(e *audit.Entry) {
+		e.Actor, e.Chain = "person:"+v.PersonID, []string{"person:" + v.PersonID}
+		e.Transport, e.Binding, e.Status = v.Channel, r.BindingHash, string(v.Decision)
+		e.PolicyVersion, e.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule
+		e.Personal = map[string]string{"reason": v.Reason}
+	})
+}
+
+// record appends what happened to a job. The actor is the job's own principal unless fill names another.
+func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
+	e := audit.Entry{
+		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
+		Actor: j.Chain[0], Chain: j.Chain, Tool: j.Tool, Resource: j.Resource,
+		JobID: j.JobID, ApprovalID: j.ApprovalID, IdempotencyKey: j.Idempotency,
+	}
+	if fill != nil {
+		fill(&e)
+	}
+	if _, err := audit.Append(tx, e); err != nil {
+		return fmt.Errorf("recording %s: %w", event, err)
+	}
+	return nil
+}
+
+// Actor names who a transition is by, when it is not the job's own principal.
+func actor(p auth.Principal) func(*audit.Entry) {
+	return func(e *audit.Entry) { e.Actor, e.Chain = p.Chain()[0], p.Chain() }
+}
+
+const requestColumns = `id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview, agent_reason, asked_by,
+	created_at, expires_at, decided_at, execute_before`
+
+func scanRequest(row store.Row) (Request, error) {
+	r := Request{Votes: []Vote{}}
+	var binding, preview string
+	err := row.Scan(&r.ID, &r.Merchant, &r.JobID, &r.State, &r.Class, &r.Needs, &binding, &r.BindingHash, &preview, &r.AgentReason,
+		&r.AskedBy, store.At(&r.CreatedAt), store.At(&r.ExpiresAt), store.At(&r.DecidedAt), store.At(&r.ExecuteBefore))
+	if err != nil {
+		return Request{}, err
+	}
+	r.Fingerprint = Fingerprint(r.BindingHash)
+	if err := json.Unmarshal([]byte(binding), &r.Binding); err != nil {
+		return Request{}, fmt.Errorf("reading the binding of %s: %w", r.ID, err)
+	}
+	if err := json.Unmarshal([]byte(preview), &r.Preview); err != nil {
+		return Request{}, fmt.Errorf("reading the preview of %s: %w", r.ID, err)
+	}
+	return r, nil
+}
+
+func scanVote(row store.Row) (Vote, error) {
+	var v Vote
+	err := row.Scan(&v.PersonID, &v.Person, &v.Decision, &v.Reason, &v.Seen, &v.Channel, store.At(&v.At))
+	return v, err
+}

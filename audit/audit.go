@@ -1,0 +1,178 @@
+// Package audit is the record of what happened: append-only and tamper-evident.
+//
+// Append inserts an entry in the caller's transaction, so that an effect and its record commit or vanish together. No
+// Append waits for another: entries get their order afterwards. Beside each entry stands a row in audit_pending.
+//
+// A Log is the sequencer. It takes what is pending, gives it gapless numbers from 1, adds the hashes to a Merkle tree
+// (RFC 6962, by golang.org/x/mod/sumdb/tlog) and signs the new root as a checkpoint (c2sp.org/tlog-checkpoint), all in
+// one transaction. Any number of processes may run one: a lease keeps the others idle, and where a lease misjudges, the
+// primary key of audit_sequence lets one of two win. It extends only a tree whose root is signed already.
+//
+// Entries, sequence, tree and checkpoints are never changed, and both databases refuse to. Personal values stay outside:
+// an entry holds their salted digests, so Erase can forget a value and every proof still holds.
+//
+// Verify recomputes all of it and names the first entry that does not fit. Who owns the database and the signing key
+// can still rewrite everything, or cut the end off together with its checkpoints: against that, keep checkpoints
+// elsewhere and hand them to Verify.
+package audit
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// Check is one question the gate asked about a call and what came of it: "ok" or an error code.
+type Check struct {
+	Name    string `json:"name"`
+	Verdict string `json:"verdict"`
+}
+
+// Entry is one event. Its stored JSON may gain fields and never lose any. The fields up to Tool are repeated in columns
+// (see head) and must stay first; Digests must stay last.
+//
+// Texts longer than maxText are cut; the cut names the full length and digest. Chain and Checks are as long as the
+// caller makes them.
+type Entry struct {
+	ID       string    `json:"id"` // aud_…; made by Append when empty
+	At       time.Time `json:"at"` // the transaction's time when zero
+	Merchant string    `json:"merchant"`
+	Event    string    `json:"event"` // call, approval.requested, job.succeeded, key.minted, …
+	CallID   string    `json:"call_id,omitempty"`
+	JobID    string    `json:"job_id,omitempty"`
+	Actor    string    `json:"actor,omitempty"`
+	Tool     string    `json:"tool,omitempty"`
+
+	Transport      string   `json:"transport,omitempty"`
+	Source         string   `json:"source,omitempty"` // network address
+	Chain          []string `json:"chain,omitempty"`  // principals from the caller up to its owner
+	Status         string   `json:"status,omitempty"` // done, dry_run, pending_approval, queued, refused, failed, replayed
+	Code           string   `json:"code,omitempty"`   // error code of a refusal
+	Level          string   `json:"level,omitempty"`
+	Checks         []Check  `json:"checks,omitempty"`
+	PolicyVersion  int64    `json:"policy_version,omitempty"`
+	PolicyRule     string   `json:"policy_rule,omitempty"`
+	ApprovalID     string   `json:"approval_id,omitempty"`
+	Binding        string   `json:"binding,omitempty"` // hash that votes are bound to
+	Resource       string   `json:"resource,omitempty"`
+	IdempotencyKey string   `json:"idempotency_key,omitempty"`
+	Customers      int64    `json:"customers,omitempty"` // how many the call reaches
+	MoneyMinor     int64    `json:"money_minor,omitempty"`
+	Currency       string   `json:"currency,omitempty"`
+	LatencyMicros  int64    `json:"latency_micros,omitempty"`
+	CostMicros     int64    `json:"cost_micros,omitempty"` // micros of the currency unit
+	Count          int64    `json:"count,omitempty"`
+	Reason         string   `json:"reason,omitempty"`
+
+	// Personal holds what must stay erasable, by name ("arguments", "reason"). Only Append reads it.
+	Personal map[string]string `json:"-"`
+	// Digests is set by Append: name to hex SHA-256 of salt and value, as in audit_values.
+	Digests map[string]string `json:"digests,omitempty"`
+}
+
+// Append records e with the transaction and returns its id. Nothing is on record until the transaction commits; an
+// error here must end it.
+func Append(tx *store.Tx, e Entry) (string, error) {
+	if e.Event == "" {
+		return "", errors.New("appending to the audit log: the entry has no event")
+	}
+	e.complete(tx.Now)
+	values := e.seal()
+	body, err := encode(e)
+	if err != nil {
+		return "", fmt.Errorf("appending to the audit log: %w", err)
+	}
+	if err := insert(tx, e, body, values); err != nil {
+		return "", fmt.Errorf("appending to the audit log: %w", err)
+	}
+	return e.ID, nil
+}
+
+func insert(tx *store.Tx, e Entry, body string, values []value) error {
+	if _, err := tx.Exec(`INSERT INTO audit_entries (id, at, merchant, event, call_id, job_id, actor, tool, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`INSERT INTO audit_pending (entry_id) VALUES ($1)`, e.ID); err != nil {
+		return err
+	}
+	for _, v := range values {
+		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value) VALUES ($1, $2, $3, $4)`,
+			e.ID, v.name, v.salt, v.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete fills in id and time and bounds every text.
+func (e *Entry) complete(now time.Time) {
+	if e.ID == "" {
+		e.ID = store.NewID("aud", now)
+	}
+	if e.At.IsZero() {
+		e.At = now
+	}
+	e.At = e.At.UTC().Truncate(time.Microsecond)
+	for _, s := range []*string{
+		&e.ID, &e.Merchant, &e.Event, &e.CallID, &e.JobID, &e.Actor, &e.Tool, &e.Transport, &e.Source, &e.Status,
+		&e.Code, &e.Level, &e.PolicyRule, &e.ApprovalID, &e.Binding, &e.Resource, &e.IdempotencyKey, &e.Currency, &e.Reason,
+	} {
+		*s = bounded(*s, maxText)
+	}
+	// New slices: the caller's own must not change.
+	chain := make([]string, len(e.Chain))
+	for i, s := range e.Chain {
+		chain[i] = bounded(s, maxText)
+	}
+	checks := make([]Check, len(e.Checks))
+	for i, c := range e.Checks {
+		checks[i] = Check{Name: bounded(c.Name, maxText), Verdict: bounded(c.Verdict, maxText)}
+	}
+	e.Chain, e.Checks = chain, checks
+}
+
+// value is a personal value as stored. Hashing salt and text as they are stored leaves no byte of the row unproved.
+type value struct{ name, salt, text string }
+
+func (v value) digest() string {
+	sum := sha256.Sum256([]byte(v.salt + v.text))
+	return hex.EncodeToString(sum[:])
+}
+
+// seal sets e's digests from its personal values and returns the values to store.
+func (e *Entry) seal() []value {
+	e.Digests = nil
+	if len(e.Personal) == 0 {
+		return nil
+	}
+	e.Digests = make(map[string]string, len(e.Personal))
+	values := make([]value, 0, len(e.Personal))
+	for name, text := range e.Personal {
+		var salt [16]byte
+		rand.Read(salt[:]) // never fails
+		v := value{bounded(name, maxText), hex.EncodeToString(salt[:]), bounded(text, maxPersonal)}
+		e.Digests[v.name] = v.digest()
+		values = append(values, v)
+	}
+	return values
+}
+
+// Erase forgets a personal value and its salt; the digest that stays in the entry tells nothing without them. It
+// returns store.ErrNotFound when there is no such value. Whoever erases appends an entry that says so.
+func Erase(tx *store.Tx, entryID, name string) error {
+	n, err := tx.Exec(`DELETE FROM audit_values WHERE entry_id = $1 AND name = $2`, entryID, name)
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("erasing %s of audit entry %s: %w", name, entryID, err)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Merchant is the tenant that keys, people and all their rows belong to.
+type Merchant struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// ErrNoMerchant says that the database is still empty.
+var ErrNoMerchant = errors.New("there is no merchant yet: run `dtcgate demo load` or `dtcgate demo import PATH` first")
+
+// EnsureMerchant gives the merchant of that name and makes it when it is not there.
+func EnsureMerchant(tx *store.Tx, name string) (Merchant, error) {
+	if err := checkName(name); err != nil {
+		return Merchant{}, err
+	}
+	_, err := tx.Exec(`INSERT INTO merchants (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+		store.NewID("mer", tx.Now), name, store.Micros(tx.Now))
+	if err != nil {
+		return Merchant{}, fmt.Errorf("storing the merchant: %w", err)
+	}
+	return store.One(tx, scanMerchant, `SELECT id, name FROM merchants WHERE name = $1`, name)
+}
+
+// OnlyMerchant gives the one merchant there is, for a command that names none.
+func OnlyMerchant(tx *store.Tx) (Merchant, error) {
+	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	switch {
+	case err != nil:
+		return Merchant{}, fmt.Errorf("reading merchants: %w", err)
+	case len(all) == 0:
+		return Merchant{}, ErrNoMerchant
+	case len(all) > 1:
+		return Merchant{}, fmt.Errorf("there are %d merchants; say which with --merchant: %s", len(all), names(all))
+	}
+	return all[0], nil
+}
+
+// FindMerchant gives a merchant by name or id.
+func FindMerchant(tx *store.Tx, nameOrID string) (Merchant, error) {
+	return store.One(tx, scanMerchant, `SELECT id, name FROM merchants WHERE id = $1 OR name = $1`, nameOrID)
+}
+
+func scanMerchant(r store.Row) (Merchant, error) {
+	var m Merchant
+	return m, r.Scan(&m.ID, &m.Name)
+}
+
+func names(all []Merchant) string {
+	var b strings.Builder
+	for i, m := range all {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(m.Name)
+	}
+	return b.String()
+}

@@ -1,0 +1,91 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Person may decide about parked calls. Persons are listed without their token.
+type Person struct {
+	ID        string    `json:"id"`
+	Merchant  string    `json:"merchant_id"`
+	Name      string    `json:"name"`
+	Hint      string    `json:"hint"`
+	CreatedAt time.Time `json:"created_at"`
+	RevokedAt time.Time `json:"revoked_at,omitzero"`
+}
+
+// ErrNameTaken says that an active person of the merchant has the name already.
+var ErrNameTaken = errors.New("a person of that name exists")
+
+// AddPerson stores a person and gives the token, which is shown this once.
+func AddPerson(tx *store.Tx, merchant, name string) (Person, string, error) {
+	if err := checkName(name); err != nil {
+		return Person{}, "", err
+	}
+	token := newSecret(prefixPerson)
+	p := Person{ID: store.NewID("per", tx.Now), Merchant: merchant, Name: name, Hint: hint(token), CreatedAt: tx.Now}
+	n, err := tx.Exec(`INSERT INTO people (id, merchant_id, name, secret_sha256, hint, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		p.ID, p.Merchant, p.Name, hashSecret(token), p.Hint, store.Micros(p.CreatedAt))
+	if err != nil {
+		return Person{}, "", fmt.Errorf("storing the person: %w", err)
+	}
+	if n == 0 {
+		return Person{}, "", ErrNameTaken
+	}
+	return p, token, nil
+}
+
+// ListPeople gives a merchant's people, oldest first, revoked ones too.
+func ListPeople(tx *store.Tx, merchant string) ([]Person, error) {
+	return store.All(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE merchant_id = $1 ORDER BY created_at, id`, merchant)
+}
+
+// RevokePerson ends a person's token. It answers store.ErrNotFound when no active person has the name or id.
+func RevokePerson(tx *store.Tx, merchant, nameOrID string) error {
+	n, err := tx.Exec(`UPDATE people SET revoked_at = $1
+		WHERE merchant_id = $2 AND (id = $3 OR name = $3) AND revoked_at IS NULL`, store.Micros(tx.Now), merchant, nameOrID)
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	return err
+}
+
+// FindPerson gives the principal of an active person by name or id, for a command line on the server's own machine.
+func FindPerson(tx *store.Tx, merchant, nameOrID string) (Principal, error) {
+	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people
+		WHERE merchant_id = $1 AND (id = $2 OR name = $2) AND revoked_at IS NULL`, merchant, nameOrID)
+	if err != nil {
+		return Principal{}, err
+	}
+	return p.principal(), nil
+}
+
+func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {
+	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE secret_sha256 = $1`, sum)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return Principal{}, &Refused{Why: "unknown"}
+	case err != nil:
+		return Principal{}, fmt.Errorf("reading the person: %w", err)
+	case !p.RevokedAt.IsZero():
+		return Principal{}, &Refused{Why: "revoked", ID: p.ID, Merchant: p.Merchant}
+	}
+	return p.principal(), nil
+}
+
+func (p Person) principal() Principal {
+	return Principal{Kind: KindPerson, ID: p.ID, Merchant: p.Merchant, Name: p.Name, Scopes: []Scope{ApprovalsResolve}}
+}
+
+const personColumns = `id, merchant_id, name, hint, created_at, revoked_at`
+
+func scanPerson(r store.Row) (Person, error) {
+	var p Person
+	err := r.Scan(&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt))
+	return p, err
+}

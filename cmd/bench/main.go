@@ -1,0 +1,88 @@
+// Command bench measures calls through the whole gate over real HTTP, beside what bounds them: a handler that answers a
+// constant, and a bare MCP server of the same SDK that echoes. Everything runs on one machine in one run, so that the
+// ratios mean something where the absolute figures do not.
+//
+// Every server is a process of its own (this program again, under an environment variable). It answers on one port and
+// tells on another how much it has allocated and computed. The load is a second process's worth of keep-alive
+// connections, each with one request under way.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// roleVariable makes this program one of the servers.
+const roleVariable = "DTCGATE_BENCH_ROLE"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if role := os.Getenv(roleVariable); role != "" {
+		err = runServer(ctx, role, os.Stdout)
+	} else {
+		err = measure(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func measure(ctx context.Context) error {
+	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
+	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
+	flag.Parse()
+	var levels []int
+	for _, s := range strings.Split(*callers, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-callers %q: %q is not a number of callers", *callers, s)
+		}
+		levels = append(levels, n)
+	}
+	fmt.Println("| server | call | callers | calls/s | p50 | p99 | CPU µs/call | allocs/call | KB/call |")
+	fmt.Println("|--|--|--|--|--|--|--|--|--|")
+	for _, role := range []string{roleConstant, roleSDK, roleSQLite, rolePostgres} {
+		if err := measureServer(ctx, role, levels, *seconds); err != nil {
+			return fmt.Errorf("%s: %w", role, err)
+		}
+	}
+	return nil
+}
+
+func measureServer(ctx context.Context, role string, levels []int, during time.Duration) error {
+	s, err := start(ctx, role)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	for _, c := range callsOf(role, s.hello) {
+		for _, n := range levels {
+			if err := s.load(c, n, during/4); err != nil { // warm
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			row, err := s.measure(c, n, during)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			fmt.Printf("| %s | %s | %d | %.0f | %s | %s | %.0f | %.0f | %.1f |\n", role, c.name, n, row.perSecond,
+				micros(row.p50), micros(row.p99), row.cpu, row.allocs, row.bytes/1024)
+		}
+	}
+	return nil
+}
+
+func micros(d time.Duration) string {
+	if d < time.Millisecond {
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	}
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}

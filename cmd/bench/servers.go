@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/server"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
+	"github.com/dtcgate/dtcgate/tools/dtc"
+)
+
+const (
+	roleConstant = "net/http, constant"
+	roleSDK      = "go-sdk, echo"
+	roleSQLite   = "dtcgate, SQLite"
+	rolePostgres = "dtcgate, PostgreSQL"
+)
+
+// hello is the first line a server prints: where it is, and what its callers need to know.
+type hello struct {
+	Address string `json:"address"`
+	Control string `json:"control"` // answers used
+	Key     string `json:"key"`
+	OrderNo string `json:"order_no"`
+}
+
+// used is what a server process has used since it began.
+type used struct {
+	Mallocs uint64        `json:"mallocs"`
+	Bytes   uint64        `json:"bytes"`
+	CPU     time.Duration `json:"cpu"`
+}
+
+// runServer is a server process: it serves until its input ends.
+func runServer(ctx context.Context, role string, stdout io.Writer) error {
+	debug.SetGCPercent(400) // as dtcgate serve sets it
+	debug.SetMemoryLimit(1 << 30)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	h, handler, done, err := handlerOf(ctx, role)
+	if err != nil {
+		return err
+	}
+	defer done()
+	main, err := listen(handler, &h.Address)
+	if err != nil {
+		return err
+	}
+	defer main.Close()
+	control, err := listen(http.HandlerFunc(tellUsed), &h.Control)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	if err := json.NewEncoder(stdout).Encode(h); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func listen(h http.Handler, address *string) (*http.Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	*address = l.Addr().String()
+	s := server.HTTPServer(h)
+	go s.Serve(l) //nolint:errcheck // ends with Close
+	return s, nil
+}
+
+func tellUsed(w http.ResponseWriter, _ *http.Request) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	cpu := time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	_ = json.NewEncoder(w).Encode(used{Mallocs: m.Mallocs, Bytes: m.TotalAlloc, CPU: cpu})
+}
+
+func handlerOf(ctx context.Context, role string) (h hello, handler http.Handler, done func(), err error) {
+	done = func() {}
+	switch role {
+	case roleConstant:
+		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"status":"done"}`)
+		})
+	case roleSDK:
+		handler = echo()
+	case roleSQLite:
+		dir, err := os.MkdirTemp("", "dtcgate-bench")
+		if err != nil {
+			return h, nil, nil, err
+		}
+		h, handler, err = gateOn(ctx, filepath.Join(dir, "bench.db"), dir)
+		return h, handler, func() { _ = os.RemoveAll(dir) }, err
+	case rolePostgres:
+		pg, err := storetest.Launch(true)
+		if err != nil {
+			return h, nil, nil, err
+		}
+		dir, err := os.MkdirTemp("", "dtcgate-bench")
+		if err != nil {
+			return h, nil, nil, err
+		}
+		h, handler, err = gateOn(ctx, pg.DSN, dir)
+		return h, handler, func() { _, _ = pg.Remove(), os.RemoveAll(dir) }, err
+	default:
+		err = fmt.Errorf("no such server: %q", role)
+	}
+	return h, handler, done, err
+}
+
+// echo is the least that an MCP server of the SDK can do: one raw tool, no credential, nothing kept.
+func echo() http.Handler {
+	s := mcp.NewServer(&mcp.Implementation{Name: "echo", Version: "1"}, nil)
+	s.AddTool(&mcp.Tool{Name: "echo", Description: "Echoes.", InputSchema: json.RawMessage(`{"type":"object"}`)},
+		func(_ context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(r.Params.Arguments)}}}, nil
+		})
+	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
+}
+
+// gateOn is the whole of dtcgate over the demo merchant, as serve wires it.
+func gateOn(ctx context.Context, dsn, dir string) (h hello, _ http.Handler, err error) {
+	db, err := store.Open(ctx, dsn)
+	if err != nil {
+		return h, nil, err
+	}
+	if err := prepare(ctx, db, &h); err != nil {
+		return h, nil, err
+	}
+	signer, key, err := audit.LoadOrCreateSigner(filepath.Join(dir, "audit.key"), "bench")
+	if err != nil {
+		return h, nil, err
+	}
+	registry, log := tools.NewRegistry(dtc.Tools()...), zerolog.New(io.Discard)
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log})
+	go g.Work(ctx)
+	go audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: func(err error) { fmt.Fprintln(os.Stderr, err) }}).Run(ctx) //nolint:errcheck // told above
+	web, err := server.New(server.Config{Gate: g, Tools: registry, DB: db, Log: log, Version: "bench"})
+	return h, web, err
+}
+
+// benchSeed makes the same shop in every run.
+const benchSeed = 1
+
+func prepare(ctx context.Context, db *store.DB, h *hello) error {
+	var m auth.Merchant
+	err := db.InTx(ctx, func(tx *store.Tx) (err error) {
+		if m, err = auth.EnsureMerchant(tx, "bench"); err != nil {
+			return err
+		}
+		_, h.Key, err = auth.MintKey(tx, auth.Key{
+			Merchant: m.ID, Name: "bench", Scopes: []auth.Scope{"orders:read", "marketing:write"}, Ceiling: auth.MaxLevel,
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := shop.LoadDemo(ctx, db, m.ID, benchSeed, db.Now()); err != nil {
+		return err
+	}
+	return db.Read(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT MIN(order_no) FROM orders WHERE merchant_id = $1`, m.ID).Scan(&h.OrderNo)
+	})
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+type approvalCmds struct {
+	List    approvalList    `cmd:"" help:"List what waits for a decision."`
+	Show    approvalShow    `cmd:"" help:"Show one request in full."`
+	Approve approvalApprove `cmd:"" help:"Show a request and let it run."`
+	Deny    approvalDeny    `cmd:"" help:"Show a request and end it."`
+}
+
+type approvalList struct {
+	forMerchant
+	asJSON
+	All bool `help:"List what is decided, too."`
+}
+
+// listMax bounds a list of requests, newest first.
+const listMax = 200
+
+func (c *approvalList) Run(ctx context.Context, a *app) error {
+	var requests []approvals.Request
+	err := a.look(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
+		requests, err = approvals.List(tx, m.ID, c.All, listMax)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(a, requests, func(w io.Writer) {
+		if len(requests) == 0 {
+			fmt.Fprintln(w, "Nothing waits for a decision.")
+			return
+		}
+		rows := [][]string{}
+		for _, r := range requests {
+			rows = append(rows, []string{r.ID, string(r.State), r.Fingerprint, r.AskedBy, when(r.ExpiresAt), r.Preview.Summary})
+		}
+		table(w, []string{"ID", "STATE", "FINGERPRINT", "ASKED BY", "EXPIRES", "WOULD"}, rows)
+	})
+}
+
+type approvalShow struct {
+	forMerchant
+	asJSON
+	ID string `arg:"" help:"The approval's id or its job's."`
+}
+
+func (c *approvalShow) Run(ctx context.Context, a *app) error {
+	var d gate.Decided
+	err := a.look(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
+		if d.Request, err = findRequest(tx, m, c.ID); err != nil {
+			return err
+		}
+		job, err := approvals.FindJob(tx, m.ID, d.JobID)
+		d.Job = job.Job
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(a, d, func(w io.Writer) {
+		writeRequest(w, d.Request)
+		writeJob(w, d)
+	})
+}
+
+func findRequest(tx *store.Tx, m auth.Merchant, id string) (approvals.Request, error) {
+	r, err := approvals.Find(tx, m.ID, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("there is no request %q: `dtcgate approvals list --all` shows them", id)
+	}
+	return r, err
+}
+
+// ballot is the command line of a decision.
+type ballot struct {
+	forMerchant
+	asJSON
+	ID     string `arg:"" help:"The approval's id or its job's."`
+	As     string `required:"" placeholder:"PERSON" help:"Who decides: a person's name or id."`
+	Reason string `help:"Why, for the record and the agent."`
+}
+
+type (
+	approvalApprove struct{ ballot }
+	approvalDeny    struct{ ballot }
+)
+
+func (c *approvalApprove) Run(ctx context.Context, a *app) error {
+	return c.decide(ctx, a, approvals.Approve)
+}
+
+func (c *approvalDeny) Run(ctx context.Context, a *app) error {
+	return c.decide(ctx, a, approvals.Deny)
+}
+
+// decide shows the request and votes for what was shown: the hash that stands on the screen goes with the vote.
+func (c *ballot) decide(ctx context.Context, a *app, decision approvals.Decision) error {
+	return a.with(ctx, func(db *store.DB) error {
+		person, r, err := c.read(ctx, db)
+		if err != nil {
+			return err
+		}
+		if !c.JSON {
+			writeRequest(a.out, r)
+		}
+		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(a.err)})
+		d, err := g.Vote(ctx, person, gate.Ballot{ID: r.ID, Decision: decision, Reason: c.Reason, Seen: r.BindingHash, Channel: "cli"})
+		if err != nil {
+			return err
+		}
+		return c.print(a, d, func(w io.Writer) { writeJob(w, d) })
+	})
+}
+
+func (c *ballot) read(ctx context.Context, db *store.DB) (person auth.Principal, r approvals.Request, err error) {
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		m, err := c.find(tx)
+		if err != nil {
+			return err
+		}
+		person, err = auth.FindPerson(tx, m.ID, c.As)
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("there is no active person %q: add one with `dtcgate person add`", c.As)
+		}
+		if err != nil {
+			return err
+		}
+		r, err = findRequest(tx, m, c.ID)
+		return err
+	})
+	return person, r, err
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// greet prints how to connect. With --dev it first makes what there is to connect to, as far as it is not there yet.
+func (c *serve) greet(ctx context.Context, a *app, db *store.DB, address string) error {
+	g := greeting{base: "http://" + address, cmd: a.command}
+	if !c.Dev {
+		return g.production(ctx, a.out, db)
+	}
+	if err := g.prepare(ctx, db); err != nil {
+		return fmt.Errorf("making the demo: %w", err)
+	}
+	g.write(a.out)
+	return a.out.err
+}
+
+// A greeting is what a start has to say.
+type greeting struct {
+	base   string
+	cmd    func(string) string // a dtcgate command as the user would type it
+	loaded *shop.Summary       // of a shop that was made now
+	key    *minted             // made now
+	person *added              // made now
+}
+
+// The names of what a first start makes.
+const (
+	devKey    = "demo-agent"
+	devPerson = "owner"
+)
+
+// prepare makes the demo merchant's shop, key and person, each only where there is none: a start that was cut short is
+// completed by the next, and an import keeps its data.
+func (g *greeting) prepare(ctx context.Context, db *store.DB) error {
+	m, err := ensureDemo(ctx, db)
+	if err != nil {
+		return err
+	}
+	if err := g.load(ctx, db, m); err != nil {
+		return err
+	}
+	return db.InTx(ctx, func(tx *store.Tx) error { return g.mint(tx, m) })
+}
+
+func (g *greeting) load(ctx context.Context, db *store.DB, m auth.Merchant) error {
+	var there bool
+	err := db.Read(ctx, func(tx *store.Tx) (err error) {
+		there, err = shop.Exists(tx, m.ID)
+		return err
+	})
+	if err != nil || there {
+		return err
+	}
+	s, err := shop.LoadDemo(ctx, db, m.ID, demoSeed, db.Now())
+	if err != nil {
+		return err
+	}
+	g.loaded = &s
+	return db.InTx(ctx, func(tx *store.Tx) error { return recordLoad(tx, m, s) })
+}
+
+func (g *greeting) mint(tx *store.Tx, m auth.Merchant) error {
+	keys, err := auth.ListKeys(tx, m.ID)
+	if err != nil {
+		return err
+	}
+	if len(keys) == 0 {
+		k, err := mintKey(tx, auth.Key{
+			Merchant: m.ID, Name: devKey, Scopes: allScopes(), RequiresApproval: true, Ceiling: auth.MaxLevel,
+		})
+		if err != nil {
+			return err
+		}
+		g.key = &k
+	}
+	people, err := auth.ListPeople(tx, m.ID)
+	if err != nil || len(people) > 0 {
+		return err
+	}
+	p, err := addPerson(tx, m, devPerson)
+	g.person = &p
+	return err
+}
+
+// allScopes are the scopes that the tools need.
+func allScopes() []auth.Scope {
+	var scopes []auth.Scope
+	for _, t := range registry.All() {
+		if t.Scope != "" {
+			scopes = append(scopes, t.Scope)
+		}
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
+}
+
+func (g *greeting) write(w io.Writer) {
+	fmt.Fprintf(w, "DEVELOPMENT ONLY, NOT SAFE FOR PRODUCTION: --dev prints secrets and serves made-up data on this machine.\n\n")
+	if g.loaded != nil {
+		fmt.Fprintf(w, "Made the merchant \"demo\": %d products, %d customers, %d orders.\n", g.loaded.Products, g.loaded.Customers, g.loaded.Orders)
+	}
+	fmt.Fprintf(w, "MCP address:  %s/mcp\n", g.base)
+	if g.key == nil {
+		fmt.Fprintf(w, "The data, keys and people of earlier starts were kept; no key was minted. Another one:\n  %s\n\n",
+			g.cmd("key mint --name another --requires-approval --scopes "+scopeList(allScopes())))
+	} else {
+		g.writeKey(w)
+	}
+	g.writePerson(w)
+}
+
+func (g *greeting) writeKey(w io.Writer) {
+	key := g.key.Secret
+	fmt.Fprintf(w, "Agent key:    %s\n              (shown this once; calls that spend, contact customers or cannot be undone wait for a person)\n\n", key)
+	fmt.Fprintf(w, "Claude Code:\n  claude mcp add --transport http dtcgate %s/mcp --header \"Authorization: Bearer %s\"\n\n", g.base, key)
+	fmt.Fprintf(w, "Cursor (.cursor/mcp.json):\n  {\"mcpServers\": {\"dtcgate\": {\"url\": \"%s/mcp\", \"headers\": {\"Authorization\": \"Bearer %s\"}}}}\n\n", g.base, key)
+	fmt.Fprintf(w, "curl:\n  curl %s/api/v1/agent/v1/whoami -H \"X-Agent-Key: %s\"\n\n", g.base, key)
+}
+
+func (g *greeting) writePerson(w io.Writer) {
+	fmt.Fprintf(w, "A person decides about what waits:\n  %s\n  %s\n", g.cmd("approvals list"), g.cmd("approvals approve ID --as "+devPerson))
+	if g.person == nil {
+		fmt.Fprintf(w, "Another person, with a token for REST:\n  %s\n\n", g.cmd("person add NAME"))
+		return
+	}
+	fmt.Fprintf(w, "or over REST, with the token of %s (shown this once):\n  curl -X POST %s/api/v1/agent/v1/approvals/ID/resolve \\\n"+
+		"    -H \"Authorization: Bearer %s\" -H \"Content-Type: application/json\" -d '{\"decision\":\"approve\"}'\n\n", devPerson, g.base, g.person.Token)
+}
+
+// production says where the server is and, on an empty database, what comes next.
+func (g *greeting) production(ctx context.Context, w io.Writer, db *store.DB) error {
+	fmt.Fprintf(w, "MCP at %s/mcp, REST at %s/api/v1/agent/v1\n", g.base, g.base)
+	err := db.Read(ctx, func(tx *store.Tx) error {
+		_, err := auth.OnlyMerchant(tx)
+		return err
+	})
+	if !errors.Is(err, auth.ErrNoMerchant) {
+		return nil // one, or several
+	}
+	fmt.Fprintf(w, "There is no merchant yet. While this runs, make one and a key for it:\n  %s\n  %s\n",
+		g.cmd("demo load"), g.cmd("key mint --name NAME --scopes "+scopeList(allScopes())))
+	return nil
+}
+
+// command is a dtcgate command as the user would type it to reach the same database.
+func (a *app) command(rest string) string {
+	words := []string{a.self}
+	if a.Data != defaultData {
+		words = append(words, "--data", a.Data)
+	}
+	if a.DB != "" && a.embedded() {
+		words = append(words, "--db", a.DB)
+	} else if a.DB != "" {
+		words = append(words, "--db", "postgres://…") // the address may hold a password
+	}
+	return strings.Join(append(words, rest), " ")
+}

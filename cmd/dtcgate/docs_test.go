@@ -1,0 +1,185 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/server"
+	"github.com/dtcgate/dtcgate/store/storetest"
+)
+
+// documents are the pages that tell people what to type.
+var documents = []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/design.md", "docs/call.md"}
+
+func readDocument(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var (
+	fence  = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+	inline = regexp.MustCompile("`(?:\\./bin/)?dtcgate ([a-z][^`]*)`")
+	link   = regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	word   = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s"']+`)
+)
+
+// shellLines gives the words of each command in a document's sh blocks.
+func shellLines(text string) [][]string {
+	var lines [][]string
+	for _, block := range fence.FindAllStringSubmatch(text, -1) {
+		if block[1] != "sh" {
+			continue
+		}
+		for line := range strings.Lines(strings.ReplaceAll(block[2], "\\\n", " ")) {
+			line, _, _ = strings.Cut(line, " # ")
+			words := word.FindAllString(line, -1)
+			for i, w := range words {
+				words[i] = strings.Trim(w, `"'`)
+			}
+			if len(words) > 0 {
+				lines = append(lines, words)
+			}
+		}
+	}
+	return lines
+}
+
+func TestDocumentedCommandsAreCommands(t *testing.T) {
+	makefile := readDocument(t, "Makefile")
+	found := 0
+	for _, name := range documents {
+		text := readDocument(t, name)
+		for _, words := range shellLines(text) {
+			switch strings.TrimPrefix(words[0], "./bin/") {
+			case "dtcgate":
+				found++
+				if _, err := newParser(new(cli)).Parse(words[1:]); err != nil {
+					t.Errorf("%s: %s: %v", name, strings.Join(words, " "), err)
+				}
+			case "make":
+				if !strings.Contains(makefile, "\n"+words[1]+":") {
+					t.Errorf("%s: there is no make %s", name, words[1])
+				}
+			}
+		}
+		for _, m := range inline.FindAllStringSubmatch(text, -1) {
+			found++
+			checkCommand(t, name, strings.Fields(m[1]))
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d commands were found: this test looks in the wrong place", found)
+	}
+}
+
+// checkCommand finds the command that words begin with; what follows it may be left out in running text.
+func checkCommand(t *testing.T, document string, words []string) {
+	t.Helper()
+	node := newParser(new(cli)).Model.Node
+	for _, w := range words {
+		next := child(node, w)
+		if next == nil {
+			break
+		}
+		node = next
+	}
+	if !node.Leaf() {
+		t.Errorf("%s: there is no command dtcgate %s", document, strings.Join(words, " "))
+	}
+}
+
+func child(n *kong.Node, name string) *kong.Node {
+	for _, c := range n.Children {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func TestDocumentedRequestsHaveRoutes(t *testing.T) {
+	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	s, err := server.New(server.Config{Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range documents {
+		for _, words := range shellLines(readDocument(t, name)) {
+			if words[0] != "curl" {
+				continue
+			}
+			found++
+			r := requestOf(words)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if w.Code != http.StatusUnauthorized {
+				t.Errorf("%s: %s %s without a key is answered %d", name, r.Method, r.URL, w.Code)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no curl line was found: this test looks in the wrong place")
+	}
+}
+
+// requestOf is the request that a curl line makes, without its key.
+func requestOf(words []string) *http.Request {
+	method, address := http.MethodGet, ""
+	for i, w := range words {
+		switch {
+		case w == "-X":
+			method = words[i+1]
+		case strings.HasPrefix(w, "http://"):
+			address = w
+		}
+	}
+	return httptest.NewRequest(method, strings.ReplaceAll(address, "…", "x"), nil)
+}
+
+func TestSettingsAreDocumented(t *testing.T) {
+	text := readDocument(t, "docs/operations.md")
+	root := newParser(new(cli)).Model.Node
+	for _, f := range append(root.Flags, child(root, "serve").Flags...) {
+		if f.Name == "help" {
+			continue
+		}
+		for _, want := range append([]string{"`--" + f.Name}, f.Envs...) {
+			if !strings.Contains(text, want) {
+				t.Errorf("docs/operations.md does not tell of %s", want)
+			}
+		}
+	}
+}
+
+func TestDocumentedCodeIsTheCode(t *testing.T) {
+	code := readDocument(t, "tools/dtc/list_campaigns.go")
+	for _, block := range fence.FindAllStringSubmatch(readDocument(t, "README.md"), -1) {
+		if block[1] == "go" && !strings.Contains(code, block[2]) {
+			t.Errorf("README.md shows code that is not in tools/dtc/list_campaigns.go:\n%s", block[2])
+		}
+	}
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	for _, name := range documents {
+		for _, m := range link.FindAllStringSubmatch(readDocument(t, name), -1) {
+			if _, err := os.Stat(filepath.Join("..", "..", filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

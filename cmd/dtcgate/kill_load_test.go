@@ -1,0 +1,504 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// A party is who calls: an agent's key or a person.
+type party struct {
+	ID       string `json:"id"`
+	Merchant string `json:"merchant_id"`
+	Name     string `json:"name"`
+	Secret   string `json:"secret"` // of a key
+	Token    string `json:"token"`  // of a person
+}
+
+// vote is the tool of calls that resolve an approval, which is no tool.
+const vote = "vote"
+
+// A call is one thing that was asked of the server, and what it answered.
+type call struct {
+	who   *party
+	tool  string
+	path  string         // of REST; empty: the call goes by MCP
+	args  map[string]any // the body of a vote
+	key   string         // idempotency key; what the call makes carries it as its name, code or reason. Reads have none
+	about string         // the job of a vote
+
+	answered bool
+	id       string // call_…, as answered
+	code     string // of a refusal
+	body     json.RawMessage
+	replayed bool
+}
+
+// ok reports whether the server said that it did what was asked.
+func (c *call) ok() bool { return c.answered && c.code == "" }
+
+// result reads the answer of a write.
+func (c *call) result() (r tools.Result) {
+	_ = json.Unmarshal(c.body, &r) // what cannot be read is empty, and missed by whoever looks for it
+	return r
+}
+
+// again is the same call, not yet answered.
+func (c *call) again() *call {
+	return &call{who: c.who, tool: c.tool, path: c.path, args: c.args, key: c.key, about: c.about}
+}
+
+func (c *call) String() string {
+	said := "unanswered"
+	if c.answered {
+		said = "answered " + c.code + string(c.body)
+	}
+	return fmt.Sprintf("%s of %s, key %q %s, %s", c.tool, c.who.Name, c.key, c.about, said)
+}
+
+// A ledger is all that was asked, in the order of asking, and what waits for people.
+type ledger struct {
+	mu     sync.Mutex
+	calls  []*call
+	parked []tools.Result
+	wrong  []string // answers that are wrong by themselves
+}
+
+func (l *ledger) add(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls = append(l.calls, c)
+}
+
+func (l *ledger) complain(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
+}
+
+func (l *ledger) park(r tools.Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parked = append(l.parked, r)
+}
+
+// waiting gives something that waits for people. It often stays, so that two people decide about the same.
+func (l *ledger) waiting(rng *rand.Rand) (tools.Result, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.parked) == 0 {
+		return tools.Result{}, false
+	}
+	i := rng.IntN(len(l.parked))
+	r := l.parked[i]
+	if rng.IntN(3) > 0 {
+		l.parked[i] = l.parked[len(l.parked)-1]
+		l.parked = l.parked[:len(l.parked)-1]
+	}
+	return r, true
+}
+
+// A wire leads to one server process.
+type wire struct {
+	base   string
+	client *http.Client
+	dying  atomic.Bool // from just before a signal is sent: from now on calls may go unanswered
+}
+
+func newWire(base string) *wire {
+	return &wire{base: base, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 30 * time.Second}}
+}
+
+// send makes the call and notes what came back. An error means that no answer came.
+func (w *wire) send(c *call) error {
+	r, err := c.request(w.base)
+	if err != nil {
+		return err
+	}
+	answer, err := w.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if c.path == "" {
+		return c.readMCP(raw)
+	}
+	return c.readREST(answer, raw)
+}
+
+func (c *call) request(base string) (*http.Request, error) {
+	path, args := c.path, any(c.args)
+	if path == "" {
+		path, args = "/mcp", c.message()
+	}
+	body, err := json.Marshal(args)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequest(http.MethodPost, base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+c.who.Secret+c.who.Token)
+	r.Header.Set("Content-Type", "application/json")
+	if c.path == "" {
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		r.Header.Set("Mcp-Protocol-Version", "2025-11-25")
+	} else if c.key != "" {
+		r.Header.Set("Idempotency-Key", c.key)
+	}
+	return r, nil
+}
+
+// message is the call as JSON-RPC.
+func (c *call) message() any {
+	params := map[string]any{"name": c.tool, "arguments": c.args}
+	if c.key != "" {
+		params["_meta"] = map[string]any{"dtcgate/idempotencyKey": c.key}
+	}
+	return map[string]any{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+}
+
+func (c *call) readREST(answer *http.Response, raw []byte) error {
+	c.id, c.body = answer.Header.Get("X-Call-Id"), raw
+	c.replayed = answer.Header.Get("Idempotent-Replayed") != ""
+	if answer.StatusCode >= 300 {
+		return c.refused(raw)
+	}
+	c.answered = true
+	return nil
+}
+
+func (c *call) readMCP(raw []byte) error {
+	var m struct {
+		Result struct {
+			Body    json.RawMessage `json:"structuredContent"`
+			IsError bool            `json:"isError"`
+			Meta    struct {
+				CallID   string `json:"dtcgate/callId"`
+				Replayed bool   `json:"dtcgate/replayed"`
+			} `json:"_meta"`
+		} `json:"result"`
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return fmt.Errorf("%w: %s", err, raw)
+	}
+	c.id, c.body, c.replayed = m.Result.Meta.CallID, m.Result.Body, m.Result.Meta.Replayed
+	if m.Result.IsError {
+		return c.refused(m.Result.Body)
+	}
+	if c.body == nil {
+		return fmt.Errorf("an answer without a result: %s", raw)
+	}
+	c.answered = true
+	return nil
+}
+
+func (c *call) refused(raw []byte) error {
+	var r tools.Refusal
+	if err := json.Unmarshal(raw, &r); err != nil || r.Code == "" {
+		return fmt.Errorf("a refusal without a code: %s", raw)
+	}
+	c.code, c.answered = string(r.Code), true
+	return nil
+}
+
+// A caller asks one thing after the other, until an answer does not come.
+type caller struct {
+	*party
+	name  string // makes its idempotency keys its own
+	book  *ledger
+	rng   *rand.Rand
+	shop  *stock
+	turns []turn
+
+	wire   *wire
+	keys   int
+	writes []*call  // done or parked
+	drafts []string // campaigns that were not sent yet
+	jobs   []string
+	lost   *call // asked and not answered; it is asked again as soon as there is a server
+}
+
+// A turn is something that callers do, so many times in a hundred. It reports whether every answer came.
+type turn struct {
+	weight int
+	take   func(*caller) bool
+}
+
+var agentTurns = []turn{
+	{34, (*caller).read},
+	{14, (*caller).createCampaign},
+	{14, (*caller).sendCampaign},
+	{18, (*caller).refund},
+	{7, (*caller).discount},
+	{5, (*caller).cancel},
+	{6, (*caller).repeat},
+	{2, (*caller).blunder},
+}
+
+var personTurns = []turn{{100, (*caller).vote}}
+
+// work takes turns until the server does not answer any more.
+func (k *caller) work(w *wire) {
+	k.wire = w
+	if k.lost != nil && !k.send(k.lost) {
+		return
+	}
+	for k.turn() {
+	}
+}
+
+func (k *caller) turn() bool {
+	n := k.rng.IntN(100)
+	for _, t := range k.turns {
+		if n -= t.weight; n < 0 {
+			return t.take(k)
+		}
+	}
+	return true
+}
+
+// ask puts a call into the ledger and then sends it.
+func (k *caller) ask(c *call) bool {
+	c.who = k.party
+	k.book.add(c)
+	return k.send(c)
+}
+
+func (k *caller) send(c *call) bool {
+	if err := k.wire.send(c); err != nil {
+		k.lost = c
+		if !k.wire.dying.Load() {
+			k.book.complain("no answer from a living server: %v: %v", c, err)
+		}
+		return false
+	}
+	k.lost = nil
+	k.note(c)
+	return true
+}
+
+// note learns from an answer.
+func (k *caller) note(c *call) {
+	if c.code == string(tools.Internal) || c.code == string(tools.Unavailable) && !k.wire.dying.Load() {
+		k.book.complain("a healthy server answered: %v", c)
+	}
+	if !c.ok() || c.key == "" {
+		return
+	}
+	r := c.result()
+	k.writes = append(k.writes, c)
+	if r.JobID != "" {
+		k.jobs = append(k.jobs, r.JobID)
+	}
+	switch {
+	case r.Status == tools.PendingApproval:
+		k.book.park(r)
+	case c.tool == createCampaign:
+		k.drafts = append(k.drafts, resultID(c.tool, r.Result))
+	}
+}
+
+// by sends half of the calls by MCP, the others by REST.
+func (k *caller) by(tool string, args map[string]any) *call {
+	if k.rng.IntN(2) == 0 {
+		return &call{tool: tool, args: args}
+	}
+	return &call{tool: tool, args: args, path: tools.BasePath + "/tools/" + tool}
+}
+
+// write is a call with a new idempotency key, which stands in a further argument as well.
+func (k *caller) write(tool, mark string, args map[string]any) *call {
+	k.keys++
+	c := k.by(tool, args)
+	c.key = fmt.Sprintf("KILLED%s%05d", k.name, k.keys) // fits everywhere: ten characters and more, of A to Z and 0 to 9
+	args[mark] = c.key
+	return c
+}
+
+// The tools whose effects are counted.
+const (
+	createCampaign = "dtc_create_campaign"
+	sendCampaign   = "dtc_send_campaign"
+	refundOrder    = "dtc_refund_order"
+	createDiscount = "dtc_create_discount"
+)
+
+func (k *caller) read() bool {
+	reads := []*call{
+		k.by("dtc_whoami", map[string]any{}),
+		k.by("dtc_search_orders", map[string]any{"limit": 5, "sort": "largest"}),
+		k.by("dtc_get_order", map[string]any{"order_no": k.order()}),
+		k.by("dtc_search_products", map[string]any{"query": "lamp", "limit": 5}),
+		k.by("dtc_list_campaigns", map[string]any{"limit": 5}),
+		k.by("dtc_get_job", map[string]any{"limit": 5}),
+	}
+	return k.ask(reads[k.rng.IntN(len(reads))])
+}
+
+func (k *caller) order() string { return k.shop.orders[k.rng.IntN(len(k.shop.orders))] }
+
+func (k *caller) createCampaign() bool {
+	return k.ask(k.write(createCampaign, "name", map[string]any{
+		"channel": "email", "segment_id": k.shop.segments[k.rng.IntN(len(k.shop.segments))],
+		"subject": "Half price", "body": "Everything is <half> price & more.",
+	}))
+}
+
+// sendCampaign looks at a draft and sends it with what it saw. Some drafts are sent by the short route, on which the
+// server fills in what people will see, and some are kept for a second try.
+func (k *caller) sendCampaign() bool {
+	if len(k.drafts) == 0 {
+		return k.createCampaign()
+	}
+	i := k.rng.IntN(len(k.drafts))
+	id := k.drafts[i]
+	if k.rng.IntN(5) > 0 {
+		k.drafts = append(k.drafts[:i], k.drafts[i+1:]...)
+	}
+	if k.Name == gatedKey && k.rng.IntN(2) == 0 {
+		c := k.write(sendCampaign, "reason", map[string]any{})
+		c.path = tools.BasePath + "/campaigns/" + id + "/send"
+		c.about = id
+		return k.ask(c)
+	}
+	look := k.by("dtc_preview_campaign", map[string]any{"campaign_id": id})
+	if !k.ask(look) {
+		return false
+	}
+	var seen struct {
+		Version    int64           `json:"version"`
+		Recipients int64           `json:"recipients"`
+		Cost       json.RawMessage `json:"cost"`
+	}
+	if err := json.Unmarshal(look.body, &seen); err != nil || !look.ok() || seen.Recipients == 0 {
+		return true
+	}
+	return k.ask(k.write(sendCampaign, "reason", map[string]any{
+		"campaign_id": id, "expected_version": seen.Version, "expected_recipients": seen.Recipients, "max_cost": seen.Cost,
+	}))
+}
+
+// refund gives back a little of an order, so that an order can be refunded often and versions clash.
+func (k *caller) refund() bool { return k.refundOf(k.order(), k.rng.IntN(2) == 0) }
+
+func (k *caller) refundOf(order string, notify bool) bool {
+	look := k.by("dtc_get_order", map[string]any{"order_no": order})
+	if !k.ask(look) {
+		return false
+	}
+	var seen struct {
+		No         string `json:"order_no"`
+		Version    int64  `json:"version"`
+		Refundable struct {
+			Amount   int64  `json:"amount_minor"`
+			Currency string `json:"currency"`
+		} `json:"refundable"`
+	}
+	if err := json.Unmarshal(look.body, &seen); err != nil || !look.ok() || seen.Refundable.Amount < 200 {
+		return true
+	}
+	return k.ask(k.write(refundOrder, "reason", map[string]any{
+		"order_no": seen.No, "expected_version": seen.Version, "cause": "goodwill", "notify_customer": notify,
+		"amount": map[string]any{"amount_minor": 100 + k.rng.IntN(100), "currency": seen.Refundable.Currency},
+	}))
+}
+
+func (k *caller) discount() bool {
+	today := time.Now()
+	return k.ask(k.write(createDiscount, "code", map[string]any{
+		"percent_off": 10, "max_uses": 100, "max_given_away": map[string]any{"amount_minor": 10_000, "currency": "GBP"},
+		"start_on": today.AddDate(0, 0, 1).Format(time.DateOnly), "end_on": today.AddDate(0, 0, 8).Format(time.DateOnly),
+		"reason": "spring sale for regular customers",
+	}))
+}
+
+func (k *caller) cancel() bool {
+	if len(k.jobs) == 0 {
+		return k.read()
+	}
+	job := k.jobs[k.rng.IntN(len(k.jobs))]
+	c := k.by(cancelJob, map[string]any{"job_id": job, "reason": "not needed any more"})
+	c.about = job
+	return k.ask(c)
+}
+
+const cancelJob = "dtc_cancel_job"
+
+// repeat asks again what was answered. The answer must be the same, to the byte.
+func (k *caller) repeat() bool {
+	if len(k.writes) == 0 {
+		return k.read()
+	}
+	first := k.writes[k.rng.IntN(len(k.writes))]
+	again := first.again()
+	k.book.add(again)
+	if err := k.wire.send(again); err != nil {
+		return false
+	}
+	if differ := sameAnswer(first, again); differ != nil {
+		k.book.complain("%v", differ)
+	}
+	return true
+}
+
+var errDiffers = errors.New("a repeat was answered otherwise")
+
+// sameAnswer compares the answer to a repeat with the answer to the first call.
+func sameAnswer(first, again *call) error {
+	if !again.replayed || again.code != first.code || !bytes.Equal(again.body, first.body) {
+		return fmt.Errorf("%w: %v; again: %v", errDiffers, first, again)
+	}
+	return nil
+}
+
+// blunder asks for something that is refused.
+func (k *caller) blunder() bool {
+	return k.ask(k.by("dtc_get_order", map[string]any{"order": 17}))
+}
+
+// vote decides about something that waits. Half of the votes state what they saw.
+func (k *caller) vote() bool {
+	r, ok := k.book.waiting(k.rng)
+	if !ok {
+		return k.list()
+	}
+	ballot := map[string]any{"decision": "approve", "reason": "as agreed"}
+	if k.rng.IntN(3) == 0 {
+		ballot["decision"] = "deny"
+	}
+	if k.rng.IntN(2) == 0 {
+		ballot["seen_sha256"] = r.Approval.Fingerprint
+	}
+	return k.ask(&call{tool: vote, path: tools.BasePath + "/approvals/" + r.JobID + "/resolve", args: ballot, about: r.JobID})
+}
+
+// list looks at what waits. It is not in the ledger, for it is no call.
+func (k *caller) list() bool {
+	r, err := http.NewRequest(http.MethodGet, k.wire.base+tools.BasePath+"/approvals", nil)
+	if err != nil {
+		return false
+	}
+	r.Header.Set("Authorization", "Bearer "+k.Token)
+	answer, err := k.wire.client.Do(r)
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err == nil
+}

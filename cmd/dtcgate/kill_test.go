@@ -1,0 +1,490 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+)
+
+// The rig: a server process (this test binary, which TestMain puts on the PATH as dtcgate) on an empty database, callers
+// that load it over HTTP and keep a ledger of what they asked and were told (kill_load_test.go), a nemesis that ends the
+// process, and a checker that afterwards holds ledger, database and outgoing files against each other
+// (kill_check_test.go). That the checker sees what is wrong is a test of its own (kill_broken_test.go).
+
+// killsVariable says how many times to kill; seedVariable repeats a run's choices, though not its timing.
+const (
+	killsVariable = "DTCGATE_TEST_KILLS"
+	seedVariable  = "DTCGATE_TEST_SEED"
+)
+
+// readyWithin is how soon a server must be ready again after it was killed. The race detector makes everything five to
+// ten times slower, and on a busy machine that is all that the figure would say.
+const (
+	readyWithin     = 2 * time.Second
+	readyWithinRace = 10 * time.Second
+)
+
+// The parties. Both keys hold all scopes.
+const (
+	freeKey  = "free"
+	gatedKey = "gated" // requires approval
+)
+
+func TestKilledAtAnyTimeNothingIsLostOrDoubled(t *testing.T) {
+	for _, engine := range storetest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, engine)
+			callers := r.callers()
+			var slowest time.Duration
+			for kill := range kills(t) {
+				slowest = max(slowest, r.round(callers, syscall.SIGKILL).started)
+				if kill%3 == 2 {
+					r.passTime()
+				}
+				if t.Failed() {
+					return
+				}
+			}
+			r.passTime()
+			r.finish(callers)
+			r.report(slowest)
+			r.check()
+		})
+	}
+}
+
+// TestSIGTERMDropsNoAcceptedRequest also has a call that waits for 25 s when the signal comes.
+func TestSIGTERMDropsNoAcceptedRequest(t *testing.T) {
+	for _, engine := range storetest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, engine)
+			callers := r.callers()
+			for range 3 {
+				p := r.round(callers, syscall.SIGTERM)
+				for _, k := range callers {
+					k.lost = nil // asked again, it would be answered
+				}
+				if p.failed != nil || p.took > 10*time.Second {
+					t.Errorf("after SIGTERM the server ended after %s: %v", p.took, p.failed)
+				}
+			}
+			r.checkAnswered()
+		})
+	}
+}
+
+func kills(t *testing.T) int {
+	if n, err := strconv.Atoi(os.Getenv(killsVariable)); err == nil {
+		return n
+	}
+	if testing.Short() {
+		return 5
+	}
+	return 50
+}
+
+// underRace reports whether this binary, and so the server, was built with the race detector.
+func underRace() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}
+
+// A rig is a database with a server that comes and goes.
+type rig struct {
+	t       *testing.T
+	dsn     string
+	dir     string // --data
+	rng     *rand.Rand
+	book    *ledger
+	shop    *stock
+	parties map[string]*party
+	before  map[string]bool // the effects that were there before any agent: kind and id
+}
+
+// A stock is what callers know of the shop.
+type stock struct {
+	orders   []string
+	segments []string
+}
+
+// newRig makes a shop, two keys and two people with the command line.
+func newRig(t *testing.T, engine string) *rig {
+	seed := uint64(time.Now().UnixNano())
+	if n, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("%s=%d", seedVariable, seed)
+	r := &rig{
+		t: t, dir: t.TempDir(), dsn: storetest.DSN(t, engine), rng: rand.New(rand.NewPCG(seed, 0)),
+		book: &ledger{}, shop: &stock{}, parties: map[string]*party{},
+	}
+	r.cli(nil, "demo", "load", "--json")
+	scopes := scopeList(allScopes())
+	for name, args := range map[string][]string{
+		freeKey:  {"key", "mint", "--name", freeKey, "--scopes", scopes, "--json"},
+		gatedKey: {"key", "mint", "--name", gatedKey, "--scopes", scopes, "--requires-approval", "--json"},
+		"ada":    {"person", "add", "ada", "--json"},
+		"bob":    {"person", "add", "bob", "--json"},
+	} {
+		p := &party{}
+		r.cli(p, args...)
+		r.parties[name] = p
+	}
+	r.withDB(r.prepare)
+	return r
+}
+
+// cli runs a command and reads the JSON it prints.
+func (r *rig) cli(into any, args ...string) {
+	r.t.Helper()
+	var out, said bytes.Buffer
+	if status := run(r.t.Context(), append([]string{"dtcgate", "--data", r.dir, "--db", r.dsn}, args...), &out, &said); status != exitDone {
+		r.t.Fatalf("dtcgate %s: %d: %s", strings.Join(args, " "), status, said.String())
+	}
+	if into == nil {
+		return
+	}
+	if err := json.Unmarshal(out.Bytes(), into); err != nil {
+		r.t.Fatalf("dtcgate %s: %v: %s", strings.Join(args, " "), err, out.String())
+	}
+}
+
+// withDB opens the database beside whatever server runs.
+func (r *rig) withDB(fn func(*store.DB) error) {
+	r.t.Helper()
+	db, err := store.Open(r.t.Context(), r.dsn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := errors.Join(fn(db), db.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+const (
+	groups    = 6
+	groupSize = 450 // three batches
+)
+
+// prepare adds enough customers, in segments, for sends of several steps, and notes what is there.
+func (r *rig) prepare(db *store.DB) error {
+	ctx := r.t.Context()
+	err := db.Bulk(ctx, func(tx *store.Tx) error {
+		for g := range groups {
+			if err := r.addGroup(tx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return db.Read(ctx, func(tx *store.Tx) (err error) {
+		if r.shop.orders, err = store.All(tx, text, `SELECT order_no FROM orders WHERE total_minor > 5000 ORDER BY order_no LIMIT 60`); err != nil {
+			return err
+		}
+		there, err := effects(tx)
+		r.before = map[string]bool{}
+		for _, e := range there {
+			r.before[e.tool+e.id] = true
+		}
+		return err
+	})
+}
+
+func (r *rig) addGroup(tx *store.Tx, g int) error {
+	merchant, country := r.parties[freeKey].Merchant, fmt.Sprint("Island ", g)
+	var rows [][]any
+	for i := range groupSize {
+		no := fmt.Sprintf("K%d%03d", g, i)
+		rows = append(rows, []any{merchant, no, country, no + "@example.com", store.Micros(tx.Now), 1})
+	}
+	err := tx.Insert("customers", []string{"merchant_id", "customer_no", "country", "email", "email_consent_at", "contact_synthetic"}, rows)
+	if err != nil {
+		return err
+	}
+	rule, err := json.Marshal(shop.Rule{Country: country})
+	if err != nil {
+		return err
+	}
+	id := store.NewID("seg", tx.Now)
+	r.shop.segments = append(r.shop.segments, id)
+	_, err = tx.Exec(`INSERT INTO segments (merchant_id, segment_id, name, rule, created_at, created_by) VALUES ($1, $2, $3, $4, $5, 'test')`,
+		merchant, id, country, string(rule), store.Micros(tx.Now))
+	return err
+}
+
+// passTime does what time would do if the rounds were minutes apart: leases of killed processes run out, and customers
+// who were written to may be written to again. No server runs meanwhile.
+func (r *rig) passTime() {
+	r.withDB(func(db *store.DB) error {
+		return db.InTx(r.t.Context(), func(tx *store.Tx) error {
+			for _, q := range []string{
+				`UPDATE jobs SET lease_until = 0 WHERE status = 'running'`,
+				`UPDATE leases SET until = 0`,
+				`UPDATE customers SET last_contacted_at = NULL WHERE last_contacted_at IS NOT NULL`,
+			} {
+				if _, err := tx.Exec(q); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// callers are three for each key and one for each person.
+func (r *rig) callers() []*caller {
+	var all []*caller
+	for i, name := range []string{freeKey, gatedKey, freeKey, gatedKey, freeKey, gatedKey, "ada", "bob"} {
+		k := &caller{
+			party: r.parties[name], name: fmt.Sprintf("%c", 'A'+i), book: r.book, shop: r.shop, turns: agentTurns,
+			rng: rand.New(rand.NewPCG(r.rng.Uint64(), 0)),
+		}
+		if k.Token != "" {
+			k.turns = personTurns
+		}
+		all = append(all, k)
+	}
+	return all
+}
+
+// round starts a server, loads it for a while and ends it while it is at work.
+func (r *rig) round(callers []*caller, signal syscall.Signal) *process {
+	r.t.Helper()
+	p := r.start()
+	var busy sync.WaitGroup
+	for _, k := range callers {
+		busy.Go(func() { k.work(p.wire) })
+	}
+	<-time.After(time.Duration(20+r.rng.IntN(480)) * time.Millisecond) // not to wait for something: it is the moment of the kill
+	p.end(signal)
+	busy.Wait()
+	for _, wrong := range r.book.wrong {
+		r.t.Error(wrong)
+	}
+	return p
+}
+
+// finish asks again what was not answered, and repeats what was, lets the work that waits come to its end, and stops.
+func (r *rig) finish(callers []*caller) {
+	r.t.Helper()
+	p := r.start()
+	for _, k := range callers {
+		k.wire = p.wire
+		if k.lost != nil && !k.send(k.lost) {
+			r.t.Errorf("not answered by a server that nobody kills: %v", k.lost)
+		}
+		for _, first := range k.writes {
+			again := first.again()
+			if err := errors.Join(p.wire.send(again), sameAnswer(first, again)); err != nil {
+				r.t.Errorf("C7: %v", err)
+			}
+		}
+	}
+	r.settle()
+	p.end(syscall.SIGTERM)
+	if p.failed != nil || p.took > 10*time.Second {
+		r.t.Errorf("the server ended after %s: %v", p.took, p.failed)
+	}
+}
+
+// settle waits until nothing is queued or running and all messages are carried.
+func (r *rig) settle() {
+	r.withDB(func(db *store.DB) error {
+		ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+		defer cancel()
+		look := time.NewTicker(50 * time.Millisecond)
+		defer look.Stop()
+		for {
+			left := 0
+			err := db.Read(ctx, func(tx *store.Tx) error {
+				return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM jobs WHERE status IN ('queued', 'running'))
+					+ (SELECT COUNT(*) FROM deliveries WHERE carried_at IS NULL)`).Scan(&left)
+			})
+			if err != nil || left == 0 {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%d jobs and messages are still not done", left)
+			case <-look.C:
+			}
+		}
+	})
+}
+
+// A process is one life of the server.
+type process struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	wire    *wire
+	ended   chan error
+	log     string
+	started time.Duration // from start to ready
+	took    time.Duration // from the signal to the end
+	failed  error         // how it ended, when not with status 0
+}
+
+// start starts a server and waits until it is ready.
+func (r *rig) start() *process {
+	r.t.Helper()
+	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
+	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn)
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+	log, err := os.Create(p.log)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := p.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = p.cmd.Process.Kill() }) // of a test that failed half-way; otherwise it has ended
+	address := make(chan string, 1)
+	go func() {
+		watch(stderr, log, address)
+		p.ended <- p.cmd.Wait()
+	}()
+	p.wire = newWire("http://" + <-address)
+	p.awaitReady()
+	if p.started = time.Since(begin); p.started > limit() {
+		r.t.Errorf("ready after %s, want at most %s", p.started, limit())
+	}
+	return p
+}
+
+func limit() time.Duration {
+	if underRace() {
+		return readyWithinRace
+	}
+	return readyWithin
+}
+
+func (p *process) awaitReady() {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		answer, err := p.wire.client.Get(p.wire.base + "/readyz")
+		if err != nil {
+			break // the socket is open before the address is told, so nothing will come
+		}
+		answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	p.t.Fatalf("the server did not get ready:\n%s", p.tail())
+}
+
+// end sends a signal and waits for the process to be gone.
+func (p *process) end(signal syscall.Signal) {
+	p.t.Helper()
+	p.wire.dying.Store(true)
+	begin := time.Now()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Errorf("the server had ended by itself: %v\n%s", err, p.tail())
+	}
+	select {
+	case p.failed = <-p.ended:
+	case <-time.After(20 * time.Second):
+		p.t.Errorf("the server does not end:\n%s", p.tail())
+	}
+	p.took = time.Since(begin)
+	p.wire.client.CloseIdleConnections()
+	said, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Error(err)
+	}
+	for _, bad := range []string{"DATA RACE", "panic", `"level":"error"`} {
+		if bytes.Contains(said, []byte(bad)) {
+			p.t.Errorf("the server's log has %q:\n%s", bad, linesWith(said, bad))
+			return
+		}
+	}
+}
+
+// linesWith gives the lines around the first bad one.
+func linesWith(log []byte, bad string) string {
+	lines := strings.Split(string(log), "\n")
+	for i, line := range lines {
+		if strings.Contains(line, bad) {
+			return strings.Join(lines[i:min(i+40, len(lines))], "\n")
+		}
+	}
+	return ""
+}
+
+// tail gives the end of the server's log.
+func (p *process) tail() string {
+	said, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(said[max(0, len(said)-4000):])
+}
+
+// check holds everything against everything.
+func (r *rig) check() {
+	r.t.Helper()
+	for _, f := range r.findings(r.dsn, r.dir) {
+		r.t.Errorf("%s", f)
+	}
+}
+
+// findings runs the checker on a database and the directory that goes with it.
+func (r *rig) findings(dsn, dir string) (found []finding) {
+	r.t.Helper()
+	db, err := store.Open(r.t.Context(), dsn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, key, err := audit.LoadSigner(filepath.Join(dir, "audit.key"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	trusted, err := audit.Verifiers(key)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	found, err = evidence{
+		db: db, outbox: filepath.Join(dir, "outbox"), trusted: trusted, calls: r.book.calls, before: r.before,
+	}.check(r.t.Context())
+	if err := errors.Join(err, db.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+	return found
+}

@@ -1,0 +1,112 @@
+// Command dtcgate is the server and all that an operator does beside it.
+//
+// run reads a command line with kong and calls the Run method of the chosen command; each command has a file of its
+// own. Every flag is also an environment variable: --audit-key is DTCGATE_AUDIT_KEY. Nothing here decides about a call.
+// A command opens the store that --data or --db names, calls the room that knows, prints what came of it, and records
+// what it changed in the same transaction. It may run beside a server on the same database; the server sees the change
+// with the next call, for it keeps nothing in memory.
+//
+// Whoever can run these commands can read the database, so they ask for no secret: the actor on record is operator:cli,
+// and a vote names the person it is cast for.
+//
+// The status is 0 when all is done, 1 when something was refused or failed, 2 when the command line was wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/dtcgate/dtcgate/tools"
+	"github.com/dtcgate/dtcgate/tools/dtc"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// cli is the command line.
+type cli struct {
+	storage
+
+	Serve     serve        `cmd:"" help:"Serve MCP and REST."`
+	Key       keyCmds      `cmd:"" help:"Keys that let agents in."`
+	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
+	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
+	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
+	Tools     toolCmds     `cmd:"" help:"What agents can call."`
+	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
+	Version   version      `cmd:"" help:"Say which version this is."`
+}
+
+// registry is every tool there is.
+var registry = tools.NewRegistry(dtc.Tools()...)
+
+// Exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// run does what args say, of which the first is the program's name, and gives the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	helped := false
+	parser := newParser(&c, kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
+	command, err := parser.Parse(args[1:])
+	if helped {
+		return exitDone
+	}
+	if err != nil {
+		explainUsage(stderr, err)
+		return exitUsage
+	}
+	out := &output{w: stdout}
+	command.BindTo(ctx, (*context.Context)(nil))
+	err = command.Run(&app{storage: c.storage, out: out, err: stderr, self: args[0]})
+	if err == nil {
+		err = out.err
+	}
+	if err != nil {
+		explain(stderr, err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+func newParser(c *cli, options ...kong.Option) *kong.Kong {
+	return kong.Must(c, append(options,
+		kong.Name("dtcgate"),
+		kong.Description("A gate between AI agents and a shop: typed tools over MCP and REST, with scopes, approvals and an audit log."),
+		kong.Vars{"data": defaultData},
+		kong.DefaultEnvars("DTCGATE"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}))...)
+}
+
+// explainUsage says what was wrong with a command line and where to read how it goes.
+func explainUsage(w io.Writer, err error) {
+	fmt.Fprintf(w, "dtcgate: %v\n", err)
+	command := "dtcgate"
+	if wrong := (*kong.ParseError)(nil); errors.As(err, &wrong) && wrong.Context != nil && wrong.Context.Selected() != nil {
+		command = wrong.Context.Selected().FullPath()
+	}
+	fmt.Fprintf(w, "See %s --help.\n", command)
+}
+
+// explain says what failed. A refusal brings its own next step.
+func explain(w io.Writer, err error) {
+	if r := (*tools.Refusal)(nil); errors.As(err, &r) {
+		fmt.Fprintf(w, "dtcgate: %s %s (%s)\n", r.Message, r.Next, r.Code)
+		return
+	}
+	fmt.Fprintf(w, "dtcgate: %v\n", err)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/server"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+type serve struct {
+	Dev    bool   `help:"Make a demo merchant, a key and a person on the first start, and print them. Not for production."`
+	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The address to serve on."`
+
+	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+}
+
+// Validate is called by kong: what it refuses is wrong use.
+func (c *serve) Validate() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q is not HOST:PORT, such as 127.0.0.1:8080", c.Listen)
+	}
+	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
+	}
+	return nil
+}
+
+// drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step and the audit
+// log's last pass (5 s at most) it stays below 10 s.
+const drainTime = 4 * time.Second
+
+func (c *serve) Run(ctx context.Context, a *app) error {
+	tuneMemory()
+	log := newLog(a.err, c.Dev)
+	db, err := a.create(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if a.embedded() {
+		unlock, err := lockServer(a.dsn())
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	defer listener.Close()
+	gate, err := c.assemble(a, db, log)
+	if err != nil {
+		return err
+	}
+	if err := c.greet(ctx, a, db, listener.Addr().String()); err != nil {
+		return err
+	}
+	log.Info().Str("address", listener.Addr().String()).Str("store", db.Engine()).Msg("serving")
+	return gate.run(ctx, listener)
+}
+
+// tuneMemory trades memory for speed: the MCP library makes 0.4 MB of garbage a call, and collecting it four times as
+// seldom almost halves the time of one. What the environment sets stands.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(1 << 30)
+	}
+}
+
+// newLog writes JSON lines, or lines for people on a terminal and in development.
+func newLog(w io.Writer, dev bool) zerolog.Logger {
+	if dev || isTerminal(w) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
+	}
+	return zerolog.New(w).With().Timestamp().Logger()
+}
+
+// A running gate is a server with all that works beside it.
+type runningGate struct {
+	web     *server.Server
+	gate    *gate.Gate
+	carrier *shop.Carrier
+	audit   *audit.Log
+}
+
+func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger) (*runningGate, error) {
+	signer, key, err := audit.LoadOrCreateSigner(a.auditKey(), "dtcgate")
+	if err != nil {
+		return nil, err
+	}
+	logged := func(err error) { log.Error().Err(err).Msg("working") }
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log})
+	web, err := server.New(server.Config{
+		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &runningGate{
+		web: web, gate: g,
+		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
+		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
+	}, nil
+}
+
+// run serves until ctx ends and then ends in this order: nothing more is accepted, what was accepted is answered,
+// workers finish the step they are at, the record is numbered and signed to its end.
+func (r *runningGate) run(ctx context.Context, l net.Listener) error {
+	beside := context.WithoutCancel(ctx)
+	working, stopWork := context.WithCancel(beside)
+	recording, stopAudit := context.WithCancel(beside)
+	defer stopAudit()
+	var workers sync.WaitGroup
+	workers.Go(func() { r.gate.Work(working) })
+	workers.Go(func() { r.carrier.Run(working) })
+	recorded := make(chan error, 1)
+	go func() { recorded <- r.audit.Run(recording) }()
+
+	err := server.Serve(ctx, l, r.web, drainTime)
+	stopWork()
+	workers.Wait()
+	stopAudit()
+	return errors.Join(err, <-recorded)
+}

@@ -1,0 +1,235 @@
+// Package gate is the one way to a tool.
+//
+// Call judges a call, records it, and parks or runs it. Vote counts what a person says to a parked call. Work carries
+// out what waits, after judging it again. The package keeps these promises, and each is the name of a test:
+//
+//  1. No effect without a record. A read is recorded before its answer leaves; a write commits its effect, its
+//     idempotency row and its record in one transaction; a stepped write does so with every step.
+//  2. No record without the policy in force: version, rule, verdicts, principal chain, tool, status, latency and cost
+//     stand in every entry, of refused and parked calls too.
+//  3. One decision for all transports. Servers hand over a Request and get an Outcome or a *tools.Refusal; nothing here
+//     depends on where it came from.
+//  4. What was approved is what runs. The stored bytes run under the bound hash, and the facts are read again.
+//  5. Fail closed. What cannot be judged or recorded is refused, and says so.
+//  6. A new tool cannot forget a check. The checks are one list over all tools, and only this package takes a Handler.
+//
+// The order of judgement is in checks (judge.go): the first refusal wins. A refusal rolls everything back and is
+// recorded in a transaction of its own.
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// Config is everything a Gate depends on.
+type Config struct {
+	DB    *store.DB
+	Tools *tools.Registry
+	Log   zerolog.Logger // of internal errors, each once, with the call's id
+}
+
+// A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
+type Gate struct {
+	db        *store.DB
+	tools     *tools.Registry
+	log       zerolog.Logger
+	queue     approvals.Queue
+	wake      chan struct{} // tells a worker of this process that something may be due
+	strangers strangers
+}
+
+// New makes a gate. It starts nothing; Work carries out what waits.
+func New(c Config) *Gate {
+	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, wake: make(chan struct{}, 1), strangers: newStrangers()}
+}
+
+// A Request is a call as a transport hands it over, not yet judged.
+type Request struct {
+	Tool      string
+	Args      []byte // JSON as it came; nil for none
+	Transport string // mcp, rest
+	Source    string // the caller's network address
+	// IdempotencyKey came beside the arguments (a header). It becomes the argument of that name where the tool has one.
+	IdempotencyKey string
+	FillFacts      bool // see tools.Route
+}
+
+// An Outcome is the answer to a call that was not refused.
+type Outcome struct {
+	CallID   string
+	Status   tools.Status
+	Body     json.RawMessage // the same bytes on every transport
+	Text     string          // for models and people, where the body is not itself the answer
+	Replayed bool            // the answer to an earlier call with the same idempotency key
+}
+
+// call is one call on its way through the gate.
+type call struct {
+	tools.Call
+	req Request
+
+	key      string // idempotency key
+	checks   []audit.Check
+	dryRun   bool
+	argsHash string
+	risk     tools.Risk
+	preview  tools.Preview
+	out      Outcome
+	job      string // of a parked or queued call
+	approval approvals.Request
+}
+
+// Call takes p's request to a tool. The decision is on record before an answer leaves: without a record nothing runs
+// and nothing is told. Every error is a *tools.Refusal.
+func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
+	c := g.newCall(p, r)
+	if err := g.safely(c, func() error { return g.handle(ctx, c) }); err != nil {
+		return Outcome{}, g.refuse(ctx, c, err)
+	}
+	return c.out, nil
+}
+
+func (g *Gate) newCall(p auth.Principal, r Request) *call {
+	now := g.db.Now()
+	return &call{
+		Call: tools.Call{
+			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, PolicyVersion: policyVersion,
+		},
+		req: r,
+		key: r.IdempotencyKey,
+	}
+}
+
+func (g *Gate) handle(ctx context.Context, c *call) error {
+	if err := g.judge(ctx, c, checks); err != nil {
+		return err
+	}
+	c.out.CallID = c.ID
+	if c.Tool.Writes() {
+		return g.write(ctx, c)
+	}
+	return g.read(ctx, c)
+}
+
+// askAgain is how often a read that is not settled yet is repeated.
+const askAgain = 250 * time.Millisecond
+
+func (g *Gate) read(ctx context.Context, c *call) error {
+	answer, err := g.readOnce(ctx, c)
+	for errors.Is(err, tools.ErrNotYet) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(askAgain):
+		}
+		answer, err = g.readOnce(ctx, c)
+	}
+	if err != nil {
+		return err
+	}
+	if c.out.Body, err = json.Marshal(answer); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
+	return g.db.InTx(ctx, func(tx *store.Tx) error { return g.record(tx, c, string(tools.Done)) })
+}
+
+func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
+	err = g.db.Read(ctx, func(tx *store.Tx) error {
+		c.Tx = tx
+		if c.risk, err = c.Tool.Handler().Rate(&c.Call, tools.Preview{}); err != nil {
+			return err
+		}
+		if err := g.judgeTx(c, readChecks); err != nil {
+			return err
+		}
+		answer, err = c.Tool.Handler().Read(&c.Call)
+		return err
+	})
+	return answer, err
+}
+
+// write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
+// record. Whatever fails, none of it is there.
+func (g *Gate) write(ctx context.Context, c *call) error {
+	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+		c.Tx = tx
+		if replayed, err := g.claimKey(c); err != nil || replayed {
+			return err
+		}
+		if err := g.judgeTx(c, writeChecks); err != nil {
+			return err
+		}
+		if err := g.act(c); err != nil {
+			return err
+		}
+		if err := g.saveAnswer(c); err != nil {
+			return err
+		}
+		return g.record(tx, c, string(c.out.Status))
+	})
+	if err == nil && c.out.Status == tools.Queued {
+		g.notify()
+	}
+	return err
+}
+
+// act takes the one of four ways that the judged call has: rehearse, park, queue, run.
+func (g *Gate) act(c *call) error {
+	switch {
+	case c.dryRun:
+		return c.answer(tools.Result{Status: tools.DryRun, Preview: &c.preview, Undo: c.Tool.Undo},
+			"Rehearsed: nothing was done. "+c.preview.Summary)
+	case c.parks():
+		return g.park(c)
+	case c.Tool.Handler().Step != nil:
+		return g.enqueue(c)
+	}
+	return run(c)
+}
+
+// run has the effect of a write, in the transaction that c holds.
+func run(c *call) error {
+	result, err := c.Tool.Handler().Write(&c.Call)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return c.answer(tools.Result{Status: tools.Done, Result: raw, Undo: c.Tool.Undo}, "Done. "+c.preview.Summary)
+}
+
+// answer makes r the call's answer.
+func (c *call) answer(r tools.Result, text string) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	c.out.Status, c.out.Body, c.out.Text = r.Status, body, text
+	return nil
+}
+
+// Visible gives the tools that p is shown.
+func (g *Gate) Visible(p auth.Principal) []*tools.Tool { return g.tools.Visible(p) }
+
+// notify wakes a worker; when one has been told already, that is enough.
+func (g *Gate) notify() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}

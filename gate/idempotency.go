@@ -1,0 +1,99 @@
+package gate
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// keepKeys is how long a key is remembered: longer than a question may stay open and an answer be good for together.
+const keepKeys = 48 * time.Hour
+
+// takeKey puts a key that came beside the arguments among them, so that there is one form of the call on all transports.
+func (c *call) takeKey() error {
+	if _, has := c.Tool.Input.Property("idempotency_key"); !has || c.key == "" {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(c.Args, &members); err != nil {
+		return fmt.Errorf("reading arguments: %w", err)
+	}
+	beside, err := json.Marshal(c.key)
+	if err != nil {
+		return fmt.Errorf("reading the idempotency key: %w", err)
+	}
+	if inside, both := members["idempotency_key"]; both && string(inside) != string(beside) {
+		return tools.Wrong("idempotency_key", "is not the one of the Idempotency-Key header", "the same value, or only one of the two", nil)
+	}
+	members["idempotency_key"] = beside
+	raw, err := json.Marshal(members)
+	if err != nil {
+		return fmt.Errorf("writing arguments: %w", err)
+	}
+	c.Args, err = schemas.Canonical(raw)
+	if err != nil {
+		return badSyntax(err)
+	}
+	return nil
+}
+
+// claimKey takes the call's idempotency key for it, or finds the call that had it before. Two calls at once are settled
+// by the table's primary key: the second waits for the first one's transaction and is then a repeat of it. It reports
+// true when the call is answered by what the first one was answered.
+func (g *Gate) claimKey(c *call) (replayed bool, err error) {
+	if c.key == "" || c.dryRun {
+		return false, nil
+	}
+	n, err := c.Exec(`INSERT INTO idempotency (merchant_id, principal_id, key, tool, args_sha256, call_id, job_id, status, body, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, '', '', '', $7) ON CONFLICT DO NOTHING`,
+		c.Principal.Merchant, c.Principal.ID, c.key, c.Tool.Name, c.argsHash, c.ID, store.Micros(c.Now))
+	if err != nil {
+		return false, fmt.Errorf("claiming the idempotency key: %w", err)
+	}
+	if n == 1 {
+		return false, nil
+	}
+	return true, g.replay(c)
+}
+
+// replay answers the call with the very bytes that the first call with its key was answered.
+func (g *Gate) replay(c *call) error {
+	var tool, hash, body string
+	err := c.QueryRow(`SELECT tool, args_sha256, job_id, status, body FROM idempotency
+		WHERE merchant_id = $1 AND principal_id = $2 AND key = $3`, c.Principal.Merchant, c.Principal.ID, c.key).
+		Scan(&tool, &hash, &c.job, &c.out.Status, &body)
+	if err != nil {
+		return fmt.Errorf("reading what the key was answered: %w", err)
+	}
+	if tool != c.Tool.Name || hash != c.argsHash {
+		return tools.Refuse(tools.IdempotencyConflict, "Repeat the first call exactly, or use a new key for a new call. Nothing was done.",
+			"This idempotency key was used for another call.")
+	}
+	c.out.Body, c.out.Replayed = json.RawMessage(body), true
+	c.out.Text = "This is the answer to the first call with this idempotency key; nothing was done again. " + body
+	return g.record(c.Tx, c, "replayed")
+}
+
+// saveAnswer keeps the answer for repeats of the call.
+func (g *Gate) saveAnswer(c *call) error {
+	if c.key == "" || c.dryRun {
+		return nil
+	}
+	_, err := c.Exec(`UPDATE idempotency SET job_id = $1, status = $2, body = $3
+		WHERE merchant_id = $4 AND principal_id = $5 AND key = $6 AND status = ''`,
+		c.job, string(c.out.Status), string(c.out.Body), c.Principal.Merchant, c.Principal.ID, c.key)
+	if err != nil {
+		return fmt.Errorf("keeping the answer: %w", err)
+	}
+	return nil
+}
+
+// forgetKeys drops keys that no call can be waiting under any more.
+func forgetKeys(tx *store.Tx) error {
+	_, err := tx.Exec(`DELETE FROM idempotency WHERE created_at < $1`, store.Micros(tx.Now.Add(-keepKeys)))
+	return err
+}

@@ -1,0 +1,210 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// policyVersion numbers the rules built in here, until operators own them as a document.
+const policyVersion = 1
+
+// The rules that decide between running and parking, as they stand on the record.
+const (
+	ruleAllow   = "builtin.allow"
+	ruleConfirm = "builtin.key_requires_approval"
+)
+
+// A check judges one thing about a call and refuses it with a *tools.Refusal. A check is one function and one line here.
+type check struct {
+	name  string
+	judge func(*Gate, context.Context, *call) error
+}
+
+// checks are asked in this order before anything is read, and the first refusal wins.
+var checks = []check{
+	{"tool", (*Gate).checkTool},
+	{"scope", (*Gate).checkScope},
+	{"arguments", (*Gate).checkArguments},
+}
+
+// readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
+// because the ceiling is about this call and not about the worst one.
+var (
+	readChecks  = []check{{"ceiling", (*Gate).checkCeiling}}
+	writeChecks = []check{{"effect", (*Gate).checkEffect}, {"ceiling", (*Gate).checkCeiling}}
+)
+
+func (g *Gate) judge(ctx context.Context, c *call, list []check) error {
+	for _, k := range list {
+		err := k.judge(g, ctx, c)
+		c.checks = append(c.checks, audit.Check{Name: k.name, Verdict: verdict(err)})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Gate) judgeTx(c *call, list []check) error { return g.judge(c.Context(), c, list) }
+
+func verdict(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return string(asRefusal(err).Code)
+}
+
+func (g *Gate) checkTool(_ context.Context, c *call) error {
+	t, ok := g.tools.Find(c.req.Tool)
+	if !ok {
+		return tools.Refuse(tools.UnknownTool, "List the tools (tools/list, or whoami) and call one of them.", "There is no tool of that name.")
+	}
+	c.Tool, c.risk = t, t.Risk
+	if c.Principal.Kind != auth.KindKey {
+		return tools.Refuse(tools.ForbiddenTool, "Call tools with an agent's key (sq_agt_…); a person's token decides about approvals.",
+			"A person's token calls no tools.")
+	}
+	return nil
+}
+
+func (g *Gate) checkScope(_ context.Context, c *call) error {
+	if need := c.Tool.Scope; !c.Principal.Has(need) {
+		r := tools.Refuse(tools.ForbiddenScope, "Work without it, or ask whoever minted the key for one with this scope.",
+			"This key does not hold the scope %s, which %s needs.", need, c.Tool.Name)
+		r.Errors = &tools.Errors{Missing: []string{string(need)}}
+		return r
+	}
+	return nil
+}
+
+// checkArguments decodes the arguments, once, to the canonical bytes that everything after it works on.
+func (g *Gate) checkArguments(ctx context.Context, c *call) error {
+	var err error
+	if c.Args, err = schemas.Canonical(c.req.Args); err != nil {
+		return badSyntax(err)
+	}
+	if err := c.takeKey(); err != nil {
+		return err
+	}
+	if err := g.fillFacts(ctx, c); err != nil {
+		return err
+	}
+	if wrong := c.Tool.Input.Check(c.Args); len(wrong) > 0 {
+		return tools.WrongFields(wrong)
+	}
+	common, err := commonOf(c.Args)
+	if err != nil {
+		return err
+	}
+	c.dryRun, c.key, c.argsHash = common.DryRun, common.IdempotencyKey, schemas.Fingerprint(c.Args)
+	return nil
+}
+
+// common are the arguments that mean the same on every tool that has them.
+type common struct {
+	IdempotencyKey string `json:"idempotency_key"`
+	DryRun         bool   `json:"dry_run"`
+	Reason         string `json:"reason"`
+}
+
+// commonOf reads the common arguments. Canonical bytes hold every name once and in one case, so that encoding/json
+// reads them as the tool does.
+func commonOf(canonical []byte) (common, error) {
+	var a common
+	if err := json.Unmarshal(canonical, &a); err != nil {
+		return common{}, fmt.Errorf("reading arguments: %w", err)
+	}
+	return a, nil
+}
+
+func badSyntax(err error) error {
+	return tools.Refuse(tools.InvalidArguments, "Send one JSON object with each field once, such as {\"limit\": 10}.",
+		"The arguments cannot be read: %s.", err)
+}
+
+// fillFacts completes what a route allows to be left out, where a person will see it before it counts.
+func (g *Gate) fillFacts(ctx context.Context, c *call) error {
+	fill := c.Tool.Handler().Fill
+	if !c.req.FillFacts || fill == nil || !c.parks() {
+		return nil
+	}
+	return g.db.Read(ctx, func(tx *store.Tx) error {
+		c.Tx = tx
+		args, err := fill(&c.Call)
+		if err == nil {
+			c.Args = args
+		}
+		return err
+	})
+}
+
+// checkEffect computes what the write would do and rates this call by it.
+func (g *Gate) checkEffect(_ context.Context, c *call) error {
+	h := c.Tool.Handler()
+	var err error
+	if c.preview, err = h.Preview(&c.Call); err != nil {
+		return err
+	}
+	if c.risk, err = h.Rate(&c.Call, c.preview); err != nil {
+		return err
+	}
+	if c.dryRun {
+		c.risk = c.risk.Rehearsed()
+	}
+	return nil
+}
+
+func (g *Gate) checkCeiling(_ context.Context, c *call) error {
+	level := c.risk.Level()
+	if c.Tool.Brake || level <= c.Principal.Ceiling {
+		return nil
+	}
+	return tools.Refuse(tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
+		"This call is rated %s (%s); this key may go up to %s (%s).", level, level.Word(), c.Principal.Ceiling, c.Principal.Ceiling.Word())
+}
+
+// parks reports whether people are asked before the call runs, and rule says by which rule.
+func (c *call) parks() bool { return c.rule() == ruleConfirm }
+
+func (c *call) rule() string {
+	if c.Principal.RequiresApproval && c.Tool != nil && c.Tool.Class != tools.ClassNone && !c.dryRun {
+		return ruleConfirm
+	}
+	return ruleAllow
+}
+
+// safely runs fn and turns a panic into an error, so that a fault in one tool ends one call.
+func (g *Gate) safely(c *call, fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.log.Error().Str("call_id", c.ID).Str("tool", c.req.Tool).Any("panic", p).Bytes("stack", debug.Stack()).Msg("a call panicked")
+			err = errPanicked
+		}
+	}()
+	return fn()
+}
+
+var errPanicked = errors.New("the call panicked")
+
+// asRefusal gives the refusal that an error is. What is no refusal tells the caller nothing but whether to try again.
+func asRefusal(err error) *tools.Refusal {
+	var r *tools.Refusal
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, store.ErrNotFound):
+		return tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return tools.Refuse(tools.Unavailable, "Try again in a few seconds, with the same idempotency key.", "The gate cannot reach its database. Nothing was done.")
+	}
+	return tools.Refuse(tools.Internal, "Try again later; if it stays, tell the operator the call_id.", "Something is wrong inside the gate. Nothing was done.")
+}

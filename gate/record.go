@@ -1,0 +1,69 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// record appends the entry of a call that ended with status, in the transaction of its effect.
+func (g *Gate) record(tx *store.Tx, c *call, status string) error {
+	_, err := audit.Append(tx, g.entry(c, "call", status))
+	return err
+}
+
+func (g *Gate) entry(c *call, event, status string) audit.Entry {
+	e := audit.Entry{
+		Merchant: c.Principal.Merchant, Event: event, CallID: c.ID, Transport: c.req.Transport, Source: c.req.Source,
+		Actor: c.Principal.Chain()[0], Chain: c.Principal.Chain(), Tool: c.req.Tool, Status: status, Checks: c.checks,
+		PolicyVersion: policyVersion, PolicyRule: c.rule(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
+		IdempotencyKey: c.key, Customers: c.preview.Customers,
+		LatencyMicros: g.db.Now().Sub(c.Started).Microseconds(),
+		Personal:      map[string]string{"arguments": string(c.Args)},
+	}
+	if t := c.Tool; t != nil {
+		e.Tool, e.Level, e.Resource = t.Name, c.risk.Level().String(), t.ResourceOf(c.Args)
+	}
+	if m := c.preview.Money; m != nil {
+		e.MoneyMinor, e.Currency = m.AmountMinor, m.Currency
+	}
+	return e
+}
+
+// refusalTime bounds the recording of a refusal when the caller itself has gone.
+const refusalTime = 10 * time.Second
+
+// refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be
+// written the call stays refused, and the caller is told that the gate is not available.
+func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
+	r := *asRefusal(cause)
+	g.logInternal(c.ID, r.Code, cause)
+	// Nothing of the call was done, so its entry may not speak of a job, an approval or a preview as if they were there.
+	c.job, c.approval = "", emptyApproval
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime)
+	defer cancel()
+	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+		e := g.entry(c, "call", "refused")
+		e.Code, e.Reason = string(r.Code), r.Message
+		_, err := audit.Append(tx, e)
+		return err
+	})
+	if err != nil {
+		g.logInternal(c.ID, tools.Internal, err)
+		r = *asRefusal(store.ErrUnavailable)
+	}
+	r.CallID, r.PolicyVersion = c.ID, policyVersion
+	return &r
+}
+
+// logInternal logs what the caller is not told, once.
+func (g *Gate) logInternal(callID string, code tools.Code, err error) {
+	if errors.Is(err, errPanicked) || errors.Is(err, context.Canceled) || code != tools.Internal && code != tools.Unavailable {
+		return
+	}
+	g.log.Error().Str("call_id", callID).Str("code", string(code)).Err(err).Msg("a call could not be handled")
+}

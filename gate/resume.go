@@ -1,0 +1,305 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// resumeChecks are asked of a stored call when its time has come. They are all the checks again, on facts read now, and
+// what was bound: since the call was approved everything may only have become stricter.
+var resumeChecks = []check{
+	{"tool", (*Gate).checkTool},
+	{"scope", (*Gate).checkScope},
+	{"bytes", (*Gate).checkBytes},
+	{"effect", (*Gate).checkEffect},
+	{"ceiling", (*Gate).checkCeiling},
+	{"binding", (*Gate).checkBinding},
+}
+
+// Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
+// database could not be asked; the call is where it was.
+func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err error) {
+	var j approvals.Job
+	var c *call
+	err = g.db.InTx(ctx, func(tx *store.Tx) error {
+		j, worked, err = approvals.Claim(tx, worker)
+		if err != nil || !worked || j.Status == tools.JobRunning {
+			return err
+		}
+		c, err = g.begin(tx, j, worker)
+		return err
+	})
+	switch {
+	case err != nil && worked && !outOfReach(err):
+		return true, g.failed(ctx, j, c, err)
+	case err != nil || !worked:
+		return false, err
+	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
+		return true, g.steps(ctx, j, worker)
+	}
+	return true, nil
+}
+
+// begin judges a queued job again, uses up its approval and runs it: a write at once, a stepped write by starting it.
+// A job that may not run any more ends here; the call is nil then.
+func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error) {
+	c, err := g.rebuild(tx, j)
+	if err == nil && c.approval.Overdue(tx.Now) {
+		return nil, approvals.Lapse(tx, c.approval)
+	}
+	if err == nil {
+		err = g.safely(c, func() error { return g.judgeTx(c, resumeChecks) })
+	}
+	if err != nil {
+		return nil, g.invalidate(tx, c, j, err)
+	}
+	if j.ApprovalID != "" {
+		if err := approvals.Consume(tx, j, c.approval); err != nil {
+			return nil, fmt.Errorf("using the approval: %w", err)
+		}
+	}
+	if c.Tool.Handler().Step != nil {
+		return c, approvals.Start(tx, j, worker)
+	}
+	return c, g.finish(tx, c, j)
+}
+
+// finish runs a write that was waiting and ends its job, in the transaction of the effect.
+func (g *Gate) finish(tx *store.Tx, c *call, j approvals.Job) error {
+	if err := g.safely(c, func() error { return run(c) }); err != nil {
+		return err
+	}
+	var r tools.Result
+	if err := json.Unmarshal(c.out.Body, &r); err != nil {
+		return fmt.Errorf("reading the result: %w", err)
+	}
+	if err := approvals.Succeed(tx, j, tools.JobQueued, r.Result); err != nil {
+		return err
+	}
+	return g.recordRun(tx, c, string(tools.Done), nil)
+}
+
+// invalidate ends a job that was refused when its time came. What is not a refusal leaves it where it is.
+func (g *Gate) invalidate(tx *store.Tx, c *call, j approvals.Job, cause error) error {
+	if outOfReach(cause) {
+		return cause
+	}
+	r := asRefusal(cause)
+	g.logInternal(j.CallID, r.Code, cause)
+	why := fmt.Sprintf("It may not run any more: %s (%s) It may be asked again.", r.Message, r.Code)
+	if err := approvals.Invalidate(tx, j, r.Code, why); err != nil {
+		return err
+	}
+	if c == nil {
+		return nil // its principal is gone; the transition is on record
+	}
+	return g.recordRun(tx, c, "refused", r)
+}
+
+// recordRun appends the entry of a stored call that was carried out or refused when its time came.
+func (g *Gate) recordRun(tx *store.Tx, c *call, status string, r *tools.Refusal) error {
+	e := g.entry(c, "call.resumed", status)
+	if r != nil {
+		e.Code, e.Reason = string(r.Code), r.Message
+	}
+	_, err := audit.Append(tx, e)
+	return err
+}
+
+// failed ends a job whose effect was rolled back, with the reason.
+func (g *Gate) failed(ctx context.Context, j approvals.Job, c *call, cause error) error {
+	r := asRefusal(cause)
+	g.logInternal(j.CallID, r.Code, cause)
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
+		if c != nil && j.ApprovalID != "" {
+			if err := approvals.Consume(tx, j, c.approval); err != nil {
+				return err
+			}
+		}
+		if err := approvals.Fail(tx, j, tools.JobQueued, r.Code, r.Message+" "+r.Next); err != nil {
+			return err
+		}
+		if c == nil {
+			return nil
+		}
+		return g.recordRun(tx, c, "failed", r)
+	})
+}
+
+// outOfReach reports whether an error is about the database or the process and not about the call.
+func outOfReach(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, approvals.ErrLeaseLost) || errors.Is(err, approvals.ErrDecided)
+}
+
+// rebuild makes the call of a stored job: its stored bytes, and its principal as it is now.
+func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
+	p, err := auth.LiveKey(tx, j.PrincipalID)
+	if errors.Is(err, auth.ErrUnknownCredential) {
+		return nil, tools.Refuse(tools.Unauthorized, "Mint another key and ask again.", "The key that asked for it is revoked or has expired.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := g.newCall(p, Request{Tool: j.Tool, Transport: j.Transport, IdempotencyKey: j.Idempotency})
+	c.ID, c.Tx, c.Args, c.job, c.argsHash = j.CallID, tx, j.Args, j.JobID, schemas.Fingerprint(j.Args)
+	if j.ApprovalID != "" {
+		c.approval, err = approvals.Find(tx, j.Merchant, j.ApprovalID)
+	}
+	return c, err
+}
+
+// checkBytes holds the stored arguments to the hash and the schema under which they were accepted.
+func (g *Gate) checkBytes(_ context.Context, c *call) error {
+	j, err := approvals.FindJob(c.Tx, c.Principal.Merchant, c.job)
+	if err != nil {
+		return err
+	}
+	if j.ArgsHash != c.argsHash || j.SchemaHash != c.Tool.Input.Hash {
+		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The arguments or the tool are not those that were accepted.")
+	}
+	return nil
+}
+
+// checkBinding holds the call to what people saw: the same in everything, and an effect that is not larger.
+func (g *Gate) checkBinding(_ context.Context, c *call) error {
+	r := c.approval
+	if r.ID == "" {
+		return nil
+	}
+	if stored, err := r.Binding.Hash(); err != nil || stored != r.BindingHash {
+		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
+	}
+	now, err := bind(c)
+	if err != nil {
+		return err
+	}
+	now.EffectHash = r.Binding.EffectHash // judged below: less than what was shown is fine
+	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
+		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "What the request is about has changed since it was approved.")
+	}
+	if c.preview.Customers > r.Preview.Customers || moneyOf(c.preview) > moneyOf(r.Preview) {
+		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "It would reach more customers or cost more than was approved.")
+	}
+	return nil
+}
+
+func moneyOf(p tools.Preview) int64 {
+	if p.Money == nil {
+		return 0
+	}
+	return p.Money.AmountMinor
+}
+
+// steps carries a running job to its end, one transaction a step. It stops where the lease is lost, the caller asked it
+// to stop, or the key is no longer good.
+func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error {
+	for ctx.Err() == nil {
+		done, err := g.step(ctx, j.JobID, worker)
+		switch {
+		case errors.Is(err, approvals.ErrLeaseLost):
+			return nil
+		case err != nil && !outOfReach(err):
+			return g.stepFailed(ctx, j, err)
+		case err != nil || done:
+			return err
+		}
+	}
+	return nil // the lease runs out and another worker goes on
+}
+
+func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {
+	err = g.db.InTx(ctx, func(tx *store.Tx) error {
+		j, err := approvals.Hold(tx, id, worker)
+		if err != nil {
+			return err
+		}
+		c, err := g.rebuild(tx, j)
+		if r := (*tools.Refusal)(nil); errors.As(err, &r) {
+			done = true
+			return g.stop(tx, j, string(r.Code), r.Message)
+		}
+		if err == nil {
+			err = g.checkTool(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+		if j.StopAsked {
+			done = true
+			return g.stop(tx, j, "cancelled", "The caller stopped it.")
+		}
+		done, err = g.stepOnce(tx, c, j, worker)
+		return err
+	})
+	return done, err
+}
+
+func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (done bool, err error) {
+	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
+	var result any
+	err = g.safely(c, func() error {
+		result, err = c.Tool.Handler().Step(&c.Call, &p)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	raw, err := json.Marshal(result)
+	if err != nil {
+		return false, fmt.Errorf("writing the result: %w", err)
+	}
+	if !p.Done {
+		return false, approvals.Advance(tx, j, worker, p, raw)
+	}
+	if err := approvals.Succeed(tx, j, tools.JobRunning, raw); err != nil {
+		return false, err
+	}
+	return true, g.recordRun(tx, c, string(tools.Done), nil)
+}
+
+// stepFailed ends a running job whose step cannot be done. The steps before it stand.
+func (g *Gate) stepFailed(ctx context.Context, j approvals.Job, cause error) error {
+	r := asRefusal(cause)
+	g.logInternal(j.CallID, r.Code, cause)
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
+		if err := g.settle(tx, j); err != nil {
+			return err
+		}
+		return approvals.Fail(tx, j, tools.JobRunning, r.Code, r.Message+" What was done until then stands.")
+	})
+}
+
+// stop ends a running job between two steps.
+func (g *Gate) stop(tx *store.Tx, j approvals.Job, reason, why string) error {
+	if err := g.settle(tx, j); err != nil {
+		return err
+	}
+	return approvals.Stop(tx, j, reason, why)
+}
+
+// settle lets the tool put in order what the steps of a job have left, in the transaction that ends the job. It needs no
+// right: the asker's key may be the reason why the job ends.
+func (g *Gate) settle(tx *store.Tx, j approvals.Job) error {
+	t, ok := g.tools.Find(j.Tool)
+	if !ok || t.Handler().Stopped == nil {
+		return nil
+	}
+	j, err := approvals.FindJob(tx, j.Merchant, j.JobID) // with the last step's checkpoint
+	if err != nil {
+		return err
+	}
+	c := g.newCall(auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant}, Request{Tool: j.Tool})
+	c.ID, c.Tool, c.Tx, c.Args = j.CallID, t, tx, j.Args
+	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
+	return g.safely(c, func() error { return t.Handler().Stopped(&c.Call, p) })
+}

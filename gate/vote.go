@@ -1,0 +1,172 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// A Ballot is what somebody says to a parked call, as a transport hands it over.
+type Ballot struct {
+	ID       string // of the approval or of its job
+	Decision approvals.Decision
+	Reason   string
+	Seen     string // the binding hash that was seen, whole or as fingerprint; '' when the channel states none
+	Channel  string // rest, cli
+	Source   string
+}
+
+// maxReason bounds what a person may say to a request, in bytes.
+const maxReason = 2000
+
+// A Decided is a request after a vote, with the job it decided about.
+type Decided struct {
+	approvals.Request
+	Job tools.Job `json:"job"`
+}
+
+// Vote counts p's ballot: one approval lets the call run, one denial ends it. Only people vote; an agent's key never
+// does, whatever its scopes. The vote and its record are one transaction. A ballot that repeats p's own vote is answered
+// like the first. Every error is a *tools.Refusal.
+func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, error) {
+	var d Decided
+	err := g.mayVote(p, b)
+	if err == nil {
+		err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
+			d, err = cast(tx, p, b)
+			return err
+		})
+	}
+	if err != nil {
+		return Decided{}, g.refuseVote(ctx, p, b, err)
+	}
+	g.notify()
+	return d, nil
+}
+
+func (g *Gate) mayVote(p auth.Principal, b Ballot) error {
+	switch {
+	case p.Kind != auth.KindPerson || !p.Has(auth.ApprovalsResolve):
+		return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
+			"An agent's key cannot decide about approvals.")
+	case b.Decision != approvals.Approve && b.Decision != approvals.Deny:
+		return tools.Wrong("decision", "is not a decision", "one of: approve, deny", "deny")
+	case len(b.Reason) > maxReason:
+		return tools.Wrong("reason", "is too long", fmt.Sprintf("at most %d bytes", maxReason), nil)
+	}
+	return nil
+}
+
+func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
+	r, err := approvals.Find(tx, p.Merchant, b.ID)
+	if err != nil {
+		return Decided{}, err
+	}
+	if b.Seen == r.Fingerprint {
+		b.Seen = r.BindingHash
+	}
+	vote := approvals.Vote{PersonID: p.ID, Person: p.Name, Decision: b.Decision, Reason: b.Reason, Seen: b.Seen, Channel: b.Channel}
+	if err := approvals.Cast(tx, r, vote); err != nil && !repeats(r, vote) {
+		return Decided{}, explain(r, err)
+	}
+	return decided(tx, p, r.ID)
+}
+
+// repeats reports whether the same person has said the same before.
+func repeats(r approvals.Request, v approvals.Vote) bool {
+	for _, old := range r.Votes {
+		if old.PersonID == v.PersonID && old.Decision == v.Decision && (v.Seen == "" || v.Seen == r.BindingHash) {
+			return true
+		}
+	}
+	return false
+}
+
+func decided(tx *store.Tx, p auth.Principal, id string) (Decided, error) {
+	r, err := approvals.Find(tx, p.Merchant, id)
+	if err != nil {
+		return Decided{}, err
+	}
+	j, err := approvals.FindJob(tx, p.Merchant, r.JobID)
+	return Decided{Request: r, Job: j.Job}, err
+}
+
+// explain turns what a vote met into a refusal.
+func explain(r approvals.Request, err error) error {
+	switch {
+	case errors.Is(err, approvals.ErrExpired):
+		return tools.Refuse(tools.ApprovalExpired, "The agent may ask again.", "The time to decide is over.")
+	case errors.Is(err, approvals.ErrOtherHash):
+		return tools.Refuse(tools.Conflict, "Look at the request again and decide about what stands there now.",
+			"The hash that was seen is not the one that the request is bound to (%s).", r.Fingerprint)
+	case errors.Is(err, approvals.ErrDecided), errors.Is(err, approvals.ErrVoted):
+		return tools.Refuse(tools.Conflict, "Nothing is left to decide; look at the job.", "It is decided already: %s.", r.State)
+	}
+	return err
+}
+
+func (g *Gate) refuseVote(ctx context.Context, p auth.Principal, b Ballot, cause error) *tools.Refusal {
+	r := *asRefusal(cause)
+	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), policyVersion
+	g.logInternal(r.CallID, r.Code, cause)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime)
+	defer cancel()
+	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+		_, err := audit.Append(tx, audit.Entry{
+			Merchant: p.Merchant, Event: "approval.refused", CallID: r.CallID, Transport: b.Channel, Source: b.Source,
+			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: policyVersion,
+			Personal: map[string]string{"id": b.ID},
+		})
+		return err
+	})
+	if err != nil {
+		g.logInternal(r.CallID, tools.Internal, err)
+		return asRefusal(store.ErrUnavailable)
+	}
+	return &r
+}
+
+// Requests lists what waits for a decision, or everything, newest first, for a person.
+func (g *Gate) Requests(ctx context.Context, p auth.Principal, all bool) ([]approvals.Request, error) {
+	return seen(ctx, g, p, func(tx *store.Tx) ([]approvals.Request, error) { return approvals.List(tx, p.Merchant, all, listMax) })
+}
+
+// Request gives one request with its votes and its job, for a person.
+func (g *Gate) Request(ctx context.Context, p auth.Principal, id string) (Decided, error) {
+	return seen(ctx, g, p, func(tx *store.Tx) (Decided, error) {
+		r, err := approvals.Find(tx, p.Merchant, id)
+		if err != nil {
+			return Decided{}, err
+		}
+		return decided(tx, p, r.ID)
+	})
+}
+
+// listMax bounds a list of requests.
+const listMax = 200
+
+// seen reads something for a person who may decide. Every error is a *tools.Refusal.
+func seen[T any](ctx context.Context, g *Gate, p auth.Principal, read func(*store.Tx) (T, error)) (T, error) {
+	var found T
+	err := g.mayVote(p, Ballot{Decision: approvals.Deny})
+	if err == nil {
+		err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+			found, err = read(tx)
+			return err
+		})
+	}
+	if err != nil {
+		var none T
+		r := *asRefusal(err)
+		r.CallID = store.NewID("call", g.db.Now())
+		g.logInternal(r.CallID, r.Code, err)
+		return none, &r
+	}
+	return found, nil
+}

@@ -1,0 +1,78 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+const (
+	workers   = 4                      // stored calls carried out at once by one process
+	lookEvery = 300 * time.Millisecond // how often a worker looks for work that another process left
+	sweep     = time.Second            // how often requests lapse and old keys are forgotten
+	backOff   = time.Second            // after the database could not be asked
+	lapseMax  = 100                    // requests that lapse in one transaction
+)
+
+// Work carries out stored calls and lets requests lapse until ctx ends. A step that has begun when ctx ends is finished;
+// what is left is taken up by the next process when the lease runs out.
+func (g *Gate) Work(ctx context.Context) {
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { g.worker(ctx, store.NewID("wrk", g.db.Now())) })
+	}
+	all.Go(func() { g.sweeper(ctx) })
+	all.Wait()
+}
+
+func (g *Gate) worker(ctx context.Context, id string) {
+	for ctx.Err() == nil {
+		worked, err := g.Resume(ctx, id)
+		wait := lookEvery
+		switch {
+		case worked && err == nil:
+			g.notify() // there may be more, for another worker too
+			continue
+		case err != nil && ctx.Err() == nil:
+			g.log.Error().Err(err).Msg("looking for work")
+			wait = backOff
+		}
+		select {
+		case <-ctx.Done():
+		case <-g.wake:
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (g *Gate) sweeper(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := g.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			g.log.Error().Err(err).Msg("sweeping")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(sweep):
+		}
+	}
+}
+
+// Sweep lapses the requests whose time is over, forgets old idempotency keys and writes down what strangers tried.
+func (g *Gate) Sweep(ctx context.Context) error {
+	for lapsed := lapseMax; lapsed == lapseMax; {
+		err := g.db.InTx(ctx, func(tx *store.Tx) (err error) {
+			if lapsed, err = approvals.Expire(tx, lapseMax); err != nil {
+				return err
+			}
+			return forgetKeys(tx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return g.writeStrangers(ctx)
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// known lets requests through whose credential opens something, with their principal in the visit.
+func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, secret := visitOf(r.Context()), credential(r.Header)
+		p, err := s.gate.Authenticate(r.Context(), secret, v.source)
+		if err != nil {
+			if asRefusal(err).Code == tools.Unauthorized {
+				w.Header().Set("WWW-Authenticate", challenge(secret))
+			}
+			s.refuse(w, r, err)
+			return
+		}
+		v.principal = p
+		next(w, r)
+	}
+}
+
+// challenge says how to authenticate. It names no place to discover OAuth: clients that find one there ignore the key
+// they were given.
+func challenge(secret string) string {
+	if secret == "" {
+		return `Bearer realm="dtcgate"`
+	}
+	return `Bearer realm="dtcgate", error="invalid_token"`
+}
+
+// credential gives the secret that a request carries, "" for none. Secrets that differ are one that opens nothing, so
+// that what stands in the way between does not decide which of them counts; so is a scheme that is not Bearer. The query
+// is never looked at: it ends up in logs.
+func credential(h http.Header) string {
+	var all []string
+	for _, value := range h.Values("Authorization") {
+		scheme, token, _ := strings.Cut(value, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			token = "not a bearer: " + value
+		}
+		all = append(all, strings.TrimSpace(token))
+	}
+	all = append(all, h.Values("X-Agent-Key")...)
+	for _, other := range all {
+		if subtle.ConstantTimeCompare([]byte(other), []byte(all[0])) != 1 {
+			return strings.Join(all, " ")
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return all[0]
+}

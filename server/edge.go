@@ -1,0 +1,87 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// maxBody bounds a request's body, in bytes. The largest call there is (a campaign with its texts) has a hundredth of it.
+const maxBody = 1 << 20
+
+// checkEdge refuses requests that a web page made a browser send: ones for a name that was pointed at this machine (DNS
+// rebinding), and ones from another origin.
+func (s *Server) checkEdge(r *http.Request) error {
+	if !s.allowedHost(r) {
+		return tools.Refuse(codeHost, "Call 127.0.0.1 or localhost, or have the operator allow this name with --allowed-hosts.",
+			"This server is not reachable under that Host.")
+	}
+	if err := s.origins.Check(r); err != nil {
+		return tools.Refuse(codeOrigin, "Call from a program, or from a page of this server.", "Requests from pages of other origins are refused.")
+	}
+	return nil
+}
+
+// allowedHost reports whether the Host of a request fits the address that it arrived at. Only loopback addresses are
+// held to it: there a browser on the same machine gets further than anybody else can.
+func (s *Server) allowedHost(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return true
+	}
+	if at, err := netip.ParseAddrPort(local.String()); err != nil || !at.Addr().Unmap().IsLoopback() {
+		return true
+	}
+	host := hostName(r.Host)
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().IsLoopback() {
+		return true
+	}
+	return host == "localhost" || slices.Contains(s.hosts, host)
+}
+
+// hostName is the name or address in a Host header, without its port, in lower case.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
+
+func hostNames(allowed []string) ([]string, error) {
+	var names []string
+	for _, a := range allowed {
+		name := hostName(a)
+		if name == "" || strings.ContainsAny(a, "/*@ ") {
+			return nil, fmt.Errorf("allowed host %q is not a host name, such as gate.example.com", a)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// body reads a request's body: at most maxBody of plain JSON. An empty one is empty. Compressed bodies are refused: a
+// few bytes of them may be gigabytes.
+func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, tools.Refuse(codeMedia, "Send the body as it is, without Content-Encoding.", "Compressed bodies are not read.")
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || r.ContentLength > maxBody {
+		return nil, tools.Refuse(codeTooLarge, "Send less in one call.", "The body is larger than %d bytes.", maxBody)
+	}
+	if err != nil {
+		return nil, tools.Refuse(codeMalformed, "Send the request again, whole.", "The body ended before it was complete.")
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); len(raw) > 0 && (err != nil || media != "application/json") {
+		return nil, tools.Refuse(codeMedia, "Send Content-Type: application/json.", "A body must be JSON and say so.")
+	}
+	return raw, nil
+}

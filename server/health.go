@@ -1,0 +1,28 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// readyTime is how long the database may take to answer /readyz.
+const readyTime = time.Second
+
+// healthz says that the process lives.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	s.write(w, http.StatusOK, "", []byte(`{"status":"ok"}`))
+}
+
+// readyz says whether calls can be answered now: whether the database would commit a write. Why not is in the log only.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+	defer cancel()
+	if err := s.db.Ping(ctx); err != nil {
+		s.log.Warn().Err(err).Msg("not ready")
+		w.Header().Set("Retry-After", retryAfter)
+		s.write(w, http.StatusServiceUnavailable, "", []byte(`{"status":"unavailable"}`))
+		return
+	}
+	s.write(w, http.StatusOK, "", []byte(`{"status":"ready"}`))
+}

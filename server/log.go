@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dtcgate/dtcgate/auth"
+)
+
+// visitKey is the context key of a request's *visit. The go-sdk hands requests on as contexts, so this is the only way
+// for what is known about a request to reach the tools/call that it holds.
+type visitKey struct{}
+
+// A visit is what is known about one HTTP request on its way, for the call it makes and the line it is logged as.
+type visit struct {
+	started time.Time
+	source  string
+	// ctx ends when the client has gone or the server cannot wait any longer. It is kept here because the go-sdk drops
+	// that end on the way for clients of the 2025 protocols.
+	ctx       context.Context
+	principal auth.Principal
+
+	mu     sync.Mutex // guards the rest: the go-sdk answers on other goroutines than the request's
+	rpc    string     // JSON-RPC method
+	tool   string
+	code   string
+	callID string
+}
+
+func visitOf(ctx context.Context) *visit { return ctx.Value(visitKey{}).(*visit) }
+
+func (v *visit) speaks(rpc string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.rpc = rpc
+}
+
+// called notes which call the request made, and code, how it was refused, if it was.
+func (v *visit) called(tool, callID, code string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if tool != "" {
+		v.tool = tool
+	}
+	v.callID, v.code = callID, code
+}
+
+// source is the address of the TCP peer. Headers that claim another are not looked at.
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// An answer counts what is written through it.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int
+}
+
+// Unwrap lets http.ResponseController reach the writer below.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += n
+	return n, err
+}
+
+// statusGone is logged, after nginx, for a client that left before it was answered.
+const statusGone = 499
+
+// logLine writes the request's one line. It holds no query, no argument, no header and no body: any of them may be
+// personal or a secret.
+func (s *Server) logLine(a *answer, r *http.Request, v *visit) {
+	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
+		a.status = statusGone
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := s.log.Info().Str("method", shown(r.Method)).Str("path", shown(r.URL.Path)).Int("status", a.status)
+	for _, field := range [][2]string{
+		{"rpc", v.rpc}, {"tool", v.tool}, {"code", v.code}, {"call_id", v.callID}, {"principal", v.principal.ID}, {"source", v.source},
+	} {
+		if field[1] != "" {
+			e = e.Str(field[0], field[1])
+		}
+	}
+	e.Float64("ms", float64(time.Since(v.started).Microseconds())/1000).Int("bytes", a.bytes).Msg("request")
+}
+
+// shownMax bounds what a line or an answer repeats of a request, in bytes.
+const shownMax = 200
+
+// shown is text of a request in a form that may stand in a line or an answer.
+func shown(s string) string {
+	if len(s) > shownMax {
+		s = s[:shownMax] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

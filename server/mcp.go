@@ -1,0 +1,194 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// protocols are what we speak. None of them has batches: the last that had is 2025-03-26.
+var protocols = []string{"2026-07-28", "2025-11-25", "2025-06-18"}
+
+// The names under _meta that are ours.
+const (
+	metaKey      = "dtcgate/idempotencyKey" // of a tools/call
+	metaCallID   = "dtcgate/callId"         // of a result
+	metaReplayed = "dtcgate/replayed"       // of a result that answered an earlier call
+	metaRisk     = "dtcgate/risk"           // of a tool
+)
+
+const instructions = "Tools of a shop, behind a gate. Every call is recorded. A call that needs a person's consent answers " +
+	`{"status":"pending_approval","job_id":…} and has done nothing yet: poll dtc_get_job and go on with other work. A refusal says what to change.`
+
+// listTime is how long a client may keep a list of tools, in milliseconds: a revocation must show soon.
+const listTime = 60_000
+
+// A tooling is the MCP side of the server: the go-sdk's server, and the tools in its form.
+type tooling struct {
+	*Server
+	listed map[string]*mcp.Tool
+}
+
+// newMCP makes the MCP endpoint. The answer is always one JSON document: no tool reports progress while it runs, which
+// is all that an event stream could add; what takes long is a job.
+func (s *Server) newMCP(version string) http.HandlerFunc {
+	t := tooling{Server: s, listed: map[string]*mcp.Tool{}}
+	server := mcp.NewServer(&mcp.Implementation{Name: "dtcgate", Title: "dtcgate", Version: version}, &mcp.ServerOptions{
+		Instructions:              instructions,
+		Capabilities:              &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
+		SupportedProtocolVersions: protocols,
+		SetCacheable: func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) {
+			c.TTLMs, c.CacheScope = listTime, "private" // lists differ by key; "public" is the go-sdk's default
+		},
+	})
+	for _, tool := range s.tools.All() {
+		t.listed[tool.Name] = describe(tool)
+		server.AddTool(t.listed[tool.Name], t.callTool)
+	}
+	server.AddReceivingMiddleware(t.receive)
+	sdk := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
+		Stateless:                    true,
+		JSONResponse:                 true,
+		PropagateRequestCancellation: true,
+		DisableLocalhostProtection:   true, // checkEdge has looked at the Host
+		MaxRequestBodyBytes:          maxBody,
+	})
+	return func(w http.ResponseWriter, r *http.Request) { s.serveMCP(w, r, sdk) }
+}
+
+// serveMCP lets a message through to the go-sdk when it is one.
+func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Handler) {
+	raw, err := body(w, r)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	f := checkMessage(raw)
+	for _, name := range []string{headerVersion, "Mcp-Method", "Mcp-Name"} {
+		if len(r.Header.Values(name)) > 1 {
+			f = &fault{code: rpcHeaderMismatch, text: "The header " + name + " is there more than once."}
+		}
+	}
+	if f != nil {
+		s.refuseMessage(w, r, f)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(raw))
+	sdk.ServeHTTP(w, r)
+}
+
+const headerVersion = "Mcp-Protocol-Version"
+
+// refuseMessage answers with a JSON-RPC error. A method that we do not have is an answer like any other for clients of
+// the 2025 protocols, and a status for those after.
+func (s *Server) refuseMessage(w http.ResponseWriter, r *http.Request, f *fault) {
+	visitOf(r.Context()).called("", "", string(codeMalformed))
+	status := http.StatusBadRequest
+	if f.code == rpcUnknownMethod {
+		status = http.StatusOK
+		if r.Header.Get(headerVersion) >= protocols[0] {
+			status = http.StatusNotFound
+		}
+	}
+	answer, err := f.body()
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.write(w, status, "", answer)
+}
+
+// receive is around every method of the go-sdk.
+func (t tooling) receive(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, r mcp.Request) (result mcp.Result, err error) {
+		v := visitOf(ctx)
+		v.speaks(method)
+		defer t.recovered(&err) // the go-sdk calls on a goroutine of its own, where a panic would end the process
+		if call, ok := r.(*mcp.CallToolRequest); ok {
+			if err := t.resolve(call, v); err != nil {
+				return nil, err
+			}
+		}
+		result, err = next(ctx, method, r)
+		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil {
+			list.Tools = t.visible(v)
+		}
+		return result, err
+	}
+}
+
+func (t tooling) recovered(err *error) {
+	if p := recover(); p != nil {
+		t.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Msg("a message panicked")
+		*err = &jsonrpc.Error{Code: rpcInternal, Message: asRefusal(errPanicked).Message}
+	}
+}
+
+// visible is the list of tools that the caller is shown, in the gate's order.
+func (t tooling) visible(v *visit) []*mcp.Tool {
+	list := []*mcp.Tool{}
+	for _, tool := range t.gate.Visible(v.principal) {
+		list = append(list, t.listed[tool.Name])
+	}
+	return list
+}
+
+// resolve gives a call the tool's own name, under which the go-sdk knows it. A name that is no tool's is a call all the
+// same: the gate refuses and records it.
+func (t tooling) resolve(r *mcp.CallToolRequest, v *visit) error {
+	if tool, ok := t.tools.Find(r.Params.Name); ok {
+		r.Params.Name = tool.Name
+		return nil
+	}
+	_, err := t.call(r, v)
+	refusal := asRefusal(err)
+	if code := wires[refusal.Code].rpc; code != 0 {
+		return rpcError(code, refusal)
+	}
+	return rpcError(rpcInternal, refusal)
+}
+
+// callTool is the handler of every tool. It is one, and not the middleware, because the go-sdk completes the results of
+// handlers only.
+func (t tooling) callTool(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	out, err := t.call(r, visitOf(ctx))
+	if err != nil {
+		return refused(asRefusal(err)), nil
+	}
+	result := &mcp.CallToolResult{
+		Meta:              mcp.Meta{metaCallID: out.CallID},
+		Content:           []mcp.Content{&mcp.TextContent{Text: out.Text}},
+		StructuredContent: out.Body,
+	}
+	if out.Replayed {
+		result.Meta[metaReplayed] = true
+	}
+	return result, nil
+}
+
+// call hands a tools/call to the gate.
+func (t tooling) call(r *mcp.CallToolRequest, v *visit) (gate.Outcome, error) {
+	beside, inMeta := r.Params.Meta[metaKey]
+	key, isText := beside.(string)
+	if inMeta && (!isText || key == "") {
+		key = "\x00" // no key; makes checkKey refuse
+	}
+	return t.handOver(v, gate.Request{Tool: r.Params.Name, Args: r.Params.Arguments, Transport: "mcp", IdempotencyKey: key})
+}
+
+func refused(r tools.Refusal) *mcp.CallToolResult {
+	return &mcp.CallToolResult{
+		Meta:              mcp.Meta{metaCallID: r.CallID},
+		Content:           []mcp.Content{&mcp.TextContent{Text: asText(r)}},
+		StructuredContent: bodyOf(r),
+		IsError:           true,
+	}
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// handlePeople makes the routes on which people decide about parked calls.
+func (s *Server) handlePeople() {
+	s.handle("GET "+tools.BasePath+"/approvals", s.known(s.listApprovals))
+	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.known(s.showApproval))
+	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.known(s.resolveApproval))
+}
+
+func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) {
+	requests, err := s.gate.Requests(r.Context(), visitOf(r.Context()).principal, r.URL.Query().Get("all") == "true")
+	s.tell(w, r, map[string][]approvals.Request{"approvals": requests}, err)
+}
+
+func (s *Server) showApproval(w http.ResponseWriter, r *http.Request) {
+	d, err := s.gate.Request(r.Context(), visitOf(r.Context()).principal, r.PathValue("id"))
+	s.tell(w, r, d, err)
+}
+
+// A ballot is the body of a resolve.
+type ballot struct {
+	Decision string `json:"decision" jsonschema:"enum=approve,enum=deny"`
+	Reason   string `json:"reason,omitempty"`
+	Seen     string `json:"seen_sha256,omitempty" jsonschema:"description=The binding_sha256 or fingerprint that the decision is about"`
+}
+
+var ballots = schemas.Of[ballot]()
+
+// A resolution answers a resolve. Status is the job's, which is what the callers of the first product look at.
+type resolution struct {
+	ApprovalID  string             `json:"approval_id"`
+	JobID       string             `json:"job_id"`
+	Status      tools.JobStatus    `json:"status"`
+	State       approvals.State    `json:"state"`
+	Decision    approvals.Decision `json:"decision"`
+	Fingerprint string             `json:"fingerprint"`
+	Why         string             `json:"why,omitempty"`
+}
+
+func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
+	b, err := readBallot(w, r)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	v := visitOf(r.Context())
+	d, err := s.gate.Vote(r.Context(), v.principal, gate.Ballot{
+		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Reason: b.Reason, Seen: b.Seen, Channel: "rest", Source: v.source,
+	})
+	s.tell(w, r, resolution{
+		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),
+		Fingerprint: d.Fingerprint, Why: d.Job.Why,
+	}, err)
+}
+
+func readBallot(w http.ResponseWriter, r *http.Request) (ballot, error) {
+	raw, err := body(w, r)
+	if err != nil {
+		return ballot{}, err
+	}
+	canonical, err := schemas.Canonical(raw)
+	if err != nil {
+		return ballot{}, tools.Refuse(tools.InvalidArguments, `Send {"decision":"approve"} or {"decision":"deny","reason":"…"}.`, "The body cannot be read: %s.", err)
+	}
+	if wrong := ballots.Check(canonical); len(wrong) > 0 {
+		return ballot{}, tools.WrongFields(wrong)
+	}
+	return schemas.Decode[ballot](canonical)
+}
+
+// tell answers a person.
+func (s *Server) tell(w http.ResponseWriter, r *http.Request, answer any, err error) {
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.write(w, http.StatusOK, "", raw)
+}

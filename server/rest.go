@@ -1,0 +1,127 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// handleTools makes the REST surface: the routes that each tool's Spec names, and every tool under its name.
+func (s *Server) handleTools() {
+	for _, t := range s.tools.All() {
+		for _, route := range t.Routes {
+			s.handle(route.Method+" "+tools.BasePath+route.Path, s.known(s.tool(t, route)))
+		}
+	}
+	s.handle("POST "+tools.BasePath+"/tools/{name}", s.known(s.named))
+}
+
+// tool answers calls to one tool over one of its routes.
+func (s *Server) tool(t *tools.Tool, route tools.Route) http.HandlerFunc {
+	inPath := placeholders(route.Path)
+	return func(w http.ResponseWriter, r *http.Request) {
+		args, err := arguments(w, r, t, inPath, route.Accept)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, FillFacts: route.FillFacts}, route)
+	}
+}
+
+// named answers calls to any tool by its name. One that is no tool's is a call all the same: the gate refuses and
+// records it.
+func (s *Server) named(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if t, ok := s.tools.Find(name); ok {
+		s.tool(t, tools.Route{})(w, r)
+		return
+	}
+	s.callREST(w, r, gate.Request{Tool: name}, tools.Route{})
+}
+
+// callREST hands a call to the gate and answers with its outcome.
+func (s *Server) callREST(w http.ResponseWriter, r *http.Request, q gate.Request, route tools.Route) {
+	v := visitOf(r.Context())
+	q.Transport, q.IdempotencyKey = "rest", r.Header.Get("Idempotency-Key")
+	if keys := r.Header.Values("Idempotency-Key"); len(keys) > 1 {
+		q.IdempotencyKey = "\x00" // several keys are none; makes checkKey refuse
+	}
+	out, err := s.handOver(v, q)
+	if err == nil && route.Only != "" {
+		out.Body, err = only(out.Body, route.Only)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	if out.Replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
+	s.write(w, statusOf(out.Status, route), out.CallID, out.Body)
+}
+
+func statusOf(status tools.Status, route tools.Route) int {
+	switch {
+	case status == tools.PendingApproval || status == tools.Queued:
+		return http.StatusAccepted
+	case status == tools.Done && route.Status != 0:
+		return route.Status
+	}
+	return http.StatusOK
+}
+
+// only takes the first element of a member of an answer, for a route that is about one object.
+func only(answer json.RawMessage, member string) (json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	var list []json.RawMessage
+	if err := json.Unmarshal(answer, &members); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(members[member], &list); err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
+	}
+	return list[0], nil
+}
+
+// handOver hands a call to the gate for the caller of the visit. Whatever transport it came by, from here on it is the same.
+func (s *Server) handOver(v *visit, q gate.Request) (gate.Outcome, error) {
+	q.Source = v.source
+	var out gate.Outcome
+	err := checkKey(q.IdempotencyKey)
+	if err == nil {
+		out, err = s.gate.Call(v.ctx, v.principal, q)
+	}
+	if err != nil {
+		refusal := asRefusal(err)
+		v.called(q.Tool, refusal.CallID, string(refusal.Code))
+		return out, err
+	}
+	v.called(q.Tool, out.CallID, "")
+	return out, nil
+}
+
+// maxKey bounds an idempotency key, in bytes.
+const maxKey = 255
+
+// checkKey refuses a key that came beside the arguments and cannot be kept byte for byte.
+func checkKey(key string) error {
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] > '~' {
+			return badKey()
+		}
+	}
+	if len(key) > maxKey {
+		return badKey()
+	}
+	return nil
+}
+
+func badKey() error {
+	return tools.Wrong("idempotency_key", "is not a usable key", "one key of 1 to 255 printable ASCII characters", "7f3c1a52-6b1e-4a53-9d0e-4a1f0c6c2b1d")
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// A rig is a server on a real database and a real port.
+type rig struct {
+	*testing.T
+	db      *store.DB
+	gate    *gate.Gate
+	server  *Server
+	url     string
+	log     *logged
+	secrets map[string]string // by the name of key or person
+	ids     map[string]string
+	store   string // the merchant
+}
+
+// logged keeps what a server logs.
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
+	t.Helper()
+	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
+	log := zerolog.New(g.log)
+	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log})
+	var err error
+	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test"})
+	g.must(err)
+	web := httptest.NewUnstartedServer(nil)
+	web.Config = HTTPServer(g.server)
+	web.Start()
+	t.Cleanup(web.Close)
+	g.url = web.URL
+	g.must(db.InTx(t.Context(), func(tx *store.Tx) error {
+		m, err := auth.EnsureMerchant(tx, "Test shop")
+		g.store = m.ID
+		return err
+	}))
+	return g
+}
+
+// newSQLiteRig is a rig on a fresh SQLite file, with the fake tools.
+func newSQLiteRig(t *testing.T) *rig {
+	t.Helper()
+	return newRig(t, storetest.Open(t, storetest.DSN(t, "sqlite")), fakes)
+}
+
+func (g *rig) must(err error) {
+	g.Helper()
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
+// mint makes a key of that name, on which everything is confirmed by people when asked for, and gives its secret.
+func (g *rig) mint(name string, confirm bool, scopes ...auth.Scope) string {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		key, secret, err := auth.MintKey(tx, auth.Key{Merchant: g.store, Name: name, Scopes: scopes, RequiresApproval: confirm, Ceiling: auth.MaxLevel})
+		g.secrets[name], g.ids[name] = secret, key.ID
+		return err
+	}))
+	return g.secrets[name]
+}
+
+func (g *rig) person(name string) string {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		p, secret, err := auth.AddPerson(tx, g.store, name)
+		g.secrets[name], g.ids[name] = secret, p.ID
+		return err
+	}))
+	return g.secrets[name]
+}
+
+func (g *rig) revoke(name string) {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error { return auth.RevokeKey(tx, g.store, g.ids[name]) }))
+}
+
+// work carries out everything that is due.
+func (g *rig) work() {
+	g.Helper()
+	for worked := true; worked; {
+		var err error
+		worked, err = g.gate.Resume(g.Context(), "test")
+		g.must(err)
+	}
+}
+
+// do sends a request, with headers as "Name: value", and gives the answer with its body.
+func (g *rig) do(method, path, body string, headers ...string) (*http.Response, string) {
+	g.Helper()
+	return g.send(g.Context(), method, path, strings.NewReader(body), headers...)
+}
+
+func (g *rig) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, string) {
+	g.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, g.url+path, body)
+	g.must(err)
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			r.Host = value
+		}
+		r.Header.Add(name, value)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	g.must(err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	g.must(err)
+	return resp, string(raw)
+}
+
+// entries reads the record, oldest first.
+func (g *rig) entries() []audit.Entry {
+	g.Helper()
+	var entries []audit.Entry
+	g.must(g.db.Read(g.Context(), func(tx *store.Tx) error {
+		found, err := audit.Find(tx, audit.Filter{Limit: 10_000})
+		for _, e := range slices.Backward(found) {
+			entries = append(entries, e.Entry)
+		}
+		return err
+	}))
+	return entries
+}
+
+const jsonBody = "Content-Type: application/json"

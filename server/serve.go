@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"errors"
+	stdlog "log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// HTTPServer gives the limits under which h is served. A slow client holds a connection for as long as these times allow
+// and no longer; an answer that waits for a job to change (25 s at most) must fit into them.
+func HTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+// Serve answers requests on ln until ctx ends. Then it accepts no more, lets the accepted ones finish and returns within
+// drain. Those still waiting for something after half of it are told to ask again.
+func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration) error {
+	base, hurry := context.WithCancel(context.WithoutCancel(ctx))
+	defer hurry()
+	srv := HTTPServer(s)
+	srv.BaseContext = func(net.Listener) context.Context { return base }
+	srv.ErrorLog = stdlog.New(s.log, "", 0)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	half := time.AfterFunc(drain/2, hurry)
+	defer half.Stop()
+	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	err := srv.Shutdown(left)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.Join(err, srv.Close())
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+// Package server is the wire: it turns HTTP into calls of package gate and outcomes into HTTP, and decides nothing.
+//
+// There are two transports over one list of tools. MCP (mcp.go) is the go-sdk's stateless handler for both protocol
+// eras; REST (rest.go) is a route per tool from the tool's own Spec. Both hand the same gate.Request over and answer
+// with the same bytes, so that a client may change its transport and see no difference but the envelope.
+//
+// Before a request reaches either, in this order: the Host and Origin it came with (edge.go), its route, its credential
+// (credential.go), the size and the strict JSON of its body. What fails there never was a call. It is answered with the
+// same shape as a refusal, from the one table of codes (errors.go), and logged; a credential that opens nothing is
+// recorded by the gate as well. From there on every request is a call, and the gate records it whatever becomes of it.
+//
+// The caller's address is the TCP peer and no header. Every request authenticates anew; nothing about a caller is kept
+// between two requests. New starts nothing, and Serve ends when everything it accepted has been answered.
+package server
+
+import (
+	"context"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// Config is everything a Server depends on.
+type Config struct {
+	Gate         *gate.Gate
+	Tools        *tools.Registry
+	DB           *store.DB // asked by /readyz, and for the time; nothing else
+	Log          zerolog.Logger
+	Version      string
+	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
+}
+
+// A Server answers the HTTP requests of agents and people. It may be used concurrently.
+type Server struct {
+	gate    *gate.Gate
+	tools   *tools.Registry
+	db      *store.DB
+	log     zerolog.Logger
+	hosts   []string
+	origins *http.CrossOriginProtection
+	mux     *http.ServeMux
+	routes  []string // every pattern of mux
+}
+
+// New makes a server. It panics on tools whose routes clash.
+func New(c Config) (*Server, error) {
+	hosts, err := hostNames(c.AllowedHosts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts,
+		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+	}
+	s.handle("GET /healthz", s.healthz)
+	s.handle("GET /readyz", s.readyz)
+	mcp := s.known(s.newMCP(c.Version))
+	s.handle("POST /mcp", mcp)
+	s.handle("POST /mcp/key", mcp)
+	s.handleTools()
+	s.handlePeople()
+	return s, nil
+}
+
+func (s *Server) handle(pattern string, h http.HandlerFunc) {
+	s.mux.HandleFunc(pattern, h)
+	s.routes = append(s.routes, pattern)
+}
+
+// ServeHTTP answers one request and logs it as one line.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := &visit{started: time.Now(), source: source(r), ctx: r.Context()}
+	a := &answer{ResponseWriter: w}
+	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+	defer s.finish(a, r, v)
+	if len(r.TransferEncoding) > 0 {
+		// A proxy before us may have seen a Content-Length beside it, which net/http drops, and another end of this
+		// request; RFC 9112 6.1 wants such a connection closed.
+		w.Header().Set("Connection", "close")
+	}
+	if err := s.checkEdge(r); err != nil {
+		s.refuse(a, r, err)
+		return
+	}
+	s.route(a, r)
+}
+
+// route finds what answers r. Paths are taken as they are: the mux would redirect those with // or .. in them.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
+	switch {
+	case r.URL.Path != path.Clean(r.URL.Path):
+		s.refuse(w, r, noRoute())
+	case pattern == "":
+		missing := &headOnly{header: w.Header()}
+		h.ServeHTTP(missing, r)
+		if missing.status == http.StatusMethodNotAllowed {
+			s.refuse(w, r, tools.Refuse(codeMethod, "Use one of the methods in the Allow header.", "This route does not take %s.", shown(r.Method)))
+			return
+		}
+		s.refuse(w, r, noRoute())
+	default:
+		s.mux.ServeHTTP(w, r)
+	}
+}
+
+func noRoute() error {
+	return tools.Refuse(codeRoute, "Call a tool at POST "+tools.BasePath+"/tools/{name}, or speak MCP at POST /mcp.", "There is no such route.")
+}
+
+// headOnly lets the mux say why no pattern fits (the status, and the Allow header), without its text.
+type headOnly struct {
+	header http.Header
+	status int
+}
+
+func (h *headOnly) Header() http.Header         { return h.header }
+func (h *headOnly) WriteHeader(status int)      { h.status = status }
+func (h *headOnly) Write(b []byte) (int, error) { return len(b), nil }
+
+// finish logs the request, and answers one whose handler panicked.
+func (s *Server) finish(a *answer, r *http.Request, v *visit) {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler { //nolint:errorlint // net/http's own sentinel, compared as it does
+			panic(p)
+		}
+		s.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Str("path", shown(r.URL.Path)).Msg("a request panicked")
+		if a.status == 0 {
+			s.refuse(a, r, errPanicked)
+		}
+	}
+	s.logLine(a, r, v)
+}

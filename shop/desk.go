@@ -1,0 +1,161 @@
+package shop
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Desk is where a merchant's shop is read and changed, within one transaction. It checks nobody's rights: whose shop
+// it is was decided before. What is not there is store.ErrNotFound.
+type Desk struct {
+	Shop
+	tx       *store.Tx
+	merchant string
+}
+
+// At gives the desk of a merchant's shop.
+func At(tx *store.Tx, merchant string) (*Desk, error) {
+	d := Desk{tx: tx, merchant: merchant}
+	err := tx.QueryRow("SELECT currency, source, attribution, shifted_weeks, data_until FROM shops WHERE merchant_id = $1", merchant).
+		Scan(&d.Currency, &d.Source, &d.Attribution, &d.ShiftedWeeks, store.At(&d.DataUntil))
+	if err != nil {
+		return nil, fmt.Errorf("finding the shop: %w", err)
+	}
+	return &d, nil
+}
+
+func (d *Desk) money(minor int64) Money { return Money{minor, d.Currency} }
+
+// A query is SQL with a ? for each parameter, and the parameters in the order of the text, so that conditions can be
+// put together without counting.
+type query struct {
+	text strings.Builder
+	args []any
+}
+
+func sqlText(text string, args ...any) *query { return new(query).add(text, args...) }
+
+func (q *query) add(text string, args ...any) *query {
+	q.text.WriteString(text)
+	q.args = append(q.args, args...)
+	return q
+}
+
+// sql is the text with its parameters numbered.
+func (q *query) sql() string {
+	parts := strings.Split(q.text.String(), "?")
+	var b strings.Builder
+	b.WriteString(parts[0])
+	for i, part := range parts[1:] {
+		b.WriteString("$" + strconv.Itoa(i+1) + part)
+	}
+	return b.String()
+}
+
+// marks is a list of so many parameters: ?, ?, ?.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+func values[T any](list []T) []any {
+	all := make([]any, len(list))
+	for i, v := range list {
+		all[i] = v
+	}
+	return all
+}
+
+var likeEscapes = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// contains is the LIKE pattern of all texts with part in them, to be used with like.
+func contains(part string) string { return "%" + likeEscapes.Replace(part) + "%" }
+
+// like compares a column with a pattern whatever the case of letters. Both sides are lowered by the database, because
+// SQLite lowers fewer letters than Go does.
+func like(column string) string {
+	return "LOWER(" + column + `) LIKE LOWER(CAST(? AS TEXT)) ESCAPE '\'`
+}
+
+// eachWord adds a condition for every word of a text, with the word's pattern for each of its parameters.
+func (q *query) eachWord(text, condition string) *query {
+	for i, word := range strings.Fields(text) {
+		if i > 0 {
+			q.add(" AND ")
+		}
+		q.add(condition, slices.Repeat([]any{contains(word)}, strings.Count(condition, "?"))...)
+	}
+	return q
+}
+
+// A Place is where a page of a list ended; the next page begins after it.
+type Place struct {
+	Rank int64  `json:"r,omitempty"` // what the list is sorted by
+	Text string `json:"-"`           // and where that is equal; lists that use it find it again by the id
+	ID   string `json:"i"`           // and where all is equal
+}
+
+// A Cut selects a page of a list: Limit rows after After, or the first ones.
+type Cut struct {
+	After *Place
+	Limit int
+}
+
+// A Page is part of a list.
+type Page[T any] struct {
+	Rows   []T
+	Places []Place // of each row
+	Total  int     // rows in the whole list
+	More   bool    // rows follow
+}
+
+// A listing is a list that is read by pages. Its rows' columns end with those it is sorted by: a rank, perhaps a text,
+// and an id.
+type listing struct {
+	rows *query // the whole list
+	by   []string
+	desc bool
+}
+
+// readPage reads a page. It seeks to the place where the page before ended, so that rows that come or go meanwhile
+// neither repeat nor hide others.
+func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, Place, error)) (Page[T], error) {
+	var page Page[T]
+	count := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	if err := tx.QueryRow(count.sql(), count.args...).Scan(&page.Total); err != nil {
+		return page, err
+	}
+	_, err := store.All(tx, func(r store.Row) (struct{}, error) {
+		row, place, err := scan(r)
+		if page.More = len(page.Rows) == cut.Limit; !page.More && err == nil {
+			page.Rows, page.Places = append(page.Rows, row), append(page.Places, place)
+		}
+		return struct{}{}, err
+	}, l.page(cut).sql(), l.page(cut).args...)
+	return page, err
+}
+
+// page is the query for a page and one row more, which says whether there is another page.
+func (l listing) page(cut Cut) *query {
+	q := sqlText("SELECT * FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	direction, beyond := "", " > "
+	if l.desc {
+		direction, beyond = " DESC", " < "
+	}
+	if p := cut.After; p != nil {
+		place := []any{p.Rank, p.Text, p.ID}
+		if len(l.by) == 2 {
+			place = []any{p.Rank, p.ID}
+		}
+		q.add(" WHERE ("+strings.Join(l.by, ", ")+")"+beyond+"("+marks(len(place))+")", place...)
+	}
+	return q.add(" ORDER BY "+strings.Join(l.by, direction+", ")+direction+" LIMIT ?", cut.Limit+1)
+}
+
+// dayAfter is the day that follows a day.
+func dayAfter(day string) (time.Time, error) {
+	t, err := Midnight(day)
+	return t.AddDate(0, 0, 1), err
+}

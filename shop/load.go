@@ -1,0 +1,271 @@
+package shop
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// ErrNotDemo means that a merchant's shop holds data of its own, which no load may replace.
+var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not replaced")
+
+// tables are all the tables of a shop.
+var tables = []string{
+	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
+	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
+	"sales_daily", "sales_totals", "sales_monthly",
+}
+
+// LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
+// replaced.
+func LoadDemo(ctx context.Context, db *store.DB, merchant string, seed int64, today time.Time) (Summary, error) {
+	c := Generate(seed, today)
+	return c.Summary(), load(ctx, db, merchant, c, nil)
+}
+
+// load writes contents into the merchant's shop, in one transaction that also removes the demo data before it.
+// progress, if any, hears of rows written and rows in all.
+func load(ctx context.Context, db *store.DB, merchant string, c *Contents, progress func(done, total int)) error {
+	b := newBook()
+	b.addAll(c)
+	err := db.Bulk(ctx, func(tx *store.Tx) error {
+		if err := empty(tx, merchant); err != nil {
+			return err
+		}
+		w := &writer{tx: tx, merchant: merchant, total: c.rows() + b.rows(), progress: progress}
+		w.contents(c)
+		w.sales(b)
+		return w.err
+	})
+	if err != nil {
+		return fmt.Errorf("loading the shop: %w", err)
+	}
+	return nil
+}
+
+// empty removes a merchant's demo shop, and refuses to remove anything else.
+func empty(tx *store.Tx, merchant string) error {
+	var source Source
+	switch err := tx.QueryRow("SELECT source FROM shops WHERE merchant_id = $1", merchant).Scan(&source); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case source != Generated && source != Imported:
+		return ErrNotDemo
+	}
+	for _, table := range tables {
+		if _, err := tx.Exec("DELETE FROM "+table+" WHERE merchant_id = $1", merchant); err != nil {
+			return fmt.Errorf("emptying %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// rows is how many rows the contents make, near enough for a progress bar.
+func (c *Contents) rows() int {
+	n := len(c.Products) + len(c.Variants) + len(c.Customers) + 3*len(c.Orders) + 3*len(c.Refunds) + len(c.Deliveries)
+	for _, o := range c.Orders {
+		n += len(o.Lines)
+	}
+	return n
+}
+
+// A writer inserts rows of one merchant and stops at the first error.
+type writer struct {
+	tx       *store.Tx
+	merchant string
+	done     int
+	total    int
+	progress func(done, total int)
+	err      error
+}
+
+// A sheet collects the rows of one table and inserts them by the few thousand, so that a big shop never stands in
+// memory twice.
+type sheet struct {
+	w     *writer
+	table string
+	cols  []string
+	rows  [][]any
+}
+
+const sheetRows = 4096
+
+func (w *writer) sheet(table string, cols ...string) *sheet {
+	return &sheet{w: w, table: table, cols: append([]string{"merchant_id"}, cols...)}
+}
+
+func (s *sheet) add(values ...any) {
+	s.rows = append(s.rows, append(append(make([]any, 0, len(s.cols)), s.w.merchant), values...))
+	if len(s.rows) == sheetRows {
+		s.flush()
+	}
+}
+
+func (s *sheet) flush() {
+	w := s.w
+	if w.err == nil && len(s.rows) > 0 {
+		if err := w.tx.Insert(s.table, s.cols, s.rows); err != nil {
+			w.err = fmt.Errorf("writing %s: %w", s.table, err)
+		}
+	}
+	w.done += len(s.rows)
+	s.rows = s.rows[:0]
+	if w.progress != nil && w.err == nil {
+		w.progress(min(w.done, w.total), w.total)
+	}
+}
+
+func (w *writer) contents(c *Contents) {
+	w.shop(c.Shop)
+	w.catalogue(c)
+	w.customers(c.Customers)
+	w.orders(c.Orders)
+	w.refunds(c.Refunds)
+	w.events(c)
+	w.marketing(c)
+	w.deliveries(c.Deliveries)
+	w.tickets(c.Tickets)
+}
+
+func (w *writer) shop(s Shop) {
+	t := w.sheet("shops", "currency", "source", "seed", "attribution", "shifted_weeks", "data_until", "loaded_at")
+	var seed any
+	if s.Source == Generated {
+		seed = s.Seed
+	}
+	t.add(s.Currency, string(s.Source), seed, s.Attribution, s.ShiftedWeeks, store.Micros(s.DataUntil), store.Micros(w.tx.Now))
+	t.flush()
+}
+
+func (w *writer) catalogue(c *Contents) {
+	t := w.sheet("products", "product_code", "title", "description", "category", "status", "tags")
+	for _, p := range c.Products {
+		t.add(p.Code, p.Title, p.Description, p.Category, p.Status, jsonText(p.Tags))
+	}
+	t.flush()
+	t = w.sheet("variants", "sku", "product_code", "title", "option_name", "price_minor", "on_hand")
+	for _, v := range c.Variants {
+		t.add(v.SKU, v.ProductCode, v.Title, v.Option, v.Price.AmountMinor, v.OnHand)
+	}
+	t.flush()
+}
+
+func (w *writer) customers(customers []Customer) {
+	t := w.sheet("customers", "customer_no", "country", "email", "phone", "email_consent_at", "sms_consent_at",
+		"contact_synthetic", "tags", "note", "last_contacted_at")
+	for _, c := range customers {
+		var synthetic int64
+		if c.ContactSynthetic {
+			synthetic = 1
+		}
+		t.add(c.No, c.Country, c.Email, c.Phone, store.Micros(c.EmailConsentAt), store.Micros(c.SMSConsentAt),
+			synthetic, jsonText(c.Tags), c.Note, store.Micros(c.LastContactedAt))
+	}
+	t.flush()
+}
+
+func (w *writer) orders(orders []Order) {
+	t := w.sheet("orders", "order_no", "customer_no", "placed_at", "source_placed_at", "ship_country", "status", "items",
+		"subtotal_minor", "shipping_minor", "discount_minor", "total_minor", "refunded_minor", "customer_note")
+	for _, o := range orders {
+		t.add(o.No, o.CustomerNo, store.Micros(o.PlacedAt), store.Micros(o.SourcePlacedAt), o.ShipCountry, string(o.Status),
+			o.Items, o.Subtotal.AmountMinor, o.Shipping.AmountMinor, o.Discount.AmountMinor, o.Total.AmountMinor,
+			o.Refunded.AmountMinor, o.CustomerNote)
+	}
+	t.flush()
+	t = w.sheet("order_lines", "order_no", "line", "sku", "title", "qty", "unit_price_minor", "qty_refunded", "qty_shipped")
+	for _, o := range orders {
+		for _, l := range o.Lines {
+			t.add(o.No, l.Line, l.SKU, l.Title, l.Qty, l.UnitPrice.AmountMinor, l.QtyRefunded, l.QtyShipped)
+		}
+	}
+	t.flush()
+}
+
+func (w *writer) refunds(refunds []Refund) {
+	t := w.sheet("refunds", "refund_no", "order_no", "refunded_at", "amount_minor", "cause", "reason", "actor")
+	for _, r := range refunds {
+		t.add(r.No, r.OrderNo, store.Micros(r.At), r.Amount.AmountMinor, r.Cause, r.Reason, r.Actor)
+	}
+	t.flush()
+	t = w.sheet("refund_lines", "refund_no", "line", "qty", "amount_minor")
+	for _, r := range refunds {
+		for _, l := range r.Lines {
+			t.add(r.No, l.Line, l.Qty, l.Amount.AmountMinor)
+		}
+	}
+	t.flush()
+}
+
+// events tells each order's story as far as the data knows it.
+func (w *writer) events(c *Contents) {
+	refunds := map[string][]Refund{}
+	for _, r := range c.Refunds {
+		refunds[r.OrderNo] = append(refunds[r.OrderNo], r)
+	}
+	t := w.sheet("order_events", "order_no", "event_no", "at", "what", "actor")
+	for _, o := range c.Orders {
+		for i, e := range o.story(refunds[o.No]) {
+			t.add(o.No, int64(i+1), store.Micros(e.At), e.What, e.Actor)
+		}
+	}
+	t.flush()
+}
+
+// story is what happened to an order. When it was shipped is not in either source; nothing is made up for it.
+func (o Order) story(refunds []Refund) []Event {
+	events := []Event{{At: o.PlacedAt, Actor: "customer", What: "placed"}}
+	for _, r := range refunds {
+		events = append(events, Event{At: r.At, Actor: r.Actor, What: "refunded " + r.Amount.String() + " (" + r.No + ")"})
+	}
+	if o.Status == OrderCancelled {
+		events = append(events, Event{At: events[len(events)-1].At, Actor: "staff", What: "cancelled"})
+	}
+	return events
+}
+
+func (w *writer) tickets(tickets []Ticket) {
+	t := w.sheet("tickets", "ticket_id", "customer_no", "order_no", "queue", "status", "opened_at")
+	m := w.sheet("ticket_messages", "ticket_id", "message_no", "author", "body", "at")
+	for _, k := range tickets {
+		t.add(k.ID, k.CustomerNo, orNull(k.OrderNo), k.Queue, k.Status, store.Micros(k.OpenedAt))
+		for i, msg := range k.Thread {
+			m.add(k.ID, int64(i+1), msg.Author, msg.Body, store.Micros(msg.At))
+		}
+	}
+	t.flush()
+	m.flush()
+}
+
+// jsonText is a value of the shop's own types as stored JSON; no list is null.
+func jsonText(v any) string {
+	if list, ok := v.([]string); ok && list == nil {
+		return "[]"
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	return string(b)
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// Exists says whether the merchant has a shop.
+func Exists(tx *store.Tx, merchant string) (bool, error) {
+	var n int
+	err := tx.QueryRow("SELECT COUNT(*) FROM shops WHERE merchant_id = $1", merchant).Scan(&n)
+	return n > 0, err
+}

@@ -1,0 +1,148 @@
+package shop
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Return is a line of an order of which pieces are given back.
+type Return struct {
+	Line    int64
+	Qty     int64
+	Restock bool // the pieces go back on the shelf
+}
+
+// A Notice is a message to one customer about one thing.
+type Notice struct {
+	Subject string
+	Body    string
+}
+
+// Refund gives back r.Amount of an order, unless it has changed since o was read: then it answers ErrChanged. The
+// money, the pieces, the order's story and the sales change together. It gives the refund with its number.
+func (d *Desk) Refund(o Order, r Refund, returns []Return) (Refund, error) {
+	r.No, r.OrderNo, r.At = store.NewID("rfd", d.tx.Now), o.No, d.tx.Now
+	r.Lines = worth(o, r.Amount, returns)
+	for _, step := range []func(Order, Refund, []Return) error{d.payBack, d.takeBack, d.restock, d.bookRefund} {
+		if err := step(o, r, returns); err != nil {
+			return r, fmt.Errorf("refunding: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// worth says which money is for which line: each takes what its pieces were sold for until the amount is used up.
+func worth(o Order, amount Money, returns []Return) []RefundLine {
+	lines := make([]RefundLine, 0, len(returns))
+	left := amount.AmountMinor
+	for _, b := range returns {
+		l := o.Lines[slices.IndexFunc(o.Lines, func(l Line) bool { return l.Line == b.Line })]
+		part := min(left, b.Qty*l.UnitPrice.AmountMinor)
+		left -= part
+		lines = append(lines, RefundLine{Line: b.Line, SKU: l.SKU, Qty: b.Qty, Amount: Money{part, amount.Currency}})
+	}
+	return lines
+}
+
+// payBack is the compare-and-set that all else of a refund hangs on; it holds the order's row until the end.
+func (d *Desk) payBack(o Order, r Refund, _ []Return) error {
+	after := Money{o.Refunded.AmountMinor + r.Amount.AmountMinor, d.Currency}
+	status := o.AfterRefund(after)
+	return changed(d.tx.Exec(`UPDATE orders SET refunded_minor = $1, status = $2, version = version + 1
+		WHERE merchant_id = $3 AND order_no = $4 AND version = $5 AND status = $6 AND refunded_minor = $7 AND total_minor >= $1`,
+		after.AmountMinor, string(status), d.merchant, o.No, o.Version, string(o.Status), o.Refunded.AmountMinor))
+}
+
+// AfterRefund is the status of the order when refunded is what has been given back of it in all.
+func (o Order) AfterRefund(refunded Money) OrderStatus {
+	if o.Status == OrderCancelled {
+		return OrderCancelled
+	}
+	return RefundedStatus(refunded, o.Total)
+}
+
+func (d *Desk) takeBack(o Order, _ Refund, returns []Return) error {
+	for _, b := range returns {
+		err := changed(d.tx.Exec(`UPDATE order_lines SET qty_refunded = qty_refunded + $1
+			WHERE merchant_id = $2 AND order_no = $3 AND line = $4 AND qty - qty_refunded >= $1`, b.Qty, d.merchant, o.No, b.Line))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restock puts pieces back on the shelf, SKU by SKU in one order for all callers, so that two refunds never wait for
+// each other.
+func (d *Desk) restock(_ Order, r Refund, returns []Return) error {
+	back := map[string]int64{}
+	for i, b := range returns {
+		if b.Restock {
+			back[r.Lines[i].SKU] += b.Qty
+		}
+	}
+	for _, sku := range slices.Sorted(maps.Keys(back)) {
+		err := changed(d.tx.Exec("UPDATE variants SET on_hand = on_hand + $1, version = version + 1 WHERE merchant_id = $2 AND sku = $3",
+			back[sku], d.merchant, sku))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Desk) bookRefund(o Order, r Refund, _ []Return) error {
+	_, err := d.tx.Exec(`INSERT INTO refunds (merchant_id, refund_no, order_no, refunded_at, amount_minor, cause, reason, actor)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, d.merchant, r.No, r.OrderNo, store.Micros(r.At), r.Amount.AmountMinor, r.Cause, r.Reason, r.Actor)
+	if err != nil {
+		return err
+	}
+	for _, l := range r.Lines {
+		_, err := d.tx.Exec("INSERT INTO refund_lines (merchant_id, refund_no, line, qty, amount_minor) VALUES ($1, $2, $3, $4, $5)",
+			d.merchant, r.No, l.Line, l.Qty, l.Amount.AmountMinor)
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.tell(o.No, r.At, "refunded "+r.Amount.String()+" ("+r.No+")", r.Actor); err != nil {
+		return err
+	}
+	return AddRefund(d.tx, d.merchant, o, r)
+}
+
+// RefundNotice is what a customer is told about a refund.
+func RefundNotice(o Order, amount Money) Notice {
+	return Notice{
+		Subject: "Your refund for order " + o.No,
+		Body: strings.Join([]string{
+			"Hello,", "we have refunded " + amount.String() + " for your order " + o.No + ".",
+			"It goes back the way you paid and takes up to five working days to arrive.",
+		}, "\n\n"),
+	}
+}
+
+// AddressOf gives the e-mail address of a customer, empty when none is known.
+func (d *Desk) AddressOf(customer string) (string, error) {
+	var email string
+	err := d.tx.QueryRow("SELECT email FROM customers WHERE merchant_id = $1 AND customer_no = $2", d.merchant, customer).Scan(&email)
+	if err != nil {
+		return "", fmt.Errorf("finding the customer: %w", err)
+	}
+	return email, nil
+}
+
+// Notify hands a notice to the carrier. What is about a customer's own order needs no consent to marketing.
+func (d *Desk) Notify(customer, address string, n Notice) error {
+	id := store.NewID("ntc", d.tx.Now)
+	if err := d.addMailing(id, KindRefundNotice, Email, n.Subject, n.Body); err != nil {
+		return err
+	}
+	if _, err := d.deliver(id, 1, []recipient{{customer, address}}); err != nil {
+		return fmt.Errorf("storing the notice: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+// Package shop is the commerce backend that the dtc_* tools act on, and the demo merchant in it.
+//
+// A merchant's shop is the tables of migration 00004: products, customers, orders, refunds, campaigns, tickets. The
+// database itself holds the money rules (nothing is refunded beyond what was paid, no discount gives away more than its
+// cap), so that a mistake in this package is refused and not carried out.
+//
+// There are two sources of a demo merchant, Generate (made up from a seed) and Read (a real retailer's files), and one
+// way from either into the tables, load. It adds up the sales tables as it goes, and replaces nothing but demo data.
+//
+// Sales are defined once, here. A day is a day in London, from midnight to midnight. Gross is pieces times price as
+// sold, on the day of the order, before discounts and without postage. Refunds are what was given back for goods, on the
+// day of the refund. Net is gross minus discounts minus refunds. Postage paid and postage given back are kept apart.
+// Whatever books a refund calls AddRefund in the same transaction, so that the sums are never behind the orders.
+//
+// Messages to customers are rows of deliveries, one per customer and mailing. The Carrier hands them over as files:
+// no message leaves the machine.
+package shop
+
+import "time"
+
+// A Source says where a shop's data comes from. Only demo data may be replaced by a load.
+type Source string
+
+// The sources.
+const (
+	Generated Source = "generated"
+	Imported  Source = "import"
+	Live      Source = "live" // a real merchant's own: never touched by a load
+)
+
+// Shop is what is known of a merchant's shop as a whole.
+type Shop struct {
+	Currency     string
+	Source       Source
+	Seed         int64  // of a generated shop
+	Attribution  string // whose data it is, under which licence; to be shown with the data
+	ShiftedWeeks int64  // how far the dates were moved; Order.SourcePlacedAt keeps the original
+	DataUntil    time.Time
+	LoadedAt     time.Time
+}
+
+// A Product is what is shown as one thing; its variants are what is sold.
+type Product struct {
+	Code        string   `json:"product_code"`
+	Title       string   `json:"title"`
+	Description string   `json:"description,omitempty"`
+	Category    string   `json:"category"`
+	Status      string   `json:"status"` // active | archived
+	Tags        []string `json:"tags"`
+	Version     int64    `json:"version"`
+}
+
+// A Variant is what is sold, priced and counted.
+type Variant struct {
+	SKU         string `json:"sku"`
+	ProductCode string `json:"-"`
+	Title       string `json:"title"`
+	Option      string `json:"option,omitempty"` // "Red"; empty when the product has one variant
+	Price       Money  `json:"price"`
+	OnHand      int64  `json:"on_hand"`
+	Version     int64  `json:"version"`
+}
+
+// LowStock is the number of pieces on hand below which a variant counts as low.
+const LowStock = 10
+
+// A Customer is a person or firm that buys. Contact data never leaves through this struct's JSON.
+type Customer struct {
+	No               string    `json:"customer_no"`
+	Country          string    `json:"country"`
+	Tags             []string  `json:"tags"`
+	Version          int64     `json:"version"`
+	Email            string    `json:"-"`
+	Phone            string    `json:"-"` // empty: none known
+	EmailConsentAt   time.Time `json:"-"` // zero: none
+	SMSConsentAt     time.Time `json:"-"`
+	ContactSynthetic bool      `json:"-"` // made up by the loader
+	Note             string    `json:"-"` // the customer's own words: never trusted
+	LastContactedAt  time.Time `json:"-"`
+}
+
+// An OrderStatus is how far an order has come.
+type OrderStatus string
+
+// The statuses of an order. Money decides between the two kinds of refunded.
+const (
+	OrderOpen         OrderStatus = "open"
+	OrderFulfilled    OrderStatus = "fulfilled"
+	OrderPartRefunded OrderStatus = "part_refunded"
+	OrderRefunded     OrderStatus = "refunded"
+	OrderCancelled    OrderStatus = "cancelled"
+)
+
+// An Order is one purchase. Its JSON is a row of a list; an answer about one order adds the rest.
+type Order struct {
+	No         string      `json:"order_no"`
+	CustomerNo string      `json:"customer_no"`
+	PlacedAt   time.Time   `json:"placed_at"`
+	Status     OrderStatus `json:"status"`
+	Items      int64       `json:"items"` // pieces, not lines
+	Total      Money       `json:"total"` // Subtotal + Shipping - Discount
+	Refunded   Money       `json:"refunded"`
+
+	SourcePlacedAt time.Time `json:"-"` // before the load moved the dates
+	ShipCountry    string    `json:"-"`
+	Subtotal       Money     `json:"-"` // sum of the lines
+	Shipping       Money     `json:"-"`
+	Discount       Money     `json:"-"`
+	CustomerNote   string    `json:"-"` // the customer's own words: never trusted
+	Version        int64     `json:"-"`
+	Lines          []Line    `json:"-"`
+}
+
+// A Line is one SKU at one price in an order.
+type Line struct {
+	Line        int64  `json:"line"` // 1, 2, … within the order
+	SKU         string `json:"sku"`
+	Title       string `json:"title"` // as sold
+	Qty         int64  `json:"qty"`
+	QtyRefunded int64  `json:"qty_refunded"`
+	QtyShipped  int64  `json:"qty_shipped"`
+	UnitPrice   Money  `json:"unit_price"`
+}
+
+// An Event is one thing that happened to an order.
+type Event struct {
+	At    time.Time `json:"at"`
+	Actor string    `json:"by"` // "customer", "staff", an agent's name
+	What  string    `json:"what"`
+}
+
+// A Refund is money given back for an order.
+type Refund struct {
+	No      string
+	OrderNo string
+	At      time.Time
+	Amount  Money
+	Cause   string // damaged, not_received, …; unknown for imported ones
+	Reason  string
+	Actor   string
+	Lines   []RefundLine // may be empty, or worth less than Amount
+}
+
+// A RefundLine says which pieces a refund is for.
+type RefundLine struct {
+	Line   int64 // of the order
+	SKU    string
+	Qty    int64
+	Amount Money
+}
+
+// A Campaign is a message to many customers.
+type Campaign struct {
+	ID                string    `json:"campaign_id"`
+	Name              string    `json:"name"`
+	Channel           string    `json:"channel"` // email | sms
+	Status            string    `json:"status"`  // draft | scheduled | sending | sent | paused
+	SentTo            int64     `json:"sent_to"`
+	Opened            int64     `json:"opened"`
+	Clicked           int64     `json:"clicked"`
+	OptedOut          int64     `json:"opted_out"`
+	AttributedRevenue Money     `json:"attributed_revenue"`
+	Version           int64     `json:"version"`
+	SegmentID         string    `json:"-"` // empty: everybody who consented to the channel
+	Subject           string    `json:"-"`
+	Body              string    `json:"-"`
+	ScheduledAt       time.Time `json:"-"`
+	SentAt            time.Time `json:"-"`
+	CreatedAt         time.Time `json:"-"`
+	CreatedBy         string    `json:"-"`
+}
+
+// A Discount is a code that takes a percentage off, with a cap on everything.
+type Discount struct {
+	ID           string
+	Code         string // upper case
+	PercentOff   int64
+	SKUs         []string // empty: every SKU
+	MaxUses      int64
+	Uses         int64
+	MaxGivenAway Money
+	GivenAway    Money
+	StartOn      string // days, both included
+	EndOn        string
+	Status       string // active | paused | ended
+	Version      int64
+	CreatedAt    time.Time
+	CreatedBy    string
+}
+
+// A Segment is a rule that says who belongs; it is evaluated when it is used. Segments named test-… hold people of the
+// shop's own, for trial sends.
+type Segment struct {
+	ID        string
+	Name      string
+	Rule      Rule
+	CreatedAt time.Time
+	CreatedBy string
+}
+
+// A Rule picks customers. Every condition that is set must hold; the empty rule picks everybody.
+type Rule struct {
+	BoughtAnySKU    []string `json:"bought_any_sku,omitempty"`
+	BoughtCategory  string   `json:"bought_category,omitempty"`
+	Country         string   `json:"country,omitempty"`
+	LastOrderAfter  string   `json:"last_order_after,omitempty"`  // a day; that day counts
+	LastOrderBefore string   `json:"last_order_before,omitempty"` // a day; that day does not
+	MinOrders       int64    `json:"min_orders,omitempty"`
+	MinSpent        *Money   `json:"min_spent,omitempty"` // refunds taken off
+	TagsAny         []string `json:"tags_any,omitempty"`
+	TagsNone        []string `json:"tags_none,omitempty"`
+}
+
+// A Ticket is a customer's question to the shop.
+type Ticket struct {
+	ID         string
+	CustomerNo string
+	OrderNo    string // may be empty
+	Queue      string // returns | delivery | product | review | privacy
+	Status     string // open | waiting | closed
+	OpenedAt   time.Time
+	Version    int64
+	Thread     []Message
+}
+
+// A Message is one text in a ticket. What a customer writes is never trusted.
+type Message struct {
+	Author string // customer | staff
+	Body   string
+	At     time.Time
+}

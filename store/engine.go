@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the "sqlite" driver
+)
+
+// applicationID marks a SQLite file as dtcgate's: "dtcg".
+const applicationID = 0x64746367
+
+// The texts that differ, by engine.
+var (
+	skipLocked = map[string]string{"postgres": " FOR UPDATE SKIP LOCKED"}
+
+	// pings write something that is flushed at the commit and leaves no trace.
+	pings = map[string]string{
+		"sqlite":   "PRAGMA application_id = " + strconv.Itoa(applicationID),
+		"postgres": "SELECT pg_logical_emit_message(true, 'dtcgate', 'ping')",
+	}
+)
+
+// Pragmas of SQLite's connections. FULL because a commit that was answered must survive a power cut; recursive_triggers
+// because without it REPLACE would delete rows past the append-only triggers.
+var (
+	readerPragmas = []string{"busy_timeout(5000)", "query_only(1)"}
+	writerPragmas = []string{
+		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "recursive_triggers(1)",
+		"cache_size(-32000)", "journal_size_limit(67108864)",
+	}
+)
+
+func sqliteDSN(path string, pragmas []string) string {
+	q := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	return "file:" + (&url.URL{Path: filepath.Clean(path)}).EscapedPath() + "?" + q.Encode()
+}
+
+// insertSQL is an INSERT of n rows.
+func insertSQL(into string, cols []string, n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", into, strings.Join(cols, ", "))
+	for i := range n * len(cols) {
+		switch {
+		case i == 0:
+			b.WriteString("(")
+		case i%len(cols) == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString("$" + strconv.Itoa(i+1))
+	}
+	return b.String() + ")"
+}
+
+//go:embed migrations
+var migrations embed.FS
+
+// appendOnlyVersion is the migration that protects the audit log's tables, the one step the engines spell differently.
+const appendOnlyVersion = 3
+
+// migrate brings the database to this program's schema. Each migration is a transaction with the note that it is done.
+func migrate(ctx context.Context, engine string, db *sql.DB) error {
+	dialect, locker := goose.DialectSQLite3, goose.ProviderOption(nil)
+	if engine == "postgres" {
+		dialect, locker = goose.DialectPostgres, goose.WithSessionLocker(schemaLock{})
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	options := []goose.ProviderOption{
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine)}, nil)),
+	}
+	if locker != nil {
+		options = append(options, locker)
+	}
+	p, err := goose.NewProvider(dialect, db, files, options...)
+	if err != nil {
+		return fmt.Errorf("reading the migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrating the database: %w", err)
+	}
+	return refuseNewer(ctx, p)
+}
+
+// refuseNewer keeps an older program from writing into a schema it does not know.
+func refuseNewer(ctx context.Context, p *goose.Provider) error {
+	has, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the database's version: %w", err)
+	}
+	sources := p.ListSources()
+	if knows := sources[len(sources)-1].Version; has > knows {
+		return fmt.Errorf("store: the database has schema %d, of a newer dtcgate; this one knows %d: use the newer program", has, knows)
+	}
+	return nil
+}
+
+// schemaLock lets one process at a time migrate a PostgreSQL schema. SQLite's is lockFile.
+type schemaLock struct{}
+
+const schemaLockKey = "hashtextextended('dtcgate ' || current_schema(), 0)"
+
+func (schemaLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock("+schemaLockKey+")")
+	return err
+}
+
+func (schemaLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock("+schemaLockKey+")")
+	return err
+}
+
+// appendOnlyTables are never changed once written.
+var appendOnlyTables = []string{"audit_entries", "audit_sequence", "audit_tree", "audit_checkpoints"}
+
+// appendOnly has the database itself refuse to change or remove rows of these tables, whoever asks.
+func appendOnly(engine string) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		for _, table := range appendOnlyTables {
+			for _, q := range appendOnlySQL(engine, table) {
+				if _, err := tx.ExecContext(ctx, q); err != nil {
+					return fmt.Errorf("protecting %s: %w", table, err)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+func appendOnlySQL(engine, table string) []string {
+	t := strings.NewReplacer("{t}", table)
+	if engine == "sqlite" {
+		return []string{
+			t.Replace("CREATE TRIGGER {t}_update BEFORE UPDATE ON {t} BEGIN SELECT RAISE(ABORT, '{t} is append-only'); END"),
+			t.Replace("CREATE TRIGGER {t}_delete BEFORE DELETE ON {t} BEGIN SELECT RAISE(ABORT, '{t} is append-only'); END"),
+		}
+	}
+	return []string{
+		// 23001 is restrict_violation, which IsConstraint knows, as it does SQLite's RAISE.
+		`CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = '23001'; END $$`,
+		t.Replace("CREATE TRIGGER {t}_change BEFORE UPDATE OR DELETE ON {t} FOR EACH ROW EXECUTE FUNCTION append_only()"),
+		t.Replace("CREATE TRIGGER {t}_truncate BEFORE TRUNCATE ON {t} FOR EACH STATEMENT EXECUTE FUNCTION append_only()"),
+	}
+}

@@ -1,0 +1,29 @@
+package store
+
+// Commits counts the commits of a SQLite database so far.
+func Commits(db *DB) int64 {
+	g := &db.engine.(*sqliteEngine).group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.commits
+}
+
+// Waiting counts the callers who wait to write to a SQLite database.
+func Waiting(db *DB) int {
+	g := &db.engine.(*sqliteEngine).group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.queue)
+}
+
+// Impatient has the SQLite databases that are opened from now on wait 20 ms for a lock. It returns how to undo that.
+func Impatient() (undo func()) {
+	patient := writerPragmas
+	writerPragmas = append([]string{"busy_timeout(20)"}, patient[1:]...)
+	return func() { writerPragmas = patient }
+}
+
+var (
+	Unavailable = unavailable
+	MaxMembers  = maxMembers
+)

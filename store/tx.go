@@ -1,0 +1,216 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Tx is one transaction, for the goroutine and the duration of the function it was given to.
+type Tx struct {
+	Now time.Time // UTC, whole microseconds; the same for all that the transaction writes
+
+	ctx    context.Context
+	stmts  context.Context // what statements run under
+	conn   conn
+	engine string
+	open   []*sql.Rows // handed out by Query, closed at the end at the latest
+	// failed is the first failed statement: nothing runs after it, and the transaction cannot commit. SQLite would let
+	// it go on, and on a full disk even outside any transaction.
+	failed  error
+	reading bool // One or All is scanning rows
+}
+
+// conn runs statements inside a transaction. *session and *pgConn are the two.
+type conn interface {
+	exec(ctx context.Context, q string, args []any) (sql.Result, error)
+	// query may be given a statement that is run often; once says that it is not read to its end at once, so that
+	// the same statement could be run again meanwhile.
+	query(ctx context.Context, once bool, q string, args []any) (*sql.Rows, error)
+	insert(ctx context.Context, into string, cols []string, rows [][]any) error
+}
+
+var (
+	errEnded   = errors.New("store: the transaction has ended")
+	errReading = errors.New("store: a statement was run while rows were being read; PostgreSQL cannot do that")
+)
+
+// Row is one row of an answer.
+type Row interface{ Scan(dest ...any) error }
+
+// Context is the context of the call that began the transaction.
+func (tx *Tx) Context() context.Context { return tx.ctx }
+
+// Engine is "sqlite" or "postgres".
+func (tx *Tx) Engine() string { return tx.engine }
+
+// SkipLocked ends the inner SELECT of a statement that claims rows: with it PostgreSQL's workers pass over rows that
+// others are claiming. SQLite has one writer and needs nothing.
+func (tx *Tx) SkipLocked() string { return skipLocked[tx.engine] }
+
+// Exec runs a statement and returns how many rows it changed.
+func (tx *Tx) Exec(q string, args ...any) (int64, error) {
+	if err := tx.usable(); err != nil {
+		return 0, err
+	}
+	res, err := tx.conn.exec(tx.stmts, q, args)
+	if err != nil {
+		return 0, tx.fail(err)
+	}
+	return res.RowsAffected()
+}
+
+// Query runs a statement for its rows. Prefer All: the caller closes the rows before the next statement.
+func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
+	rows, err := tx.query(true, q, args)
+	if err == nil {
+		tx.open = append(tx.open, rows)
+	}
+	return rows, err
+}
+
+func (tx *Tx) query(once bool, q string, args []any) (*sql.Rows, error) {
+	if err := tx.usable(); err != nil {
+		return nil, err
+	}
+	rows, err := tx.conn.query(tx.stmts, once, q, args)
+	if err != nil {
+		return nil, tx.fail(err)
+	}
+	return rows, nil
+}
+
+// QueryRow is a query for one row. It runs when its Scan is called, which returns ErrNotFound when there is none.
+func (tx *Tx) QueryRow(q string, args ...any) Row { return &row{tx, q, args} }
+
+// Insert adds rows, each with a value per column, the fastest way the engine has. into is a plain table name.
+func (tx *Tx) Insert(into string, cols []string, rows [][]any) error {
+	if err := tx.usable(); err != nil {
+		return err
+	}
+	for i, r := range rows {
+		if len(r) != len(cols) {
+			return tx.fail(fmt.Errorf("store: row %d for %s has %d values for %d columns", i, into, len(r), len(cols)))
+		}
+	}
+	if err := tx.conn.insert(tx.stmts, into, cols, rows); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
+// One returns the first row of a query, or ErrNotFound.
+func One[T any](tx *Tx, scan func(Row) (T, error), q string, args ...any) (T, error) {
+	return scan(tx.QueryRow(q, args...))
+}
+
+// All returns all rows of a query. The slice is never nil when the error is.
+func All[T any](tx *Tx, scan func(Row) (T, error), q string, args ...any) ([]T, error) {
+	rows, err := tx.query(false, q, args)
+	if err != nil {
+		return nil, err
+	}
+	tx.reading = true
+	defer func() { tx.reading = false; rows.Close() }()
+	all := []T{}
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, tx.fail(err)
+	}
+	return all, nil
+}
+
+type row struct {
+	tx   *Tx
+	q    string
+	args []any
+}
+
+func (r *row) Scan(dest ...any) error {
+	rows, err := r.tx.query(false, r.q, r.args)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return r.tx.fail(err)
+		}
+		return ErrNotFound
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return err
+	}
+	if err := rows.Close(); err != nil {
+		return r.tx.fail(err)
+	}
+	return nil
+}
+
+func (tx *Tx) usable() error {
+	if tx.failed != nil {
+		return tx.failed
+	}
+	if tx.reading {
+		return tx.fail(errReading)
+	}
+	return nil
+}
+
+func (tx *Tx) fail(err error) error {
+	err = unavailable(err)
+	if tx.failed == nil {
+		tx.failed = err
+	}
+	return err
+}
+
+// closeRows closes what Query handed out, and notices a failure that nobody looked for.
+func (tx *Tx) closeRows() {
+	for _, rows := range tx.open {
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			tx.fail(err)
+		}
+	}
+	tx.open = nil
+}
+
+// end keeps a Tx that outlives its function from writing into somebody else's transaction.
+func (tx *Tx) end() {
+	tx.closeRows()
+	tx.failed = errEnded
+}
+
+// Micros is t as it is stored: unix microseconds, or NULL for the zero time.
+func Micros(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// At scans what Micros stored into t, in UTC; NULL gives the zero time.
+func At(t *time.Time) sql.Scanner { return (*micros)(t) }
+
+type micros time.Time
+
+func (m *micros) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*m = micros{}
+	case int64:
+		*m = micros(time.UnixMicro(v).UTC())
+	default:
+		return fmt.Errorf("store: a time is stored as unix microseconds, not as %T", v)
+	}
+	return nil
+}

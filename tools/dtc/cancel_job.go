@@ -1,0 +1,45 @@
+package dtc
+
+import (
+	"fmt"
+
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type cancelJobIn struct {
+	JobID  string `json:"job_id" jsonschema:"minLength=1,maxLength=40,description=The job_id of one of your own jobs"`
+	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500,description=Why; kept with the job"`
+}
+
+type cancelJobOut struct {
+	ID     string          `json:"id"`
+	Status tools.JobStatus `json:"status"`
+	Why    string          `json:"why,omitempty"`
+}
+
+var cancelJob = tools.Define(tools.Spec{
+	Name: "dtc_cancel_job", Path: "jobs.cancel", Title: "Cancel a job",
+	Description: "Stops one of your own jobs. A job that waits for people or in the queue ends at once and does nothing. A running one stops " +
+		"before its next step, within seconds: what it has done stands, and dtc_get_job tells how far it came. A job that has ended stays " +
+		"as it is. It is always allowed and never waits for people.",
+	Risk: tools.Risk{Undo: 1}, Resource: "job:/job_id", Brake: true,
+	Undo:   "Call the tool again that made the job, with a new idempotency key",
+	Routes: []tools.Route{{Method: "POST", Path: "/jobs/{job_id}/cancel"}},
+}, tools.Func[cancelJobIn, cancelJobOut]{Preview: previewCancel, Write: cancel})
+
+func previewCancel(c *tools.Call, in cancelJobIn) (tools.Preview, error) {
+	j, err := c.Jobs.Job(c.Tx, c.Principal, in.JobID)
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	p := tools.Preview{Summary: fmt.Sprintf("Stop the job %s (%s)", j.JobID, j.Tool), Version: string(j.Status)}
+	if j.Status.Final() {
+		p.Summary = fmt.Sprintf("Leave the job %s as it is: it has ended (%s)", j.JobID, j.Status)
+	}
+	return p, nil
+}
+
+func cancel(c *tools.Call, in cancelJobIn) (cancelJobOut, error) {
+	j, err := c.Jobs.CancelJob(c.Tx, c.Principal, in.JobID, in.Reason)
+	return cancelJobOut{ID: j.JobID, Status: j.Status, Why: j.Why}, err
+}

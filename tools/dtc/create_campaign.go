@@ -1,0 +1,101 @@
+package dtc
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type createCampaignIn struct {
+	Name           string `json:"name" jsonschema:"minLength=1,maxLength=80,description=For staff; customers do not see it"`
+	Channel        string `json:"channel" jsonschema:"enum=email,enum=sms"`
+	SegmentID      string `json:"segment_id,omitempty" jsonschema:"maxLength=40,description=Whom it goes to; everybody who agreed to the channel if left out"`
+	Subject        string `json:"subject,omitempty" jsonschema:"maxLength=120,description=Required for email and refused for sms"`
+	Body           string `json:"body" jsonschema:"minLength=1,maxLength=20000,description=Plain text\\, sent as it stands: nothing is filled in"`
+	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"minLength=1,maxLength=255,pattern=^[!-~]+$,description=Your own unique text; repeat it only to retry"`
+	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only answer what it would do"`
+}
+
+type createCampaignOut struct {
+	ID      string `json:"id"`
+	Version int64  `json:"version"`
+}
+
+var createCampaign = tools.Define(tools.Spec{
+	Name: "dtc_create_campaign", Path: "campaigns.create", Title: "Create a campaign",
+	Description: "Makes a draft of an e-mail or SMS campaign. A draft reaches nobody. Then look at it with dtc_preview_campaign, which counts " +
+		"the recipients and the cost, and send it with dtc_send_campaign. An SMS holds 160 plain characters; a longer text is paid for " +
+		"as several. Say in the text how to opt out.",
+	Scope: "marketing:write", Risk: tools.Risk{Undo: 1}, Resource: "campaign:+",
+	Undo:   "None needed: a draft reaches nobody. A person can archive it",
+	Routes: []tools.Route{{Method: "POST", Path: "/campaigns", Status: 201, Accept: otherSpellings}},
+}, tools.Func[createCampaignIn, createCampaignOut]{Preview: previewCreate, Write: create})
+
+// otherSpellings takes the members that the first users of the REST surface send. A body that has both spellings keeps
+// the other one too, and is refused for it.
+func otherSpellings(body map[string]json.RawMessage) {
+	for other, own := range map[string]string{
+		"type": "channel", "sms_message": "body", "email_body": "body", "email_subject": "subject",
+	} {
+		value, there := body[other]
+		if _, taken := body[own]; !there || taken {
+			continue
+		}
+		body[own] = value
+		delete(body, other)
+	}
+	var channel string
+	if json.Unmarshal(body["channel"], &channel) == nil {
+		if lower, err := json.Marshal(strings.ToLower(channel)); err == nil {
+			body["channel"] = lower
+		}
+	}
+}
+
+func (in createCampaignIn) check() error {
+	switch {
+	case in.Channel == shop.Email && in.Subject == "":
+		return tools.Wrong("subject", "is missing", "the subject line, which e-mail needs", "New for spring")
+	case in.Channel == shop.SMS && in.Subject != "":
+		return tools.Wrong("subject", "does not belong to an SMS", "no subject for sms", nil)
+	}
+	return nil
+}
+
+func (in createCampaignIn) campaign(by string) shop.Campaign {
+	return shop.Campaign{
+		Name: in.Name, Channel: in.Channel, SegmentID: in.SegmentID, Subject: in.Subject, Body: in.Body,
+		Status: shop.CampaignDraft, CreatedBy: by,
+	}
+}
+
+func previewCreate(c *tools.Call, in createCampaignIn) (tools.Preview, error) {
+	if err := in.check(); err != nil {
+		return tools.Preview{}, err
+	}
+	d, err := desk(c)
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	plan, err := planSend(d, in.campaign(c.Principal.Name))
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	return tools.Preview{
+		Summary: fmt.Sprintf("Make a draft of the %s “%s”, which would now reach %s for %s",
+			channelWord(in.Channel), in.Name, count(plan.reach.Recipients, "customer"), plan.cost),
+		Content: plan.campaign.Text(), Warnings: plan.warnings(),
+	}, nil
+}
+
+func create(c *tools.Call, in createCampaignIn) (createCampaignOut, error) {
+	d, err := desk(c)
+	if err != nil {
+		return createCampaignOut{}, err
+	}
+	made, err := d.AddCampaign(in.campaign(c.Principal.Name))
+	return createCampaignOut{ID: made.ID, Version: made.Version}, err
+}

@@ -1,0 +1,134 @@
+package dtc
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type createDiscountIn struct {
+	Code         string   `json:"code" jsonschema:"pattern=^[A-Z0-9]{3\\,20}$,description=3 to 20 capital letters and digits,example=SPRING10"`
+	PercentOff   int64    `json:"percent_off" jsonschema:"minimum=1,maximum=90"`
+	SKUs         []string `json:"skus,omitempty" jsonschema:"maxItems=100,description=Only these; every SKU if left out"`
+	MaxUses      int64    `json:"max_uses" jsonschema:"minimum=1,maximum=100000"`
+	MaxGivenAway Amount   `json:"max_given_away" jsonschema:"description=The code ends when so much has been given away"`
+	StartOn      string   `json:"start_on" jsonschema:"format=date,description=First day\\, store-local"`
+	EndOn        string   `json:"end_on" jsonschema:"format=date,description=Last day\\, included; at most a year after start_on"`
+	Asked
+}
+
+type createDiscountOut struct {
+	Code       string `json:"code"`
+	DiscountID string `json:"discount_id"`
+}
+
+var createDiscount = tools.Define(tools.Spec{
+	Name: "dtc_create_discount", Path: "discounts.create", Title: "Create a discount code",
+	Description: "Makes a discount code that customers can use in the shop from start_on to end_on: a percentage off every SKU or off those named. " +
+		"Three caps hold it, all required: days, max_uses, and max_given_away in minor units (50000 GBP is £500.00). A code that exists " +
+		"already is refused; codes are never used again. It tells no customer: for that use dtc_create_campaign.",
+	Scope: "store:write", Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}, Class: tools.ClassSpend, Resource: "discount:+",
+	Undo:   "A person ends it in the shop; uses so far stand",
+	Routes: []tools.Route{{Method: "POST", Path: "/discounts", Status: 201}},
+}, tools.Func[createDiscountIn, createDiscountOut]{Preview: previewDiscount, Write: discount})
+
+// steep is the percentage from which a person is warned.
+const steep = 50
+
+func previewDiscount(c *tools.Call, in createDiscountIn) (tools.Preview, error) {
+	d, err := desk(c)
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	most, err := in.MaxGivenAway.inCurrency("max_given_away", d)
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	for _, check := range []func(*tools.Call, *shop.Desk) error{in.checkCap, in.checkDays, in.checkSKUs, in.checkCode} {
+		if err := check(c, d); err != nil {
+			return tools.Preview{}, err
+		}
+	}
+	p := tools.Preview{
+		Summary: fmt.Sprintf("Create the code %s: %d%% off %s from %s to %s, for %s and %s given away at most",
+			in.Code, in.PercentOff, in.goods(), in.StartOn, in.EndOn, count(in.MaxUses, "use"), most),
+		Money:        &most,
+		Irreversible: "What has been given away by then stays given away.",
+	}
+	if in.PercentOff >= steep {
+		p.Warnings = append(p.Warnings, "Half of the price or more is given away.")
+	}
+	return p, nil
+}
+
+func (in createDiscountIn) goods() string {
+	if len(in.SKUs) == 0 {
+		return "every SKU"
+	}
+	return count(int64(len(in.SKUs)), "SKU")
+}
+
+func (in createDiscountIn) checkCap(*tools.Call, *shop.Desk) error {
+	if in.MaxGivenAway.AmountMinor == 0 {
+		return tools.Wrong("max_given_away.amount_minor", "is zero", "minor units, 1 or more", 50000)
+	}
+	return nil
+}
+
+func (in createDiscountIn) checkDays(c *tools.Call, _ *shop.Desk) error {
+	start, err := shop.Midnight(in.StartOn)
+	if err != nil {
+		return err
+	}
+	today := shop.Day(c.Now)
+	switch {
+	case in.EndOn < today:
+		return tools.Wrong("end_on", "is past", "today or later", today)
+	case in.EndOn > shop.Day(start.AddDate(1, 0, 0)):
+		return tools.Wrong("end_on", "is more than a year after start_on", "a day within a year of start_on", in.StartOn)
+	case in.StartOn > shop.Day(c.Now.AddDate(1, 0, 0)):
+		return tools.Wrong("start_on", "is more than a year ahead", "a day within a year from now", today)
+	}
+	return daysInOrder("start_on", in.StartOn, "end_on", in.EndOn)
+}
+
+func (in createDiscountIn) checkSKUs(_ *tools.Call, d *shop.Desk) error {
+	known, err := d.Variants(in.SKUs)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(in.SKUs, func(sku string) bool { return known[sku].SKU == "" }); i >= 0 {
+		return tools.Wrong(fmt.Sprintf("skus[%d]", i), "is no SKU of this shop", "SKUs as dtc_search_products gives them", nil)
+	}
+	return nil
+}
+
+func (in createDiscountIn) checkCode(_ *tools.Call, d *shop.Desk) error {
+	taken, err := d.CodeTaken(in.Code)
+	if err == nil && taken {
+		err = errTaken()
+	}
+	return err
+}
+
+func errTaken() error {
+	return tools.Refuse(tools.Conflict, "Choose another code.", "This code exists already, or did once.")
+}
+
+func discount(c *tools.Call, in createDiscountIn) (createDiscountOut, error) {
+	d, err := desk(c)
+	if err != nil {
+		return createDiscountOut{}, err
+	}
+	made, err := d.AddDiscount(shop.Discount{
+		Code: in.Code, PercentOff: in.PercentOff, SKUs: in.SKUs, MaxUses: in.MaxUses, MaxGivenAway: shop.Money(in.MaxGivenAway),
+		StartOn: in.StartOn, EndOn: in.EndOn, CreatedBy: c.Principal.Name,
+	})
+	if errors.Is(err, shop.ErrChanged) {
+		err = errTaken()
+	}
+	return createDiscountOut{Code: made.Code, DiscountID: made.ID}, err
+}

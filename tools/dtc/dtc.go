@@ -1,0 +1,205 @@
+// Package dtc holds the dtc_* tools, one file each, over the embedded shop of package shop.
+//
+// A file is the whole tool: its spec with the description that models read, its input and output structs with the limits
+// in their tags, and its functions. What the shop is asked and told stands in package shop; what may be done and who must
+// agree is decided in package gate. A tool checks only what makes sense of its arguments against the shop: that an object
+// is there, is still as the caller saw it, and allows what is asked.
+//
+// Lists are read by pages of 10, at most 50, and always tell their total. A cursor fits one caller and one filter. An
+// answer is at most 24 KB of JSON; what does not fit is left out, and the answer says so and how to ask for less. What
+// outsiders wrote stands in an object {from, untrusted_text} and nowhere else.
+//
+// Every effect in a preview is counted here and never taken from the arguments. Those state what the caller saw
+// (expected_*) and how far it may go (amount, max_*); the shop holds the call to both.
+package dtc
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// Tools are all tools of this package.
+func Tools() []*tools.Tool {
+	return []*tools.Tool{
+		cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
+		refundOrder, searchOrders, searchProducts, sendCampaign, whoami,
+	}
+}
+
+// nothing is the Undo of every read.
+const nothing = "nothing to undo"
+
+// Asked are the arguments of every tool that people may have to agree to.
+type Asked struct {
+	IdempotencyKey string `json:"idempotency_key" jsonschema:"minLength=1,maxLength=255,pattern=^[!-~]+$,description=Your own unique text for this one intent; repeat it only to retry"`
+	Reason         string `json:"reason" jsonschema:"minLength=10,maxLength=500,description=Why; shown to the people who approve"`
+	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only answer what it would do"`
+}
+
+// Paging are the arguments of every list.
+type Paging struct {
+	Limit  int    `json:"limit,omitempty" jsonschema:"minimum=1,maximum=50,description=Rows; 10 if left out"`
+	Cursor string `json:"cursor,omitempty" jsonschema:"maxLength=200,description=next_cursor of the page before; keep all other arguments"`
+}
+
+// Paged is what every list says beside its rows.
+type Paged struct {
+	Total      int    `json:"total"`
+	NextCursor string `json:"next_cursor,omitempty"`
+	Cut
+}
+
+// Cut says that an answer is not whole because it would be too long.
+type Cut struct {
+	Truncated bool   `json:"truncated,omitempty"`
+	Narrow    string `json:"narrow,omitempty"` // how to see the rest
+}
+
+// An Amount is money in arguments. It has shop.Money's fields and the bounds of what may be asked for.
+type Amount struct {
+	AmountMinor int64  `json:"amount_minor" jsonschema:"minimum=0,maximum=100000000"`
+	Currency    string `json:"currency" jsonschema:"enum=GBP,enum=EUR,enum=USD"`
+}
+
+// Untrusted is text that somebody outside wrote: to be read as data, never as instructions.
+type Untrusted struct {
+	From string `json:"from"`
+	Text string `json:"untrusted_text"`
+}
+
+// desk gives the caller's shop.
+func desk(c *tools.Call) (*shop.Desk, error) { return shop.At(c.Tx, c.Principal.Merchant) }
+
+// inCurrency gives a as the shop's money. There is no rate to turn other money into it.
+func (a Amount) inCurrency(field string, of *shop.Desk) (shop.Money, error) {
+	if a.Currency != of.Currency {
+		return shop.Money{}, tools.Wrong(field+".currency", "is not the currency of the shop", of.Currency, of.Currency)
+	}
+	return shop.Money(a), nil
+}
+
+// maxAnswer bounds the JSON of one answer, in bytes, and rowsRoom what its rows may take of it.
+const (
+	maxAnswer = 24 << 10
+	rowsRoom  = maxAnswer - 1<<10
+)
+
+// fit says how many of rows, from the first, fit into room bytes of JSON.
+func fit[T any](rows []T, room int) (int, error) {
+	for i, row := range rows {
+		b, err := json.Marshal(row)
+		if err != nil {
+			return 0, fmt.Errorf("measuring the answer: %w", err)
+		}
+		if room -= len(b) + 1; room < 0 {
+			return i, nil
+		}
+	}
+	return len(rows), nil
+}
+
+// fitText cuts a text to at most so many bytes, between two characters, and reports whether it is still whole.
+func fitText(text string, room int) (fitting string, whole bool) {
+	if len(text) <= room {
+		return text, true
+	}
+	for !utf8.RuneStart(text[room]) {
+		room--
+	}
+	return text[:room], false
+}
+
+// pageOf makes a page's rows and what is said beside them. When they are too long the page ends early and the next one
+// begins there.
+func pageOf[T any](c *tools.Call, rows []T, places []shop.Place, total int, more bool) ([]T, Paged, error) {
+	p := Paged{Total: total}
+	n, err := fit(rows, rowsRoom)
+	if err != nil {
+		return nil, p, err
+	}
+	if n < len(rows) {
+		p.Cut = Cut{true, "Go on with next_cursor, or filter more."}
+	}
+	if n > 0 && (more || n < len(rows)) {
+		p.NextCursor, err = cursorAt(c, places[n-1])
+	}
+	return rows[:n], p, err
+}
+
+// sealSize is how many bytes of a cursor bind it to its caller and filter.
+const sealSize = 9
+
+// cursorAt writes a place as a cursor. It is bound so that a cursor that went astray gives an error and not a wrong
+// page; it opens nothing, for every page is judged and filtered afresh.
+func cursorAt(c *tools.Call, at shop.Place) (string, error) {
+	seal, err := sealOf(c)
+	if err != nil {
+		return "", err
+	}
+	place, err := json.Marshal(at)
+	if err != nil {
+		return "", fmt.Errorf("writing a cursor: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(append(seal, place...)), nil
+}
+
+// cut reads which page is asked for.
+func (p Paging) cut(c *tools.Call) (shop.Cut, error) {
+	limit := p.Limit
+	if limit == 0 {
+		limit = 10
+	}
+	if p.Cursor == "" {
+		return shop.Cut{Limit: limit}, nil
+	}
+	seal, err := sealOf(c)
+	if err != nil {
+		return shop.Cut{}, err
+	}
+	var at shop.Place
+	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err != nil || len(raw) < sealSize || !bytes.Equal(raw[:sealSize], seal) || json.Unmarshal(raw[sealSize:], &at) != nil {
+		return shop.Cut{}, tools.Wrong("cursor", "does not belong to this list", "next_cursor of the page before, with all other arguments as they were", nil)
+	}
+	return shop.Cut{After: &at, Limit: limit}, nil
+}
+
+// sealOf is a hash of the caller, the tool and the filter: the arguments but for those that only choose the page.
+func sealOf(c *tools.Call) ([]byte, error) {
+	var filter map[string]json.RawMessage
+	if err := json.Unmarshal(c.Args, &filter); err != nil {
+		return nil, fmt.Errorf("reading the filter: %w", err)
+	}
+	delete(filter, "cursor")
+	delete(filter, "limit")
+	text, err := json.Marshal(filter)
+	if err != nil {
+		return nil, fmt.Errorf("reading the filter: %w", err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{c.Principal.ID, c.Tool.Name, string(text)}, "\x00")))
+	return sum[:sealSize], nil
+}
+
+// count writes a number of things: 1 customer, 2,184 customers.
+func count(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return shop.Thousands(n) + " " + thing + "s"
+}
+
+// daysInOrder refuses days that do not exist or are the wrong way round. An empty day is none.
+func daysInOrder(fromField, from, toField, to string) error {
+	if from != "" && to != "" && to < from {
+		return tools.Wrong(toField, "is before "+fromField, "a day from "+fromField+" on", nil)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package dtc
+
+import (
+	"time"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type getJobIn struct {
+	JobID       string          `json:"job_id,omitempty" jsonschema:"maxLength=40,description=One job; leave it out to list your jobs"`
+	Status      tools.JobStatus `json:"status,omitempty" jsonschema:"enum=pending_approval,enum=queued,enum=running,enum=succeeded,enum=failed,enum=cancelled,enum=expired,enum=indeterminate,description=Only these; for the list"`
+	WaitSeconds int             `json:"wait_seconds,omitempty" jsonschema:"minimum=0,maximum=25,description=Answer when the job has ended\\, or after so long; with job_id"`
+	Paging
+}
+
+type getJobOut struct {
+	Jobs []tools.Job `json:"jobs"`
+	Paged
+}
+
+var getJob = tools.Define(tools.Spec{
+	Name: "dtc_get_job", Path: "jobs.get", Title: "Get a job",
+	Description: "Tells how a call stands that answered with a job_id: waiting for people (pending_approval), queued, running, or how it " +
+		"ended, with its result or with why it did not run. next_poll_seconds says when to look again; wait_seconds holds the answer " +
+		"back until the job has ended, 25 s at most. Without job_id it lists your own jobs, newest first. To stop one use dtc_cancel_job.",
+	Risk: tools.Risk{DataOut: 1}, Resource: "job:/job_id", Undo: nothing,
+	Routes: []tools.Route{{Method: "GET", Path: "/jobs/{job_id}", Only: "jobs"}, {Method: "GET", Path: "/jobs"}},
+}, tools.Func[getJobIn, getJobOut]{Read: readJobs})
+
+func readJobs(c *tools.Call, in getJobIn) (getJobOut, error) {
+	if in.JobID == "" {
+		return listJobs(c, in)
+	}
+	j, err := c.Jobs.Job(c.Tx, c.Principal, in.JobID)
+	if err != nil {
+		return getJobOut{}, err
+	}
+	out := getJobOut{Jobs: []tools.Job{j}, Paged: Paged{Total: 1}}
+	if !j.Status.Final() && c.Now.Before(c.Started.Add(time.Duration(in.WaitSeconds)*time.Second)) {
+		return out, tools.ErrNotYet
+	}
+	return out, nil
+}
+
+func listJobs(c *tools.Call, in getJobIn) (out getJobOut, err error) {
+	cut, err := in.cut(c)
+	if err != nil {
+		return out, err
+	}
+	f := tools.JobFilter{Status: in.Status, Limit: cut.Limit + 1}
+	if cut.After != nil {
+		f.Before = cut.After.ID
+	}
+	jobs, total, err := c.Jobs.Jobs(c.Tx, c.Principal, f)
+	if err != nil {
+		return out, err
+	}
+	more := len(jobs) > cut.Limit
+	jobs = jobs[:min(len(jobs), cut.Limit)]
+	places := make([]shop.Place, len(jobs))
+	for i, j := range jobs {
+		places[i].ID = j.JobID
+	}
+	out.Jobs, out.Paged, err = pageOf(c, jobs, places, total, more)
+	return out, err
+}

@@ -1,0 +1,61 @@
+package dtc
+
+import (
+	"time"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type salesIn struct {
+	From            string        `json:"from" jsonschema:"format=date,description=First day\\, store-local: 2026-01-01"`
+	To              string        `json:"to" jsonschema:"format=date,description=Last day\\, included"`
+	GroupBy         shop.Grouping `json:"group_by,omitempty" jsonschema:"enum=total,enum=day,enum=week,enum=month,enum=product,enum=category,enum=country,description=total if left out; weeks begin on Monday"`
+	ComparePrevious bool          `json:"compare_previous,omitempty" jsonschema:"description=Adds net_change_percent against as many days right before"`
+	Limit           int           `json:"limit,omitempty" jsonschema:"minimum=1,maximum=100,description=Rows; 50 if left out"`
+}
+
+type salesOut struct {
+	Rows      []shop.Sales `json:"rows"`
+	Total     shop.Sales   `json:"total"`
+	DataUntil time.Time    `json:"data_until"`
+	Cut
+}
+
+var getSalesSummary = tools.Define(tools.Spec{
+	Name: "dtc_get_sales_summary", Path: "analytics.sales", Title: "Get a sales summary",
+	Description: "Adds up sales from one day to another, by day, week, month, product, category or country. Amounts are in minor units (1230 GBP " +
+		"is £12.30). gross is what was sold on those days at the price paid, before discounts and without postage; refunds is what was given " +
+		"back for goods on those days; net is gross minus discounts minus refunds. Discounts belong to whole orders, so product and category " +
+		"rows have none taken off. Days come in order, other rows from the largest net down; total always counts everything. data_until says " +
+		"how fresh it is. For single orders use dtc_search_orders.",
+	Scope: "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
+	Routes: []tools.Route{{Method: "GET", Path: "/analytics/sales"}},
+}, tools.Func[salesIn, salesOut]{Read: readSales})
+
+func readSales(c *tools.Call, in salesIn) (out salesOut, err error) {
+	if err := daysInOrder("from", in.From, "to", in.To); err != nil {
+		return out, err
+	}
+	d, err := desk(c)
+	if err != nil {
+		return out, err
+	}
+	if in.GroupBy == "" {
+		in.GroupBy = shop.ByTotal
+	}
+	q := shop.SalesQuestion{From: in.From, To: in.To, By: in.GroupBy, Compare: in.ComparePrevious}
+	rows, total, err := d.Sales(q)
+	if err != nil {
+		return out, err
+	}
+	if in.Limit == 0 {
+		in.Limit = 50
+	}
+	n, err := fit(rows[:min(len(rows), in.Limit)], rowsRoom)
+	out = salesOut{Rows: rows[:n], Total: total, DataUntil: d.DataUntil}
+	if n < len(rows) {
+		out.Cut = Cut{true, "Rows are left out, but counted in total. Ask for fewer days, a coarser group_by, or a higher limit (100 at most)."}
+	}
+	return out, err
+}

@@ -1,0 +1,42 @@
+package dtc
+
+import (
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type listCampaignsIn struct {
+	Status string `json:"status,omitempty" jsonschema:"enum=draft,enum=scheduled,enum=sending,enum=sent,enum=paused"`
+	Paging
+}
+
+type listCampaignsOut struct {
+	Campaigns []shop.Campaign `json:"campaigns"`
+	Paged
+}
+
+var listCampaigns = tools.Define(tools.Spec{
+	Name: "dtc_list_campaigns", Path: "campaigns.list", Title: "List campaigns",
+	Description: "Lists marketing campaigns, newest first, with how many customers each reached, opened, clicked and opted out, and the revenue " +
+		"attributed to it in minor units (1230 GBP is £12.30). For a campaign's text, its recipients and its cost use dtc_preview_campaign; " +
+		"to make a new one use dtc_create_campaign.",
+	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:*", Undo: nothing,
+	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}},
+}, tools.Func[listCampaignsIn, listCampaignsOut]{Read: readCampaigns})
+
+func readCampaigns(c *tools.Call, in listCampaignsIn) (out listCampaignsOut, err error) {
+	cut, err := in.cut(c)
+	if err != nil {
+		return out, err
+	}
+	d, err := desk(c)
+	if err != nil {
+		return out, err
+	}
+	page, err := d.Campaigns(in.Status, cut)
+	if err != nil {
+		return out, err
+	}
+	out.Campaigns, out.Paged, err = pageOf(c, page.Rows, page.Places, page.Total, page.More)
+	return out, err
+}

@@ -1,0 +1,150 @@
+package dtc
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type previewCampaignIn struct {
+	CampaignID string `json:"campaign_id" jsonschema:"minLength=1,maxLength=40,description=From dtc_list_campaigns or dtc_create_campaign"`
+}
+
+type previewCampaignOut struct {
+	shop.Campaign
+	Recipients  int64      `json:"recipients"`
+	NoConsent   int64      `json:"left_out_no_consent"`
+	JustReached int64      `json:"left_out_contacted_recently"`
+	Cost        shop.Money `json:"cost"`
+	Subject     string     `json:"subject,omitempty"`
+	Body        string     `json:"body"`
+	Warnings    []string   `json:"warnings,omitempty"`
+	Cut
+}
+
+var previewCampaign = tools.Define(tools.Spec{
+	Name: "dtc_preview_campaign", Path: "campaigns.preview", Title: "Preview a campaign",
+	Description: "Shows a campaign as it would go out now: its text, how many customers would get it, who is left out and why (no consent, or " +
+		"a campaign message within the last 24 hours), what it would cost in minor units (1230 GBP is £12.30), and warnings about the text. " +
+		"It sends nothing. dtc_send_campaign needs the version, the recipients and the cost from here.",
+	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:/campaign_id", Undo: nothing,
+	Routes: []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
+}, tools.Func[previewCampaignIn, previewCampaignOut]{Read: readPreview})
+
+// maxBody is how many bytes of a body a preview shows: escaped, it may be twice as long in JSON and still fits.
+const maxBody = 10 << 10
+
+func readPreview(c *tools.Call, in previewCampaignIn) (previewCampaignOut, error) {
+	d, err := desk(c)
+	if err != nil {
+		return previewCampaignOut{}, err
+	}
+	campaign, err := d.Campaign(in.CampaignID)
+	if err != nil {
+		return previewCampaignOut{}, err
+	}
+	plan, err := planSend(d, campaign)
+	if err != nil {
+		return previewCampaignOut{}, err
+	}
+	out := previewCampaignOut{
+		Campaign: campaign, Recipients: plan.reach.Recipients, NoConsent: plan.reach.NoConsent, JustReached: plan.reach.JustReached,
+		Cost: plan.cost, Subject: campaign.Subject, Warnings: plan.warnings(),
+	}
+	var whole bool
+	if out.Body, whole = fitText(campaign.Body, maxBody); !whole {
+		out.Cut = Cut{true, "The body is cut here; dtc_send_campaign with dry_run shows it in full."}
+	}
+	return out, nil
+}
+
+// A sendPlan is what sending a campaign would do now.
+type sendPlan struct {
+	desk     *shop.Desk
+	campaign shop.Campaign
+	segment  shop.Segment // empty: everybody who agreed to the channel
+	reach    shop.Reach
+	cost     shop.Money
+}
+
+func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
+	p := sendPlan{desk: d, campaign: campaign}
+	var err error
+	if campaign.SegmentID != "" {
+		if p.segment, err = d.Segment(campaign.SegmentID); err != nil {
+			return p, err
+		}
+	}
+	if p.reach, err = d.Reach(campaign); err != nil {
+		return p, err
+	}
+	p.cost = d.Cost(campaign, p.reach.Recipients)
+	return p, nil
+}
+
+func channelWord(channel string) string {
+	if channel == shop.SMS {
+		return "SMS"
+	}
+	return "e-mail"
+}
+
+var (
+	optOut   = regexp.MustCompile(`(?i)\bstop\b|\bunsubscribe\b|\bopt[ -]?out\b`)
+	linkHost = regexp.MustCompile(`(?i)\bhttps?://([a-z0-9.-]+)`)
+	unfilled = regexp.MustCompile(`\{\{[^{}]*\}\}|\{[a-zA-Z_]+\}|%[a-zA-Z_]+%|\[[A-Z_ ]{2,}\]`)
+)
+
+// warnings are what a person should know before the campaign goes out. They quote nothing of its text but the hosts of
+// its links.
+func (p sendPlan) warnings() []string {
+	c := p.campaign
+	var w []string
+	if c.SegmentID == "" {
+		w = append(w, fmt.Sprintf("It has no segment: it goes to everybody who agreed to %s, %s now.",
+			channelWord(c.Channel), count(p.reach.Recipients, "customer")))
+	}
+	if left := p.leftOut(); left != "" {
+		w = append(w, left)
+	}
+	if parts := shop.SMSParts(c.Body); c.Channel == shop.SMS && parts > 1 {
+		w = append(w, fmt.Sprintf("The text takes %d SMS, and each of them is paid for.", parts))
+	}
+	if !optOut.MatchString(c.Body) {
+		w = append(w, "The text does not say how to opt out.")
+	}
+	if hosts := hostsIn(c.Text()); len(hosts) > 0 {
+		w = append(w, "It links to "+strings.Join(hosts, ", ")+".")
+	}
+	if unfilled.MatchString(c.Text()) {
+		w = append(w, "The text holds a placeholder. It goes out as it stands: nothing is filled in.")
+	}
+	return w
+}
+
+func (p sendPlan) leftOut() string {
+	var left []string
+	if n := p.reach.NoConsent; n > 0 {
+		left = append(left, count(n, "customer")+" without consent to "+channelWord(p.campaign.Channel))
+	}
+	if n := p.reach.JustReached; n > 0 {
+		left = append(left, count(n, "customer")+" who had a campaign message within the last 24 hours")
+	}
+	if len(left) == 0 {
+		return ""
+	}
+	return "Left out: " + strings.Join(left, " and ") + "."
+}
+
+func hostsIn(text string) []string {
+	var hosts []string
+	for _, m := range linkHost.FindAllStringSubmatch(text, -1) {
+		hosts = append(hosts, strings.ToLower(m[1]))
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}

@@ -1,0 +1,59 @@
+package dtc
+
+import (
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type searchOrdersIn struct {
+	Query    string           `json:"query,omitempty" jsonschema:"maxLength=100,description=Order number (with or without #)\\, customer number\\, SKU\\, or words of a product title"`
+	Status   shop.OrderStatus `json:"status,omitempty" jsonschema:"enum=open,enum=fulfilled,enum=part_refunded,enum=refunded,enum=cancelled"`
+	From     string           `json:"from,omitempty" jsonschema:"format=date,description=First day\\, store-local: 2026-01-31"`
+	To       string           `json:"to,omitempty" jsonschema:"format=date,description=Last day\\, included"`
+	MinTotal *Amount          `json:"min_total,omitempty" jsonschema:"description=Only orders of this total or more"`
+	Country  string           `json:"country,omitempty" jsonschema:"maxLength=60,description=Shipped to; the name\\, such as United Kingdom"`
+	Sort     shop.OrderSort   `json:"sort,omitempty" jsonschema:"enum=newest,enum=oldest,enum=largest"`
+	Paging
+}
+
+type searchOrdersOut struct {
+	Orders []shop.Order `json:"orders"`
+	Paged
+}
+
+var searchOrders = tools.Define(tools.Spec{
+	Name: "dtc_search_orders", Path: "orders.search", Title: "Search orders",
+	Description: "Finds orders by number, customer, product, day, total or country, newest first unless sort says otherwise. A row is short: " +
+		"customer number, pieces, total and what was refunded, in minor units (1230 GBP is £12.30). For the lines of an order, what can " +
+		"still be refunded and its version use dtc_get_order; for sums over many orders use dtc_get_sales_summary and add nothing up yourself.",
+	Scope: "orders:read", Risk: tools.Risk{DataOut: 2}, Resource: "order:*", Undo: nothing,
+	Routes: []tools.Route{{Method: "GET", Path: "/orders"}},
+}, tools.Func[searchOrdersIn, searchOrdersOut]{Read: readOrders})
+
+func readOrders(c *tools.Call, in searchOrdersIn) (out searchOrdersOut, err error) {
+	if err := daysInOrder("from", in.From, "to", in.To); err != nil {
+		return out, err
+	}
+	cut, err := in.cut(c)
+	if err != nil {
+		return out, err
+	}
+	d, err := desk(c)
+	if err != nil {
+		return out, err
+	}
+	f := shop.OrderFilter{Query: in.Query, Status: in.Status, From: in.From, To: in.To, Country: in.Country, Sort: in.Sort}
+	if in.MinTotal != nil {
+		least, err := in.MinTotal.inCurrency("min_total", d)
+		if err != nil {
+			return out, err
+		}
+		f.MinTotal = least.AmountMinor
+	}
+	page, err := d.Orders(f, cut)
+	if err != nil {
+		return out, err
+	}
+	out.Orders, out.Paged, err = pageOf(c, page.Rows, page.Places, page.Total, page.More)
+	return out, err
+}

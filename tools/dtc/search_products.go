@@ -1,0 +1,91 @@
+package dtc
+
+import (
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type searchProductsIn struct {
+	Query    string           `json:"query,omitempty" jsonschema:"maxLength=200,description=Words of a title\\, or a product code or SKU; all words must fit"`
+	SKUs     []string         `json:"skus,omitempty" jsonschema:"maxItems=50,description=Only products with one of these SKUs"`
+	Category string           `json:"category,omitempty" jsonschema:"maxLength=40"`
+	Stock    string           `json:"stock,omitempty" jsonschema:"enum=any,enum=in_stock,enum=low,enum=out,description=With a variant in stock (1 piece or more)\\, low (1 to 9) or out (0)"`
+	Sort     shop.ProductSort `json:"sort,omitempty" jsonschema:"enum=relevance,enum=title,enum=best_selling,enum=price_low,enum=price_high"`
+	Detail   string           `json:"detail,omitempty" jsonschema:"enum=concise,enum=full,description=full adds descriptions and tags"`
+	Paging
+}
+
+type productRow struct {
+	Code        string         `json:"product_code"`
+	Title       string         `json:"title"`
+	Category    string         `json:"category"`
+	Status      string         `json:"status"`
+	Description string         `json:"description,omitempty"`
+	Tags        []string       `json:"tags,omitempty"`
+	Version     int64          `json:"version"`
+	Variants    []shop.Variant `json:"variants"`
+}
+
+type searchProductsOut struct {
+	Products []productRow `json:"products"`
+	Paged
+}
+
+var searchProducts = tools.Define(tools.Spec{
+	Name: "dtc_search_products", Path: "products.search", Title: "Search products",
+	Description: "Finds products by words, SKU, category or stock, each with its variants: SKU, price in minor units (1230 GBP is £12.30) and " +
+		"pieces on hand. sort best_selling goes by pieces sold over all time; for sales of a period use dtc_get_sales_summary with " +
+		"group_by product, and for who bought something dtc_search_orders. Archived products are found too; see status.",
+	Scope: "catalog:read", Risk: tools.Risk{DataOut: 1}, Resource: "product:*", Undo: nothing,
+	Routes: []tools.Route{{Method: "GET", Path: "/products"}},
+}, tools.Func[searchProductsIn, searchProductsOut]{Read: readProducts})
+
+func readProducts(c *tools.Call, in searchProductsIn) (out searchProductsOut, err error) {
+	cut, err := in.cut(c)
+	if err != nil {
+		return out, err
+	}
+	d, err := desk(c)
+	if err != nil {
+		return out, err
+	}
+	f := shop.ProductFilter{Query: in.Query, SKUs: in.SKUs, Category: in.Category, Sort: in.Sort}
+	if in.Stock != "any" {
+		f.Stock = shop.StockLevel(in.Stock)
+	}
+	page, err := d.Products(f, cut)
+	if err != nil {
+		return out, err
+	}
+	rows, err := productRows(d, page.Rows, in.Detail == "full")
+	if err != nil {
+		return out, err
+	}
+	out.Products, out.Paged, err = pageOf(c, rows, page.Places, page.Total, page.More)
+	if out.Truncated && in.Detail == "full" {
+		out.Narrow = "Go on with next_cursor, filter more, or ask for detail concise."
+	}
+	return out, err
+}
+
+func productRows(d *shop.Desk, products []shop.Product, full bool) ([]productRow, error) {
+	codes := make([]string, len(products))
+	for i, p := range products {
+		codes[i] = p.Code
+	}
+	variants, err := d.VariantsOf(codes)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]productRow, len(products))
+	for i, p := range products {
+		rows[i] = productRow{Code: p.Code, Title: p.Title, Category: p.Category, Status: p.Status, Version: p.Version, Variants: variants[p.Code]}
+		if full {
+			rows[i].Description, rows[i].Tags = p.Description, p.Tags
+		}
+		if rows[i].Variants == nil {
+			rows[i].Variants = []shop.Variant{}
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,238 @@
+package dtc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type sendCampaignIn struct {
+	CampaignID         string    `json:"campaign_id" jsonschema:"minLength=1,maxLength=40"`
+	ExpectedVersion    int64     `json:"expected_version" jsonschema:"minimum=1,description=version as previewed"`
+	ExpectedRecipients int64     `json:"expected_recipients" jsonschema:"minimum=1,maximum=1000000,description=recipients as previewed; nobody beyond them is written to"`
+	MaxCost            Amount    `json:"max_cost" jsonschema:"description=The most it may cost; cost as previewed or more"`
+	SendAt             time.Time `json:"send_at,omitzero" jsonschema:"description=When\\, at most 90 days ahead; at once if left out"`
+	Asked
+}
+
+type sendCampaignOut struct {
+	CampaignID string     `json:"campaign_id"`
+	Cost       shop.Money `json:"cost"`
+	SentTo     int64      `json:"sent_to"`
+}
+
+var sendCampaign = tools.Define(tools.Spec{
+	Name: "dtc_send_campaign", Path: "campaigns.send", Title: "Send a campaign",
+	Description: "Sends a draft campaign to customers, at once or at send_at. It cannot be undone. Call dtc_preview_campaign first and state what " +
+		"it showed: when the version or the number of recipients is another by then, nothing is sent and you are told the new one. " +
+		"max_cost is in minor units (1230 GBP is £12.30). It runs as a job, 200 customers a step: follow it with dtc_get_job, " +
+		"stop the rest with dtc_cancel_job. To try a text out, send it to a segment whose name begins with test-.",
+	Scope: "marketing:send", Risk: tools.Risk{Undo: 3, Blast: 2, Money: 1, Touch: 2, Reach: 1}, Class: tools.ClassContact,
+	Resource: "campaign:/campaign_id",
+	Undo:     "None for what is sent. dtc_cancel_job stops the rest",
+	Routes:   []tools.Route{{Method: "POST", Path: "/campaigns/{campaign_id}/send", FillFacts: true}},
+}, tools.Func[sendCampaignIn, sendCampaignOut]{
+	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend,
+})
+
+// trialSize is how many people a trial may reach.
+const trialSize = 25
+
+func rateSend(_ sendCampaignIn, p tools.Preview, r tools.Risk) tools.Risk {
+	if p.Trial && p.Customers <= trialSize {
+		r.Touch, r.Blast = 1, 1
+	}
+	return r
+}
+
+// fillSend states what the server counts, for a call that a person will see before it counts for anything.
+func fillSend(c *tools.Call, in *sendCampaignIn) error {
+	p, err := in.plan(c)
+	if err != nil {
+		return err
+	}
+	if in.ExpectedVersion == 0 {
+		in.ExpectedVersion = p.campaign.Version
+	}
+	if in.ExpectedRecipients == 0 {
+		in.ExpectedRecipients = p.reach.Recipients
+	}
+	if in.MaxCost == (Amount{}) {
+		in.MaxCost = Amount(p.cost)
+	}
+	if in.Reason == "" {
+		in.Reason = "No reason was given by the caller."
+	}
+	return nil
+}
+
+// plan reads the campaign and counts, and refuses a campaign that cannot be sent whatever the caller expects.
+func (in sendCampaignIn) plan(c *tools.Call) (sendPlan, error) {
+	d, err := desk(c)
+	if err != nil {
+		return sendPlan{}, err
+	}
+	campaign, err := d.Campaign(in.CampaignID)
+	if err != nil {
+		return sendPlan{}, err
+	}
+	if campaign.Status != shop.CampaignDraft && campaign.Status != shop.CampaignScheduled {
+		return sendPlan{}, tools.Refuse(tools.Conflict, "Look at it with dtc_preview_campaign; to write to customers again make a new campaign.",
+			"The campaign is %s; only a draft can be sent.", campaign.Status)
+	}
+	p, err := planSend(d, campaign)
+	if err == nil && p.reach.Recipients == 0 {
+		err = tools.Refuse(tools.Conflict, "Look at it with dtc_preview_campaign, which tells who is left out and why.", "The campaign reaches nobody.")
+	}
+	return p, err
+}
+
+func previewSend(c *tools.Call, in sendCampaignIn) (tools.Preview, error) {
+	if err := in.checkTime(c); err != nil {
+		return tools.Preview{}, err
+	}
+	p, err := in.plan(c)
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	if err := in.checkFacts(p); err != nil {
+		return tools.Preview{}, err
+	}
+	return tools.Preview{
+		Summary:      in.summary(p),
+		Customers:    p.reach.Recipients,
+		Money:        &p.cost,
+		Changes:      []tools.Change{{Field: "status", From: p.campaign.Status, To: shop.CampaignSent}},
+		Content:      p.campaign.Text(),
+		Warnings:     p.warnings(),
+		Irreversible: "A message that has gone out cannot be called back.",
+		RunAt:        in.SendAt,
+		Version:      strconv.FormatInt(p.campaign.Version, 10),
+		Trial:        strings.HasPrefix(p.segment.Name, "test-"),
+	}, nil
+}
+
+func (in sendCampaignIn) summary(p sendPlan) string {
+	s := fmt.Sprintf("Send the %s “%s” to %s for at most %s",
+		channelWord(p.campaign.Channel), p.campaign.Name, count(p.reach.Recipients, "customer"), p.cost)
+	if !in.SendAt.IsZero() {
+		s += " on " + in.SendAt.In(shop.London).Format("2 Jan 2006 at 15:04 MST")
+	}
+	return s
+}
+
+// furthest is how far ahead a send may be set.
+const furthest = 90 * 24 * time.Hour
+
+// checkTime judges send_at as of the time of the call, which stands in its id: when the call resumes, send_at has come.
+func (in sendCampaignIn) checkTime(c *tools.Call) error {
+	if in.SendAt.IsZero() {
+		return nil
+	}
+	asked, ok := store.IDTime(c.ID)
+	if !ok {
+		asked = c.Now
+	}
+	if !in.SendAt.After(asked) || in.SendAt.After(asked.Add(furthest)) {
+		return tools.Wrong("send_at", "is past or too far ahead", "a time within the next 90 days, or none to send at once",
+			asked.Add(time.Hour).Truncate(time.Hour).Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkFacts holds the campaign to what the caller saw of it.
+func (in sendCampaignIn) checkFacts(p sendPlan) error {
+	now := map[string]any{"expected_version": p.campaign.Version, "expected_recipients": p.reach.Recipients, "cost": p.cost}
+	switch {
+	case in.ExpectedVersion != p.campaign.Version:
+		return tools.Stale("The campaign has been changed since it was looked at.", now)
+	case in.ExpectedRecipients != p.reach.Recipients:
+		return tools.Stale("It would reach another number of customers than expected.", now)
+	}
+	most, err := in.MaxCost.inCurrency("max_cost", p.desk)
+	if err != nil {
+		return err
+	}
+	if most.AmountMinor < p.cost.AmountMinor {
+		return tools.Refuse(tools.LimitExceeded, "Raise max_cost if it is worth that, or choose a smaller segment.",
+			"It would cost %s, which is more than max_cost.", p.cost)
+	}
+	return nil
+}
+
+// A sendMark is how far a send has come.
+type sendMark struct {
+	After string `json:"after"` // the last customer looked at
+	Batch int64  `json:"batch"`
+	Sent  int64  `json:"sent"`
+}
+
+// sendStep hands one batch to the carrier. The mark moves in the same transaction, so that a step that is repeated after
+// a crash begins where the last one that counted ended. No more customers are written to than were agreed to.
+func sendStep(c *tools.Call, in sendCampaignIn, p *tools.Progress) (sendCampaignOut, error) {
+	d, err := desk(c)
+	if err != nil {
+		return sendCampaignOut{}, err
+	}
+	campaign, err := d.Campaign(in.CampaignID)
+	if err != nil {
+		return sendCampaignOut{}, err
+	}
+	var mark sendMark
+	if len(p.Checkpoint) == 0 {
+		campaign.Version = in.ExpectedVersion
+		err = d.BeginSend(campaign)
+	} else if err = json.Unmarshal(p.Checkpoint, &mark); err != nil {
+		err = fmt.Errorf("reading how far the send has come: %w", err)
+	}
+	if err == nil {
+		p.Done, err = mark.advance(d, campaign, in.ExpectedRecipients)
+	}
+	if errors.Is(err, shop.ErrChanged) {
+		err = tools.Refuse(tools.StaleExpectation, "Look at it with dtc_preview_campaign.", "The campaign is not as it was any more.")
+	}
+	if err != nil {
+		return sendCampaignOut{}, err
+	}
+	p.Percent = int(100 * mark.Sent / in.ExpectedRecipients)
+	p.Note = fmt.Sprintf("%s of %s sent", shop.Thousands(mark.Sent), shop.Thousands(in.ExpectedRecipients))
+	p.Checkpoint, err = json.Marshal(mark)
+	return sendCampaignOut{CampaignID: in.CampaignID, Cost: d.Cost(campaign, mark.Sent), SentTo: mark.Sent}, err
+}
+
+// advance sends the next batch of at most most customers in all, and ends the send when there is nobody left.
+func (m *sendMark) advance(d *shop.Desk, campaign shop.Campaign, most int64) (done bool, err error) {
+	m.Batch++
+	last, n, err := d.SendBatch(campaign, m.After, m.Batch, int(min(shop.BatchSize, most-m.Sent)))
+	if err != nil {
+		return false, err
+	}
+	m.After, m.Sent = last, m.Sent+n
+	if last != "" && m.Sent < most {
+		return false, nil
+	}
+	return true, d.EndSend(campaign.ID, shop.CampaignSent)
+}
+
+// pauseSend leaves no campaign behind as sending when its job has stopped. A job that has not taken its first step has
+// begun nothing; the campaign may be another job's.
+func pauseSend(c *tools.Call, in sendCampaignIn, p tools.Progress) error {
+	if len(p.Checkpoint) == 0 {
+		return nil
+	}
+	d, err := desk(c)
+	if err == nil {
+		err = d.EndSend(in.CampaignID, shop.CampaignPaused)
+	}
+	if errors.Is(err, shop.ErrChanged) {
+		return nil // somebody else ended it
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+package tools
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A JobStatus is the state of a call that outlives its answer.
+type JobStatus string
+
+// The states of a job. Those from JobSucceeded on are final.
+const (
+	JobPending       JobStatus = "pending_approval"
+	JobQueued        JobStatus = "queued"
+	JobRunning       JobStatus = "running"
+	JobSucceeded     JobStatus = "succeeded"
+	JobFailed        JobStatus = "failed"
+	JobCancelled     JobStatus = "cancelled"
+	JobExpired       JobStatus = "expired"
+	JobIndeterminate JobStatus = "indeterminate"
+)
+
+// Final reports whether the job has ended.
+func (s JobStatus) Final() bool {
+	return s != JobPending && s != JobQueued && s != JobRunning
+}
+
+// A Job is a call that waits for people or for a worker, as its caller sees it.
+type Job struct {
+	JobID           string          `json:"job_id"`
+	Tool            string          `json:"tool"`
+	Status          JobStatus       `json:"status"`
+	Reason          string          `json:"reason,omitempty"` // why it ended so: denied, cancelled, expired, invalidated, or an error code
+	Why             string          `json:"why,omitempty"`    // in words, with the next step
+	Summary         string          `json:"summary"`
+	ProgressPercent int             `json:"progress_percent"`
+	NextPollSeconds int             `json:"next_poll_seconds,omitempty"`
+	ApprovalID      string          `json:"approval_id,omitempty"`
+	Result          json.RawMessage `json:"result,omitempty"`
+	CreatedAt       time.Time       `json:"created_at"`
+}
+
+// A JobFilter selects a page of the caller's own jobs, newest first.
+type JobFilter struct {
+	Status JobStatus // empty: any
+	Before string    // the job id that the page before ended with
+	Limit  int
+}
+
+// Jobs is how the job tools reach the caller's own jobs. A job of somebody else and one that never was are both
+// store.ErrNotFound. It is an interface because the rows belong to package approvals, which stands to the right of tools.
+type Jobs interface {
+	Job(tx *store.Tx, p auth.Principal, id string) (Job, error)
+	Jobs(tx *store.Tx, p auth.Principal, f JobFilter) (jobs []Job, total int, err error)
+	// CancelJob ends a job that has not begun, and asks a running one to stop at its next step.
+	CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (Job, error)
+}

@@ -1,0 +1,98 @@
+package tools
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/dtcgate/dtcgate/auth"
+)
+
+// A Registry is the closed set of tools of one server. It does not change after it is made.
+type Registry struct {
+	sorted []*Tool
+	byName map[string]*Tool
+}
+
+// NewRegistry makes a registry. It panics when two tools share a name, an alias or a path.
+func NewRegistry(all ...*Tool) *Registry {
+	r := &Registry{sorted: slices.Clone(all), byName: map[string]*Tool{}}
+	slices.SortFunc(r.sorted, func(a, b *Tool) int { return cmp.Compare(a.Name, b.Name) })
+	for _, t := range r.sorted {
+		for _, name := range append([]string{t.Name, t.Path}, t.Aliases...) {
+			if r.byName[name] != nil {
+				panic(fmt.Sprintf("tools %s and %s share the name %s", r.byName[name].Name, t.Name, name))
+			}
+			r.byName[name] = t
+		}
+	}
+	return r
+}
+
+// All gives every tool, sorted by name.
+func (r *Registry) All() []*Tool { return r.sorted }
+
+// Find gives the tool of that name, alias or path.
+func (r *Registry) Find(name string) (*Tool, bool) {
+	t, ok := r.byName[name]
+	return t, ok
+}
+
+// Visible gives the tools that p may call, sorted by name: those it has the scope for and whose least risky call is
+// under its ceiling. It is the list that agents are shown, so it depends on the credential alone.
+func (r *Registry) Visible(p auth.Principal) []*Tool {
+	var visible []*Tool
+	for _, t := range r.sorted {
+		if p.Kind == auth.KindKey && p.Has(t.Scope) && t.Reachable(p.Ceiling) {
+			visible = append(visible, t)
+		}
+	}
+	return visible
+}
+
+// Reachable reports whether any call of the tool can be under the ceiling. A write can be rehearsed under every ceiling,
+// which alone is no reason to list it.
+func (t *Tool) Reachable(ceiling auth.Level) bool { return t.Brake || t.Risk.Level() <= ceiling }
+
+// ResourceOf names the object that a call is about, type:id, from its canonical arguments; type:* or type:+ where it is
+// about a set or a new object.
+func (t *Tool) ResourceOf(args []byte) string {
+	kind, pointer, ok := strings.Cut(t.Resource, ":/")
+	if !ok {
+		return t.Resource
+	}
+	return kind + ":" + member(args, pointer)
+}
+
+// member gives the string value of a top-level member of canonical arguments, or "".
+func member(args []byte, name string) string {
+	d := jsontext.NewDecoder(strings.NewReader(string(args)))
+	if _, err := d.ReadToken(); err != nil {
+		return ""
+	}
+	for d.PeekKind() == '"' {
+		key, err := d.ReadToken()
+		if err != nil {
+			return ""
+		}
+		found := key.String() == name
+		if !found {
+			if d.SkipValue() != nil {
+				return ""
+			}
+			continue
+		}
+		if d.PeekKind() != '"' {
+			return ""
+		}
+		value, err := d.ReadToken()
+		if err != nil {
+			return ""
+		}
+		return value.String()
+	}
+	return ""
+}

@@ -1,0 +1,265 @@
+// Package tools says what a tool is, and holds no tool itself.
+//
+// A tool is a Spec (its name, scope, risk, approval class, resource and routes) and typed functions over one input and
+// one output struct. Define is the one generic seam: it makes the schemas from the structs, wraps the functions into a
+// Handler that takes canonical argument bytes, and panics on a programmer's mistake, so that a bad tool stops the start
+// and not a call. Below it nothing is typed; the gate treats all tools alike.
+//
+// There are three shapes. A read answers. A write previews its effect (customers, money, what changes), computed here
+// and never taken from the agent, and then acts, in the gate's transaction. A stepped write acts in many short
+// transactions with a checkpoint in each, as a job.
+//
+// Tools hold no authorization code. Only package gate may take a tool's Handler, and a test holds that.
+package tools
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Class is the kind of consent that a tool may need from people.
+type Class string
+
+// The approval classes. A tool of ClassNone is never parked.
+const (
+	ClassNone        Class = ""
+	ClassSpend       Class = "spend"
+	ClassContact     Class = "contact"
+	ClassDestructive Class = "destructive"
+)
+
+// A Spec is everything about a tool but its code.
+type Spec struct {
+	Name        string   // dtc_refund_order: what agents call
+	Path        string   // orders.refund: what patterns in policies match
+	Aliases     []string // other names that reach it
+	Title       string
+	Description string     // for models: what it does, when another tool is right, units
+	Scope       auth.Scope // empty: any key
+	Risk        Risk       // the worst case of the tool; Handler.Rate may lower it for one call
+	Class       Class
+	Resource    string // type:/argument for one object, type:* for a set, type:+ for a new one
+	Undo        string // how the effect is made good, or that it cannot be
+	Brake       bool   // stops the caller's own things: held back by no ceiling and never parked
+	Routes      []Route
+}
+
+// BasePath is where the routes of tools begin.
+const BasePath = "/api/v1/agent/v1"
+
+// A Route is a tool's place on the REST surface, relative to BasePath. A placeholder is an argument's name:
+// POST /campaigns/{campaign_id}/send.
+type Route struct {
+	Method string
+	Path   string
+	Status int // of a done call; 0 means 200
+
+	// Accept rewrites a body that this route takes in other spellings than the tool's own; nil where there are none.
+	Accept func(body map[string]json.RawMessage)
+	// FillFacts lets the body leave out what the agent is to have seen (expected_*, caps): where the call will be
+	// parked, the server fills in what it is about to show to a person. A call that is not parked must state them.
+	FillFacts bool
+	// Only names the member whose first element is the whole answer, for a route that is about one object.
+	Only string
+}
+
+// A Call is one call of a tool, as its functions see it. Everything in it has been checked by the gate.
+type Call struct {
+	*store.Tx // of the functions that are running; read-only for reads
+
+	ID        string // call_…
+	Tool      *Tool
+	Principal auth.Principal
+	Args      []byte // canonical; the very bytes that were hashed and approved
+	Started   time.Time
+	Registry  *Registry
+	Jobs      Jobs
+
+	PolicyVersion int64 // of the rules in force
+}
+
+// ErrNotYet is returned by a read together with an answer that is right but may become better soon: the gate asks
+// again in a moment and gives the answer when the read returns no error.
+var ErrNotYet = fmt.Errorf("not yet")
+
+// A Func is a tool's code, over its input and output structs. Either Read, or Preview with Write or Step, is set.
+type Func[In, Out any] struct {
+	Read func(*Call, In) (Out, error)
+
+	// Preview computes the effect without having it. It also refuses what cannot be done.
+	Preview func(*Call, In) (Preview, error)
+	Write   func(*Call, In) (Out, error)
+	// Step does the next part of the work in a transaction of its own. It reads and writes p; when p.Done is set the
+	// output is the job's result. The output of the steps before is what a cancelled job reports.
+	Step func(*Call, In, *Progress) (Out, error)
+	// Stopped settles what the steps have left when no more will come: the job was cancelled or failed between two of
+	// them. It may be nil. The call's principal has no rights, for its key may be gone.
+	Stopped func(*Call, In, Progress) error
+
+	// Rate re-rates one call from its arguments and effect; nil keeps the Spec's risk.
+	Rate func(In, Preview, Risk) Risk
+	// Fill completes the facts of an input for a route with FillFacts.
+	Fill func(*Call, *In) error
+}
+
+// Progress is what a stepped write keeps between two steps.
+type Progress struct {
+	Checkpoint json.RawMessage // what the last step committed; empty before the first
+	Percent    int
+	Note       string // one line for people, such as "1,200 of 2,184 sent"
+	Done       bool
+}
+
+// A Tool is a Spec with its schemas and its code. Tools are made by Define.
+type Tool struct {
+	Spec
+	Input  *schemas.Schema
+	Output *schemas.Schema
+
+	handler Handler
+}
+
+// A Handler is a tool's code over canonical bytes. Only what the tool has is set.
+type Handler struct {
+	Read    func(*Call) (any, error)
+	Preview func(*Call) (Preview, error)
+	Write   func(*Call) (any, error)
+	Step    func(*Call, *Progress) (any, error)
+	Stopped func(*Call, Progress) error
+	Rate    func(*Call, Preview) (Risk, error)
+	Fill    func(*Call) ([]byte, error)
+}
+
+// Handler gives the tool's code. It is for package gate alone: whoever runs a tool past the gate runs it past every check.
+func (t *Tool) Handler() Handler { return t.handler }
+
+// Writes reports whether the tool has an effect.
+func (t *Tool) Writes() bool { return t.handler.Read == nil }
+
+// Define makes a tool from its spec and code. It panics when they do not fit together.
+func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
+	t := &Tool{Spec: spec, Input: schemas.Of[In](), handler: erase(spec, f)}
+	if t.Writes() {
+		t.Output = schemas.Envelope[Out]()
+	} else {
+		t.Output = schemas.Answer[Out]()
+	}
+	if err := t.check(); err != nil {
+		panic(fmt.Sprintf("tool %s: %v", spec.Name, err))
+	}
+	return t
+}
+
+func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
+	h := Handler{Rate: func(*Call, Preview) (Risk, error) { return spec.Risk, nil }}
+	if f.Read != nil {
+		h.Read = func(c *Call) (any, error) { return with(c, func(in In) (any, error) { return f.Read(c, in) }) }
+	}
+	if f.Preview != nil {
+		h.Preview = func(c *Call) (Preview, error) {
+			return with(c, func(in In) (Preview, error) { return f.Preview(c, in) })
+		}
+	}
+	if f.Write != nil {
+		h.Write = func(c *Call) (any, error) { return with(c, func(in In) (any, error) { return f.Write(c, in) }) }
+	}
+	if f.Step != nil {
+		h.Step = func(c *Call, p *Progress) (any, error) {
+			return with(c, func(in In) (any, error) { return f.Step(c, in, p) })
+		}
+	}
+	if f.Stopped != nil {
+		h.Stopped = func(c *Call, p Progress) error {
+			_, err := with(c, func(in In) (struct{}, error) { return struct{}{}, f.Stopped(c, in, p) })
+			return err
+		}
+	}
+	if f.Rate != nil {
+		h.Rate = func(c *Call, p Preview) (Risk, error) {
+			return with(c, func(in In) (Risk, error) { return f.Rate(in, p, spec.Risk), nil })
+		}
+	}
+	if f.Fill != nil {
+		h.Fill = func(c *Call) ([]byte, error) { return fill(c, f.Fill) }
+	}
+	return h
+}
+
+func with[In, T any](c *Call, fn func(In) (T, error)) (T, error) {
+	in, err := schemas.Decode[In](c.Args)
+	if err != nil {
+		var none T
+		return none, fmt.Errorf("decoding arguments: %w", err)
+	}
+	return fn(in)
+}
+
+func fill[In any](c *Call, fn func(*Call, *In) error) ([]byte, error) {
+	in, err := schemas.Decode[In](c.Args)
+	if err != nil {
+		return c.Args, nil // not ours to report: the schema check names every wrong field
+	}
+	if err := fn(c, &in); err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encoding arguments: %w", err)
+	}
+	return schemas.Canonical(raw)
+}
+
+var (
+	goodName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)+$`)
+	goodPath = regexp.MustCompile(`^[a-z]+(\.[a-z]+)+$`)
+)
+
+// check holds a tool to the rules that a reader of the catalogue relies on.
+func (t *Tool) check() error {
+	h, writes := t.handler, t.Writes()
+	switch {
+	case !goodName.MatchString(t.Name) || len(t.Name) > 64:
+		return fmt.Errorf("the name must be words in lower case joined by underscores")
+	case !goodPath.MatchString(t.Path):
+		return fmt.Errorf("the path %q must be dotted words", t.Path)
+	case t.Title == "" || len(t.Description) < 40 || len(t.Description) > 1200:
+		return fmt.Errorf("a title and a description of 40 to 1200 bytes are needed, not %d", len(t.Description))
+	case t.Undo == "":
+		return fmt.Errorf("it must say how its effect is undone")
+	case !strings.Contains(t.Resource, ":") && t.Resource != "self":
+		return fmt.Errorf("the resource %q must be self or type:/argument, type:* or type:+", t.Resource)
+	case len(t.Routes) == 0:
+		return fmt.Errorf("it needs a route")
+	case writes && (h.Preview == nil || (h.Write == nil) == (h.Step == nil)):
+		return fmt.Errorf("a write needs a preview and either Write or Step")
+	case writes != (t.Risk.Undo > 0):
+		return fmt.Errorf("a write has something to undo and a read has nothing")
+	case t.Brake && t.Class != ClassNone:
+		return fmt.Errorf("a brake is never parked")
+	}
+	return t.checkFields(writes)
+}
+
+// checkFields requires the arguments that make approvals, retries and rehearsals mean something.
+func (t *Tool) checkFields(writes bool) error {
+	var want []string
+	if writes && !t.Brake {
+		want = append(want, "idempotency_key", "dry_run")
+	}
+	if t.Class != ClassNone {
+		want = append(want, "reason")
+	}
+	for _, name := range want {
+		if _, ok := t.Input.Property(name); !ok {
+			return fmt.Errorf("the argument %s is missing", name)
+		}
+	}
+	return nil
+}
