@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -99,7 +100,7 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 		return err
 	}
 	if wrong := c.Tool.Input.Check(c.Args); len(wrong) > 0 {
-		return tools.WrongFields(wrong)
+		return wrongFields(wrong)
 	}
 	common, err := commonOf(c.Args)
 	if err != nil {
@@ -107,6 +108,15 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	}
 	c.dryRun, c.key, c.argsHash = common.DryRun, common.IdempotencyKey, schemas.Fingerprint(c.Args)
 	return nil
+}
+
+// wrongFields names every wrong field, and the other place where one of them can stand.
+func wrongFields(wrong []schemas.Wrong) error {
+	r := tools.WrongFields(wrong)
+	if slices.ContainsFunc(wrong, func(w schemas.Wrong) bool { return w.Field == "idempotency_key" }) {
+		r.Next += " Over REST the idempotency_key may come as the header Idempotency-Key instead."
+	}
+	return r
 }
 
 // common are the arguments that mean the same on every tool that has them.

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -39,7 +40,7 @@ type notes struct {
 
 type writeIn struct {
 	Text           string `json:"text" jsonschema:"maxLength=100,description=What to write"`
-	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"description=The same for a repeat"`
+	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"maxLength=255,pattern=^[!-~]+$,description=The same for a repeat"`
 	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only rehearse"`
 }
 
@@ -47,9 +48,12 @@ type sendIn struct {
 	NoteID         string `json:"note_id" jsonschema:"description=Which note"`
 	Expected       int    `json:"expected_version" jsonschema:"description=What was seen"`
 	Reason         string `json:"reason" jsonschema:"minLength=3,description=Why"`
-	IdempotencyKey string `json:"idempotency_key" jsonschema:"description=The same for a repeat"`
+	IdempotencyKey string `json:"idempotency_key" jsonschema:"maxLength=255,pattern=^[!-~]+$,description=The same for a repeat"`
 	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only rehearse"`
 }
+
+// waiting names the notes that somebody waits for.
+var waiting = make(chan string, 16)
 
 const about = "A tool of the tests of package server; it is described at the length that the rules ask for."
 
@@ -73,8 +77,13 @@ var fakes = tools.NewRegistry(
 			return notes{}, fmt.Errorf("SELECT secret FROM notes")
 		case "none":
 			return notes{Notes: []note{}}, nil
-		case "later":
-			return notes{Notes: []note{{"later", "not yet"}}}, tools.ErrNotYet
+		}
+		if strings.HasPrefix(in.NoteID, "later") {
+			select {
+			case waiting <- in.NoteID:
+			default:
+			}
+			return notes{Notes: []note{{in.NoteID, "not yet"}}}, tools.ErrNotYet
 		}
 		return notes{Notes: []note{{in.NoteID, "text <of> it"}}}, nil
 	}}),

@@ -20,8 +20,9 @@ type visitKey struct{}
 type visit struct {
 	started time.Time
 	source  string
-	// ctx ends when the client has gone or the server cannot wait any longer. It is kept here because the go-sdk drops
-	// that end on the way for clients of the 2025 protocols.
+	// ctx ends when the client has gone or the server has to hurry. It is the calls' and not the request's, which the
+	// go-sdk would leave unanswered, and it is kept here because the go-sdk drops a context's end on the way for clients
+	// of the 2025 protocols.
 	ctx       context.Context
 	principal auth.Principal
 

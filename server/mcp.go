@@ -177,9 +177,9 @@ func (t tooling) callTool(ctx context.Context, r *mcp.CallToolRequest) (*mcp.Cal
 // call hands a tools/call to the gate.
 func (t tooling) call(r *mcp.CallToolRequest, v *visit) (gate.Outcome, error) {
 	beside, inMeta := r.Params.Meta[metaKey]
-	key, isText := beside.(string)
-	if inMeta && (!isText || key == "") {
-		key = "\x00" // no key; makes checkKey refuse
+	key, _ := beside.(string)
+	if inMeta && key == "" {
+		key = "not a text" // which no schema takes as a key
 	}
 	return t.handOver(v, gate.Request{Tool: r.Params.Name, Args: r.Params.Arguments, Transport: "mcp", IdempotencyKey: key})
 }

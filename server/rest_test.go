@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -105,7 +106,7 @@ func TestRoutesAnswerWithTheirStatus(t *testing.T) {
 	g.mint("key", false, "orders:read", "orders:write")
 	g.mint("careful", true, "marketing:send")
 	post := func(key, path, body string) (*http.Response, string) {
-		return g.do("POST", tools.BasePath+path, body, jsonBody, "X-Agent-Key: "+g.secrets[key], "Idempotency-Key: "+path+body)
+		return g.do("POST", tools.BasePath+path, body, jsonBody, "X-Agent-Key: "+g.secrets[key], "Idempotency-Key: "+schemas.Fingerprint([]byte(path+body)))
 	}
 	for _, c := range []struct {
 		key, path, body string
@@ -168,7 +169,7 @@ func TestBodyMustBeJSONAndSaySo(t *testing.T) {
 		"a key too long": {[]string{jsonBody, "Idempotency-Key: " + strings.Repeat("k", 256)}, 400},
 		"a key of bytes": {[]string{jsonBody, "Idempotency-Key: \xff"}, 400},
 		"two keys":       {[]string{jsonBody, "Idempotency-Key: a", "Idempotency-Key: b"}, 400},
-		"a fitting key":  {[]string{jsonBody, "Idempotency-Key: a b/c=1"}, 201},
+		"a fitting key":  {[]string{jsonBody, "Idempotency-Key: a-b/c=1"}, 201},
 	} {
 		resp, text := g.do("POST", tools.BasePath+"/notes", `{"text":"hello"}`, append(c.headers, key)...)
 		if resp.StatusCode != c.status {

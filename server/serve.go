@@ -25,10 +25,7 @@ func HTTPServer(h http.Handler) *http.Server {
 // Serve answers requests on ln until ctx ends. Then it accepts no more, lets the accepted ones finish and returns within
 // drain. Those still waiting for something after half of it are told to ask again.
 func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration) error {
-	base, hurry := context.WithCancel(context.WithoutCancel(ctx))
-	defer hurry()
 	srv := HTTPServer(s)
-	srv.BaseContext = func(net.Listener) context.Context { return base }
 	srv.ErrorLog = stdlog.New(s.log, "", 0)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
@@ -37,7 +34,7 @@ func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration)
 		return err
 	case <-ctx.Done():
 	}
-	half := time.AfterFunc(drain/2, hurry)
+	half := time.AfterFunc(drain/2, s.hurry)
 	defer half.Stop()
 	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()

@@ -47,6 +47,10 @@ type Server struct {
 	origins *http.CrossOriginProtection
 	mux     *http.ServeMux
 	routes  []string // every pattern of mux
+
+	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
+	hurried context.Context
+	hurry   context.CancelFunc
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -59,6 +63,7 @@ func New(c Config) (*Server, error) {
 		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
+	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
 	mcp := s.known(s.newMCP(c.Version))
@@ -76,7 +81,10 @@ func (s *Server) handle(pattern string, h http.HandlerFunc) {
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{started: time.Now(), source: source(r), ctx: r.Context()}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.hurried, cancel)()
+	v := &visit{started: time.Now(), source: source(r), ctx: ctx}
 	a := &answer{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)

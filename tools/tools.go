@@ -14,6 +14,7 @@ package tools
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -87,7 +88,7 @@ type Call struct {
 
 // ErrNotYet is returned by a read together with an answer that is right but may become better soon: the gate asks
 // again in a moment and gives the answer when the read returns no error.
-var ErrNotYet = fmt.Errorf("not yet")
+var ErrNotYet = errors.New("not yet")
 
 // A Func is a tool's code, over its input and output structs. Either Read, or Preview with Write or Step, is set.
 type Func[In, Out any] struct {
@@ -201,6 +202,8 @@ func with[In, T any](c *Call, fn func(In) (T, error)) (T, error) {
 	return fn(in)
 }
 
+// fill completes the arguments with what fn knows. A member that was left out and that fn leaves empty stays left out,
+// so that the schema check calls it missing and not empty.
 func fill[In any](c *Call, fn func(*Call, *In) error) ([]byte, error) {
 	in, err := schemas.Decode[In](c.Args)
 	if err != nil {
@@ -211,6 +214,18 @@ func fill[In any](c *Call, fn func(*Call, *In) error) ([]byte, error) {
 	}
 	raw, err := json.Marshal(in)
 	if err != nil {
+		return nil, fmt.Errorf("encoding arguments: %w", err)
+	}
+	var given, filled map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(c.Args, &given), json.Unmarshal(raw, &filled)); err != nil {
+		return nil, fmt.Errorf("completing arguments: %w", err)
+	}
+	for name, value := range filled {
+		if _, there := given[name]; !there && string(value) == `""` {
+			delete(filled, name)
+		}
+	}
+	if raw, err = json.Marshal(filled); err != nil {
 		return nil, fmt.Errorf("encoding arguments: %w", err)
 	}
 	return schemas.Canonical(raw)

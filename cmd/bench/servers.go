@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -54,8 +55,6 @@ type used struct {
 func runServer(ctx context.Context, role string, stdout io.Writer) error {
 	debug.SetGCPercent(400) // as dtcgate serve sets it
 	debug.SetMemoryLimit(1 << 30)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	h, handler, done, err := handlerOf(ctx, role)
 	if err != nil {
 		return err
@@ -113,23 +112,13 @@ func handlerOf(ctx context.Context, role string) (h hello, handler http.Handler,
 	case roleSDK:
 		handler = echo()
 	case roleSQLite:
-		dir, err := os.MkdirTemp("", "dtcgate-bench")
-		if err != nil {
-			return h, nil, nil, err
-		}
-		h, handler, err = gateOn(ctx, filepath.Join(dir, "bench.db"), dir)
-		return h, handler, func() { _ = os.RemoveAll(dir) }, err
+		return gateOn(ctx, func(dir string) string { return filepath.Join(dir, "bench.db") }, done)
 	case rolePostgres:
-		pg, err := storetest.Launch(true)
+		pg, err := storetest.Launch(true) // durable, as in production
 		if err != nil {
 			return h, nil, nil, err
 		}
-		dir, err := os.MkdirTemp("", "dtcgate-bench")
-		if err != nil {
-			return h, nil, nil, err
-		}
-		h, handler, err = gateOn(ctx, pg.DSN, dir)
-		return h, handler, func() { _, _ = pg.Remove(), os.RemoveAll(dir) }, err
+		return gateOn(ctx, func(string) string { return pg.DSN }, func() { _ = pg.Remove() })
 	default:
 		err = fmt.Errorf("no such server: %q", role)
 	}
@@ -146,25 +135,41 @@ func echo() http.Handler {
 	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
 }
 
-// gateOn is the whole of dtcgate over the demo merchant, as serve wires it.
-func gateOn(ctx context.Context, dsn, dir string) (h hello, _ http.Handler, err error) {
-	db, err := store.Open(ctx, dsn)
+// gateOn is the whole of dtcgate over the demo merchant, as serve wires it. done ends it, and then what it stood on.
+func gateOn(ctx context.Context, dsn func(dir string) string, below func()) (h hello, _ http.Handler, done func(), err error) {
+	dir, err := os.MkdirTemp("", "dtcgate-bench")
 	if err != nil {
-		return h, nil, err
+		return h, nil, nil, err
+	}
+	db, err := store.Open(ctx, dsn(dir))
+	if err != nil {
+		return h, nil, nil, err
 	}
 	if err := prepare(ctx, db, &h); err != nil {
-		return h, nil, err
+		return h, nil, nil, err
 	}
 	signer, key, err := audit.LoadOrCreateSigner(filepath.Join(dir, "audit.key"), "bench")
 	if err != nil {
-		return h, nil, err
+		return h, nil, nil, err
 	}
-	registry, log := tools.NewRegistry(dtc.Tools()...), zerolog.New(io.Discard)
+	registry, log := tools.NewRegistry(dtc.Tools()...), zerolog.New(os.Stderr)
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log})
-	go g.Work(ctx)
-	go audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: func(err error) { fmt.Fprintln(os.Stderr, err) }}).Run(ctx) //nolint:errcheck // told above
-	web, err := server.New(server.Config{Gate: g, Tools: registry, DB: db, Log: log, Version: "bench"})
-	return h, web, err
+	web, err := server.New(server.Config{Gate: g, Tools: registry, DB: db, Log: log.Level(zerolog.ErrorLevel), Version: "bench"})
+	if err != nil {
+		return h, nil, nil, err
+	}
+	record := audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: func(err error) { log.Error().Err(err).Send() }})
+	beside, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { g.Work(beside) })
+	all.Go(func() { _ = record.Run(beside) }) // its errors went to OnError
+	return h, web, func() {
+		stop()
+		all.Wait()
+		_ = db.Close()
+		below()
+		_ = os.RemoveAll(dir)
+	}, nil
 }
 
 // benchSeed makes the same shop in every run.

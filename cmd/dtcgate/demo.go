@@ -47,9 +47,10 @@ func (c *demoImport) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.fill(ctx, c.asJSON, func(db *store.DB, m auth.Merchant) (shop.Summary, error) {
-		return shop.Import(ctx, db, m.ID, c.Path, shop.Options{
-			KeepDates: c.KeepDates, Today: db.Now(), Progress: progress(a.err, isTerminal(a.err)),
-		})
+		b := &bar{w: a.err, terminal: isTerminal(a.err), shown: -1}
+		s, err := shop.Import(ctx, db, m.ID, c.Path, shop.Options{KeepDates: c.KeepDates, Today: db.Now(), Progress: b.at})
+		b.end(err == nil)
+		return s, err
 	})
 }
 
@@ -105,22 +106,36 @@ func writeSummary(w io.Writer, s shop.Summary, took time.Duration) {
 	}
 }
 
-// progress shows how far a load is: a bar that redraws itself on a terminal, else a line every ten percent.
-func progress(w io.Writer, terminal bool) func(done, total int) {
-	shown := -1
-	return func(done, total int) {
-		percent := 100 * done / max(total, 1)
-		if percent == shown || !terminal && percent/10 == shown/10 && shown >= 0 {
-			return
-		}
-		shown = percent
-		if !terminal {
-			fmt.Fprintf(w, "loading: %d%%\n", percent)
-			return
-		}
-		fmt.Fprintf(w, "\rloading [%-50s] %3d%%", strings.Repeat("=", percent/2), percent)
-		if percent == 100 {
-			fmt.Fprintln(w)
-		}
+// A bar shows how far a load is: on a terminal it redraws itself, elsewhere it is a line every ten percent.
+type bar struct {
+	w        io.Writer
+	terminal bool
+	shown    int // percent; -1 before the first
+}
+
+func (b *bar) at(done, total int) {
+	// What is counted is an estimate of the rows, so the end is for load's return to tell.
+	b.show(min(99, 100*done/max(total, 1)))
+}
+
+func (b *bar) show(percent int) {
+	if b.shown >= 0 && (percent == b.shown || !b.terminal && percent/10 == b.shown/10) {
+		return
+	}
+	b.shown = percent
+	if b.terminal {
+		fmt.Fprintf(b.w, "\rloading [%-50s] %3d%%", strings.Repeat("=", percent/2), percent)
+		return
+	}
+	fmt.Fprintf(b.w, "loading: %d%%\n", percent)
+}
+
+// end closes the bar: full when the load was done, where it stood when not.
+func (b *bar) end(done bool) {
+	if done {
+		b.show(100)
+	}
+	if b.terminal && b.shown >= 0 {
+		fmt.Fprintln(b.w)
 	}
 }

@@ -1,0 +1,273 @@
+package dtc
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+const merchant = "mer_test"
+
+// sunday is when these tests run.
+var sunday = time.Date(2026, 11, 22, 9, 30, 0, 0, shop.London)
+
+// house calls tools as package gate does, but for its judgement: arguments are made canonical and checked, a write is
+// previewed and done in one transaction, and every answer is held to its schema and size.
+type house struct {
+	*testing.T
+	db       *store.DB
+	key      auth.Principal
+	registry *tools.Registry
+	jobs     *someJobs
+}
+
+// each runs a test on a generated shop on both engines.
+func each(t *testing.T, fn func(h *house)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		db.Now = func() time.Time { return sunday }
+		if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
+			t.Fatal(err)
+		}
+		fn(newHouse(t, db))
+	})
+}
+
+func newHouse(t *testing.T, db *store.DB) *house {
+	return &house{
+		T: t, db: db, registry: tools.NewRegistry(Tools()...), jobs: &someJobs{},
+		key: auth.Principal{
+			Kind: auth.KindKey, ID: "key_test", Merchant: merchant, Name: "test bot", Scopes: auth.AgentScopes, Ceiling: auth.MaxLevel,
+		},
+	}
+}
+
+// args are a call's arguments by name.
+type args map[string]any
+
+// with gives a copy of a in which one argument is another; nil leaves it out.
+func (a args) with(name string, value any) args {
+	b := args{}
+	for k, v := range a {
+		b[k] = v
+	}
+	b[name] = value
+	if value == nil {
+		delete(b, name)
+	}
+	return b
+}
+
+// call makes a call out of arguments that fit the tool's schema.
+func (h *house) call(name string, in args) (*tools.Call, error) {
+	h.Helper()
+	t, ok := h.registry.Find(name)
+	if !ok {
+		h.Fatalf("there is no tool %s", name)
+	}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		h.Fatal(err)
+	}
+	canonical, err := schemas.Canonical(raw)
+	if err != nil {
+		h.Fatalf("%s: %v", raw, err)
+	}
+	if wrong := t.Input.Check(canonical); len(wrong) > 0 {
+		return nil, tools.WrongFields(wrong)
+	}
+	now := h.db.Now()
+	return &tools.Call{
+		ID: store.NewID("call", now), Tool: t, Principal: h.key, Args: canonical, Started: now, Registry: h.registry, Jobs: h.jobs,
+		PolicyVersion: 7,
+	}, nil
+}
+
+// read calls a read and gives its answer.
+func read[Out any](h *house, name string, in args) (out Out, err error) {
+	h.Helper()
+	c, err := h.call(name, in)
+	if err != nil {
+		return out, err
+	}
+	var answer any
+	err = h.db.Read(h.Context(), func(tx *store.Tx) (err error) {
+		c.Tx = tx
+		answer, err = c.Tool.Handler().Read(c)
+		return err
+	})
+	if err != nil {
+		if errors.Is(err, tools.ErrNotYet) {
+			out = answer.(Out)
+		}
+		return out, err
+	}
+	h.fits(c.Tool, answer)
+	return answer.(Out), nil
+}
+
+// fits holds an answer to its schema, and to what one answer may be long.
+func (h *house) fits(t *tools.Tool, answer any) {
+	h.Helper()
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if len(raw) > maxAnswer {
+		h.Errorf("%s answers %d bytes, more than %d", t.Name, len(raw), maxAnswer)
+	}
+	canonical, err := schemas.Canonical(raw)
+	if err != nil {
+		h.Fatalf("%s: %v", raw, err)
+	}
+	if wrong := t.Output.Check(canonical); len(wrong) > 0 {
+		h.Errorf("%s answers what its schema does not allow: %+v\n%s", t.Name, wrong, raw)
+	}
+}
+
+// preview computes what a write would do.
+func (h *house) preview(name string, in args) (p tools.Preview, err error) {
+	h.Helper()
+	c, err := h.call(name, in)
+	if err != nil {
+		return p, err
+	}
+	err = h.db.Read(h.Context(), func(tx *store.Tx) (err error) {
+		c.Tx = tx
+		p, err = c.Tool.Handler().Preview(c)
+		return err
+	})
+	return p, err
+}
+
+// write previews and does a write, in one transaction.
+func write[Out any](h *house, name string, in args) (out Out, err error) {
+	h.Helper()
+	c, err := h.call(name, in)
+	if err != nil {
+		return out, err
+	}
+	var answer any
+	err = h.db.InTx(h.Context(), func(tx *store.Tx) (err error) {
+		c.Tx = tx
+		if _, err = c.Tool.Handler().Preview(c); err == nil {
+			answer, err = c.Tool.Handler().Write(c)
+		}
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.fits(c.Tool, tools.Result{Status: tools.Done, Result: raw, Undo: c.Tool.Undo})
+	return answer.(Out), nil
+}
+
+// must gives a value and ends the test when there is an error instead.
+func must[T any](h *house) func(v T, err error) T {
+	return func(v T, err error) T {
+		h.Helper()
+		if err != nil {
+			h.Fatal(err)
+		}
+		return v
+	}
+}
+
+// refused holds an error to be a refusal with a code, and with a field where one is named.
+func (h *house) refused(what string, err error, code tools.Code, field string) *tools.Refusal {
+	h.Helper()
+	if errors.Is(err, store.ErrNotFound) {
+		err = tools.Refuse(tools.NotFound, "", "")
+	}
+	var r *tools.Refusal
+	if !errors.As(err, &r) || r.Code != code {
+		h.Fatalf("%s: got %v, want the refusal %s", what, err, code)
+	}
+	if field != "" && (r.Errors == nil || len(r.Errors.Fields) == 0 || r.Errors.Fields[0].Field != field) {
+		h.Errorf("%s: refused for %+v, want the field %s", what, r.Errors, field)
+	}
+	return r
+}
+
+// exec changes the shop behind the tools' back.
+func (h *house) exec(q string, values ...any) {
+	h.Helper()
+	err := h.db.InTx(h.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(q, values...)
+		return err
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+// number and text ask the database directly.
+func (h *house) number(q string, values ...any) int64 {
+	h.Helper()
+	return ask[int64](h, q, values...)
+}
+
+func (h *house) text(q string, values ...any) string {
+	h.Helper()
+	return ask[string](h, q, values...)
+}
+
+func ask[T any](h *house, q string, values ...any) (v T) {
+	h.Helper()
+	err := h.db.Read(h.Context(), func(tx *store.Tx) error { return tx.QueryRow(q, values...).Scan(&v) })
+	if err != nil {
+		h.Fatalf("%s: %v", q, err)
+	}
+	return v
+}
+
+func pounds(minor int64) args { return args{"amount_minor": minor, "currency": "GBP"} }
+
+// someJobs are jobs of the caller, newest first.
+type someJobs struct{ all []tools.Job }
+
+func (s *someJobs) Job(_ *store.Tx, _ auth.Principal, id string) (tools.Job, error) {
+	for _, j := range s.all {
+		if j.JobID == id {
+			return j, nil
+		}
+	}
+	return tools.Job{}, store.ErrNotFound
+}
+
+func (s *someJobs) Jobs(_ *store.Tx, _ auth.Principal, f tools.JobFilter) (page []tools.Job, total int, err error) {
+	for _, j := range s.all {
+		if f.Status != "" && j.Status != f.Status {
+			continue
+		}
+		total++
+		if (f.Before == "" || j.JobID < f.Before) && len(page) < f.Limit {
+			page = append(page, j)
+		}
+	}
+	return page, total, nil
+}
+
+func (s *someJobs) CancelJob(_ *store.Tx, _ auth.Principal, id, reason string) (tools.Job, error) {
+	for i := range s.all {
+		if j := &s.all[i]; j.JobID == id {
+			if !j.Status.Final() {
+				j.Status, j.Why = tools.JobCancelled, reason
+			}
+			return *j, nil
+		}
+	}
+	return tools.Job{}, store.ErrNotFound
+}
