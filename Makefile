@@ -37,10 +37,10 @@ fuzz: ## Run every fuzz test for FUZZTIME each
 	done
 
 schemas: ## Write the golden schemas of all tools to schemas/
-	$(GO) test ./tools/dtc -run Golden -update
+	$(GO) test ./tools/dtc -update
 
 bench: ## Measure calls through the whole gate over HTTP, on both engines
-	$(GO) run ./store/storetest/postgres -- $(GO) test ./server -run '^$$' -bench . -benchmem
+	$(GO) run ./cmd/bench
 
 clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate
 	.ci/clients

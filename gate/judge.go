@@ -214,7 +214,9 @@ func asRefusal(err error) *tools.Refusal {
 	case errors.Is(err, store.ErrNotFound):
 		return tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return tools.Refuse(tools.Unavailable, "Try again in a few seconds, with the same idempotency key.", "The gate cannot reach its database. Nothing was done.")
+		// Where the connection was lost during a commit nobody knows yet whether it counted; the key does, afterwards.
+		return tools.Refuse(tools.Unavailable, "Try again in a few seconds with the same idempotency key: what was done is answered and not done again.",
+			"The gate cannot reach its database.")
 	}
 	return tools.Refuse(tools.Internal, "Try again later; if it stays, tell the operator the call_id.", "Something is wrong inside the gate. Nothing was done.")
 }

@@ -41,7 +41,6 @@ const refusalTime = 10 * time.Second
 // written the call stays refused, and the caller is told that the gate is not available.
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
-	g.logInternal(c.ID, r.Code, cause)
 	// Nothing of the call was done, so its entry may not speak of a job, an approval or a preview as if they were there.
 	c.job, c.approval = "", emptyApproval
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime)
@@ -53,9 +52,9 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 		return err
 	})
 	if err != nil {
-		g.logInternal(c.ID, tools.Internal, err)
-		r = *asRefusal(store.ErrUnavailable)
+		cause, r = errors.Join(cause, err), *asRefusal(store.ErrUnavailable)
 	}
+	g.logInternal(c.ID, r.Code, cause)
 	r.CallID, r.PolicyVersion = c.ID, policyVersion
 	return &r
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -19,7 +21,7 @@ func describe(t *tools.Tool) *mcp.Tool {
 		Title:        t.Title,
 		Description:  t.Description,
 		InputSchema:  t.Input.JSON, // raw on purpose: the go-sdk writes schemas anew for each list and each modern call
-		OutputSchema: t.Output.JSON,
+		OutputSchema: orRefused(t.Output.JSON),
 		Annotations: &mcp.ToolAnnotations{
 			Title:           t.Title,
 			ReadOnlyHint:    !t.Writes(),
@@ -29,6 +31,35 @@ func describe(t *tools.Tool) *mcp.Tool {
 		},
 		Meta: mcp.Meta{metaRisk: rated{t.Risk, t.Risk.Level(), t.Risk.Level().Word()}},
 	}
+}
+
+// orRefused lets a refusal fit the schema of a tool's answers: the TypeScript client 1.x holds results with isError to it
+// too, and throws. It panics on a schema that is no object, when the server starts.
+func orRefused(answer json.RawMessage) json.RawMessage {
+	type need struct {
+		Required json.RawMessage `json:"required"`
+	}
+	var schema map[string]json.RawMessage
+	var either []need
+	if err := json.Unmarshal(answer, &schema); err != nil {
+		panic(fmt.Sprintf("the output schema %s: %v", answer, err))
+	}
+	if all, ok := schema["required"]; ok {
+		either = []need{{all}}
+		delete(schema, "required")
+	} else if json.Unmarshal(schema["anyOf"], &either) != nil {
+		return answer // nothing is required
+	}
+	schema["anyOf"] = mustMarshal(append(either, need{json.RawMessage(`["error_code"]`)}))
+	return mustMarshal(schema)
+}
+
+func mustMarshal(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return raw
 }
 
 // destroys reports whether the tool changes what was there before it.

@@ -54,7 +54,7 @@ var wires = map[tools.Code]wire{
 	codeMethod:    {http: http.StatusMethodNotAllowed},
 	codeTooLarge:  {http: http.StatusRequestEntityTooLarge},
 	codeMedia:     {http: http.StatusUnsupportedMediaType},
-	codeMalformed: {http: http.StatusBadRequest, rpc: rpcParse},
+	codeMalformed: {http: http.StatusBadRequest},
 }
 
 // errPanicked is the fault of a request whose handler panicked. It is no refusal, so its caller is told nothing more.
@@ -86,11 +86,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case codeTooLarge:
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
 	}
-	status, ok := wires[refusal.Code]
-	if !ok {
-		status.http = http.StatusInternalServerError
-	}
-	s.write(w, status.http, refusal.CallID, bodyOf(refusal))
+	s.write(w, wires[refusal.Code].http, refusal.CallID, bodyOf(refusal))
 }
 
 func bodyOf(r tools.Refusal) json.RawMessage {

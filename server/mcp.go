@@ -11,6 +11,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -90,7 +91,8 @@ const headerVersion = "Mcp-Protocol-Version"
 // refuseMessage answers with a JSON-RPC error. A method that we do not have is an answer like any other for clients of
 // the 2025 protocols, and a status for those after.
 func (s *Server) refuseMessage(w http.ResponseWriter, r *http.Request, f *fault) {
-	visitOf(r.Context()).called("", "", string(codeMalformed))
+	id := store.NewID("call", s.db.Now())
+	visitOf(r.Context()).called("", id, string(codeMalformed))
 	status := http.StatusBadRequest
 	if f.code == rpcUnknownMethod {
 		status = http.StatusOK
@@ -98,12 +100,12 @@ func (s *Server) refuseMessage(w http.ResponseWriter, r *http.Request, f *fault)
 			status = http.StatusNotFound
 		}
 	}
-	answer, err := f.body()
+	answer, err := f.body(id)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	s.write(w, status, "", answer)
+	s.write(w, status, id, answer)
 }
 
 // receive is around every method of the go-sdk.

@@ -35,12 +35,13 @@ type fault struct {
 	text string
 }
 
-func (f *fault) body() (json.RawMessage, error) {
+func (f *fault) body(callID string) (json.RawMessage, error) {
 	id := f.id
 	if id == nil {
 		id = json.RawMessage("null")
 	}
 	refusal := *tools.Refuse(codeMalformed, "Send one JSON-RPC message as the protocol has it.", "%s", f.text)
+	refusal.CallID = callID
 	return json.Marshal(struct {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`

@@ -7,6 +7,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -89,5 +90,7 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, answer any, err er
 		s.refuse(w, r, err)
 		return
 	}
-	s.write(w, http.StatusOK, "", raw)
+	id := store.NewID("call", s.db.Now())
+	visitOf(r.Context()).called("", id, "")
+	s.write(w, http.StatusOK, id, raw)
 }

@@ -87,15 +87,21 @@ func (g *rig) must(err error) {
 	}
 }
 
-// mint makes a key of that name, on which everything is confirmed by people when asked for, and gives its secret.
+// mint makes a key of that name, whose calls people confirm when asked for, and gives its secret.
 func (g *rig) mint(name string, confirm bool, scopes ...auth.Scope) string {
 	g.Helper()
+	return g.mintKey(auth.Key{Name: name, Scopes: scopes, RequiresApproval: confirm, Ceiling: auth.MaxLevel})
+}
+
+func (g *rig) mintKey(k auth.Key) string {
+	g.Helper()
+	k.Merchant = g.store
 	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
-		key, secret, err := auth.MintKey(tx, auth.Key{Merchant: g.store, Name: name, Scopes: scopes, RequiresApproval: confirm, Ceiling: auth.MaxLevel})
-		g.secrets[name], g.ids[name] = secret, key.ID
+		key, secret, err := auth.MintKey(tx, k)
+		g.secrets[k.Name], g.ids[k.Name] = secret, key.ID
 		return err
 	}))
-	return g.secrets[name]
+	return g.secrets[k.Name]
 }
 
 func (g *rig) person(name string) string {

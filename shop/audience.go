@@ -26,7 +26,7 @@ var consents = map[string]string{
 }
 
 // addresses are the columns that a channel writes to.
-var addresses = map[string]string{"email": "c.email", "sms": "c.phone"}
+var addresses = map[string]string{"email": "email", "sms": "phone"}
 
 // rested holds for customers whom no campaign has reached since the parameter.
 const rested = "(c.last_contacted_at IS NULL OR c.last_contacted_at <= ?)"
@@ -107,16 +107,18 @@ func (d *Desk) belongs(q *query, r Rule) error {
 	return nil
 }
 
-// bought adds the conditions on what a customer has bought.
+// bought adds the conditions on what a customer has bought. The buyers are found once, from the SKUs: asked for each
+// customer alone, SQLite reads all lines of these SKUs for every one.
 func (d *Desk) bought(q *query, r Rule) {
-	const lines = ` AND EXISTS (SELECT 1 FROM orders o JOIN order_lines l ON l.merchant_id = o.merchant_id AND l.order_no = o.order_no
-		WHERE o.merchant_id = c.merchant_id AND o.customer_no = c.customer_no AND o.status <> 'cancelled' AND l.sku IN (`
+	const buyers = ` AND c.customer_no IN (SELECT o.customer_no FROM orders o WHERE o.merchant_id = ? AND o.status <> 'cancelled'
+		AND o.order_no IN (SELECT l.order_no FROM order_lines l WHERE l.merchant_id = ? AND l.sku IN (`
 	if len(r.BoughtAnySKU) > 0 {
-		q.add(lines+marks(len(r.BoughtAnySKU))+"))", values(r.BoughtAnySKU)...)
+		q.add(buyers, d.merchant, d.merchant).add(marks(len(r.BoughtAnySKU))+")))", values(r.BoughtAnySKU)...)
 	}
 	if r.BoughtCategory != "" {
-		q.add(lines+`SELECT v.sku FROM variants v JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
-			WHERE v.merchant_id = ? AND LOWER(p.category) = LOWER(CAST(? AS TEXT))))`, d.merchant, r.BoughtCategory)
+		q.add(buyers, d.merchant, d.merchant).add(`SELECT v.sku FROM variants v
+			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
+			WHERE v.merchant_id = ? AND LOWER(p.category) = LOWER(CAST(? AS TEXT)))))`, d.merchant, r.BoughtCategory)
 	}
 }
 

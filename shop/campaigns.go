@@ -222,11 +222,12 @@ func (d *Desk) nextRecipients(c Campaign, after string, limit int) ([]string, er
 type recipient struct{ no, address string }
 
 // touch notes that customers are being written to, and gives them with their addresses. It looks at their consent once
-// more while it holds their rows, so that nobody is written to whose refusal came first.
+// more while it holds their rows, so that nobody is written to whose refusal came first. RETURNING goes without the alias,
+// which SQLite does not know there.
 func (d *Desk) touch(channel string, customers []string) ([]recipient, error) {
 	q := sqlText("UPDATE customers AS c SET last_contacted_at = ? WHERE c.merchant_id = ? AND c.customer_no IN ("+marks(len(customers))+")",
 		append([]any{store.Micros(d.tx.Now), d.merchant}, values(customers)...)...).
-		add(" AND "+consents[channel]+" AND "+rested+" RETURNING c.customer_no, "+addresses[channel], d.restedSince())
+		add(" AND "+consents[channel]+" AND "+rested+" RETURNING customer_no, "+addresses[channel], d.restedSince())
 	return store.All(d.tx, func(r store.Row) (recipient, error) {
 		var to recipient
 		return to, r.Scan(&to.no, &to.address)

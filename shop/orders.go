@@ -105,7 +105,7 @@ func (f OrderFilter) matches(q *query, merchant string) {
 		WHERE l.merchant_id = ? AND l.sku IN (SELECT v.sku FROM variants v
 			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
 			WHERE v.merchant_id = ? AND (LOWER(v.sku) = LOWER(CAST(? AS TEXT)) OR (`, number, number, merchant, merchant, number)
-	q.eachWord(number, like("p.title")).add("))))))")
+	q.eachWord(number, like("p.title")).add(")))))")
 }
 
 // Order gives an order with its lines.

@@ -133,7 +133,8 @@ func asOriginal(c *shop.Contents) string {
 	var b strings.Builder
 	b.WriteString(uciHeader)
 	row := func(no, sku, title string, qty int64, at time.Time, price int64, order string) {
-		fmt.Fprintf(&b, "%s,%s,%q,%d,%s,%d.%02d,%s,%s\n", no, sku, strings.ToUpper(title), qty, at.Format("1/2/2006 15:04"),
+		title = strings.ReplaceAll(strings.ToUpper(title), `"`, `""`)
+		fmt.Fprintf(&b, "%s,%s,\"%s\",%d,%s,%d.%02d,%s,%s\n", no, sku, title, qty, at.Format("1/2/2006 15:04"),
 			price/100, price%100, customer[order], country[order])
 	}
 	for _, o := range c.Orders {

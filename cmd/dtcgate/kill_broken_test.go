@@ -88,6 +88,7 @@ func TestTheKillCheckerCatchesWhatIsBroken(t *testing.T) {
 	r.check()
 	for _, b := range broken {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			dsn, dir := r.copyTo(t)
 			if b.file != nil {
 				files, err := filepath.Glob(filepath.Join(dir, "outbox", "*", "cmp_*-2.jsonl"))
@@ -98,8 +99,9 @@ func TestTheKillCheckerCatchesWhatIsBroken(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			breakSQL(t, dsn, b.sql)
-			found := r.findings(dsn, dir)
+			db := storetest.Open(t, dsn)
+			breakSQL(t, db, b.sql)
+			found := r.findings(db, dir)
 			if !slices.ContainsFunc(found, func(f finding) bool { return f.check == b.want }) {
 				t.Errorf("want a finding of %s, got %v", b.want, found)
 			}
@@ -155,8 +157,8 @@ func (r *rig) copyTo(t *testing.T) (dsn, dir string) {
 	return dsn, dir
 }
 
-func breakSQL(t *testing.T, dsn string, statements []string) {
-	db := storetest.Open(t, dsn)
+func breakSQL(t *testing.T, db *store.DB, statements []string) {
+	t.Helper()
 	err := db.Bulk(t.Context(), func(tx *store.Tx) error {
 		for _, q := range statements {
 			n, err := tx.Exec(q)

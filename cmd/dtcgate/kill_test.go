@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -79,8 +77,10 @@ func TestSIGTERMDropsNoAcceptedRequest(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, engine)
-			callers := r.callers()
-			for range 3 {
+			waiter := r.caller(gatedKey, waiterTurns)
+			waiter.alone = true
+			callers := append(r.callers(), waiter)
+			for range 2 {
 				p := r.round(callers, syscall.SIGTERM)
 				for _, k := range callers {
 					k.lost = nil // asked again, it would be answered
@@ -127,6 +127,7 @@ type rig struct {
 	book    *ledger
 	shop    *stock
 	parties map[string]*party
+	hired   int             // callers
 	before  map[string]bool // the effects that were there before any agent: kind and id
 }
 
@@ -266,20 +267,22 @@ func (r *rig) passTime() {
 // callers are three for each key and one for each person.
 func (r *rig) callers() []*caller {
 	var all []*caller
-	for i, name := range []string{freeKey, gatedKey, freeKey, gatedKey, freeKey, gatedKey, "ada", "bob"} {
-		k := &caller{
-			party: r.parties[name], name: fmt.Sprintf("%c", 'A'+i), book: r.book, shop: r.shop, turns: agentTurns,
-			rng: rand.New(rand.NewPCG(r.rng.Uint64(), 0)),
-		}
-		if k.Token != "" {
-			k.turns = personTurns
-		}
-		all = append(all, k)
+	for range 3 {
+		all = append(all, r.caller(freeKey, agentTurns), r.caller(gatedKey, agentTurns))
 	}
-	return all
+	return append(all, r.caller("ada", personTurns), r.caller("bob", personTurns))
 }
 
-// round starts a server, loads it for a while and ends it while it is at work.
+func (r *rig) caller(name string, turns []turn) *caller {
+	r.hired++
+	return &caller{
+		party: r.parties[name], name: fmt.Sprintf("%c", 'A'+r.hired), book: r.book, shop: r.shop, turns: turns,
+		rng: rand.New(rand.NewPCG(r.rng.Uint64(), 0)),
+	}
+}
+
+// round starts a server, loads it for a while and ends it while it is at work. The while is 20 to 500 ms from the first
+// answer on, or in one of four rounds from the first request on.
 func (r *rig) round(callers []*caller, signal syscall.Signal) *process {
 	r.t.Helper()
 	p := r.start()
@@ -287,12 +290,21 @@ func (r *rig) round(callers []*caller, signal syscall.Signal) *process {
 	for _, k := range callers {
 		busy.Go(func() { k.work(p.wire) })
 	}
+	idle := make(chan struct{})
+	go func() { busy.Wait(); close(idle) }()
+	if r.rng.IntN(4) > 0 {
+		select {
+		case <-p.wire.works:
+		case <-idle: // nothing is answered at all
+		}
+	}
 	<-time.After(time.Duration(20+r.rng.IntN(480)) * time.Millisecond) // not to wait for something: it is the moment of the kill
 	p.end(signal)
-	busy.Wait()
+	<-idle
 	for _, wrong := range r.book.wrong {
 		r.t.Error(wrong)
 	}
+	r.book.wrong = nil
 	return p
 }
 
@@ -344,134 +356,18 @@ func (r *rig) settle() {
 	})
 }
 
-// A process is one life of the server.
-type process struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	wire    *wire
-	ended   chan error
-	log     string
-	started time.Duration // from start to ready
-	took    time.Duration // from the signal to the end
-	failed  error         // how it ended, when not with status 0
-}
-
-// start starts a server and waits until it is ready.
-func (r *rig) start() *process {
-	r.t.Helper()
-	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
-	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn)
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
-	log, err := os.Create(p.log)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	begin := time.Now()
-	if err := p.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { _ = p.cmd.Process.Kill() }) // of a test that failed half-way; otherwise it has ended
-	address := make(chan string, 1)
-	go func() {
-		watch(stderr, log, address)
-		p.ended <- p.cmd.Wait()
-	}()
-	p.wire = newWire("http://" + <-address)
-	p.awaitReady()
-	if p.started = time.Since(begin); p.started > limit() {
-		r.t.Errorf("ready after %s, want at most %s", p.started, limit())
-	}
-	return p
-}
-
-func limit() time.Duration {
-	if underRace() {
-		return readyWithinRace
-	}
-	return readyWithin
-}
-
-func (p *process) awaitReady() {
-	p.t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
-		answer, err := p.wire.client.Get(p.wire.base + "/readyz")
-		if err != nil {
-			break // the socket is open before the address is told, so nothing will come
-		}
-		answer.Body.Close()
-		if answer.StatusCode == http.StatusOK {
-			return
-		}
-	}
-	p.t.Fatalf("the server did not get ready:\n%s", p.tail())
-}
-
-// end sends a signal and waits for the process to be gone.
-func (p *process) end(signal syscall.Signal) {
-	p.t.Helper()
-	p.wire.dying.Store(true)
-	begin := time.Now()
-	if err := p.cmd.Process.Signal(signal); err != nil {
-		p.t.Errorf("the server had ended by itself: %v\n%s", err, p.tail())
-	}
-	select {
-	case p.failed = <-p.ended:
-	case <-time.After(20 * time.Second):
-		p.t.Errorf("the server does not end:\n%s", p.tail())
-	}
-	p.took = time.Since(begin)
-	p.wire.client.CloseIdleConnections()
-	said, err := os.ReadFile(p.log)
-	if err != nil {
-		p.t.Error(err)
-	}
-	for _, bad := range []string{"DATA RACE", "panic", `"level":"error"`} {
-		if bytes.Contains(said, []byte(bad)) {
-			p.t.Errorf("the server's log has %q:\n%s", bad, linesWith(said, bad))
-			return
-		}
-	}
-}
-
-// linesWith gives the lines around the first bad one.
-func linesWith(log []byte, bad string) string {
-	lines := strings.Split(string(log), "\n")
-	for i, line := range lines {
-		if strings.Contains(line, bad) {
-			return strings.Join(lines[i:min(i+40, len(lines))], "\n")
-		}
-	}
-	return ""
-}
-
-// tail gives the end of the server's log.
-func (p *process) tail() string {
-	said, err := os.ReadFile(p.log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(said[max(0, len(said)-4000):])
-}
-
 // check holds everything against everything.
 func (r *rig) check() {
 	r.t.Helper()
-	for _, f := range r.findings(r.dsn, r.dir) {
+	db := storetest.Open(r.t, r.dsn)
+	for _, f := range r.findings(db, r.dir) {
 		r.t.Errorf("%s", f)
 	}
 }
 
 // findings runs the checker on a database and the directory that goes with it.
-func (r *rig) findings(dsn, dir string) (found []finding) {
+func (r *rig) findings(db *store.DB, dir string) []finding {
 	r.t.Helper()
-	db, err := store.Open(r.t.Context(), dsn)
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	_, key, err := audit.LoadSigner(filepath.Join(dir, "audit.key"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -480,10 +376,10 @@ func (r *rig) findings(dsn, dir string) (found []finding) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	found, err = evidence{
+	found, err := evidence{
 		db: db, outbox: filepath.Join(dir, "outbox"), trusted: trusted, calls: r.book.calls, before: r.before,
 	}.check(r.t.Context())
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	return found

@@ -42,6 +42,7 @@ var layers = []struct {
 	{"gate", false, "judges with all of the above; no transport"},
 	{"server", false, "translates between the wire and the gate, decides nothing"},
 	{"cmd/dtcgate", false, "puts it together"},
+	{"cmd/bench", false, "measures it from outside"},
 }
 
 // banned are imports that a room must do without although the layers would allow them.

@@ -54,16 +54,20 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// setUp gives a script its database, and $SHOP, a merchant that is small enough to be loaded often.
 func setUp(t *testing.T, engine string, e *testscript.Env) error {
+	shop, err := filepath.Abs(filepath.Join("testdata", "shop"))
+	if err != nil {
+		return err
+	}
+	e.Setenv("SHOP", shop)
 	e.Setenv("DTCGATE_DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("GORACE", "atexit_sleep_ms=10") // under the race detector every command would end a second late
 	e.Setenv("DTCGATE_DB", filepath.Join(e.WorkDir, "data", "dtcgate.db"))
 	if engine != "sqlite" {
 		e.Setenv("DTCGATE_DB", storetest.DSN(t, engine))
 	}
-	s := &running{}
-	e.Values[runningKey{}] = s
-	e.Defer(s.kill)
+	e.Values[runningKey{}] = &running{}
 	return nil
 }
 
@@ -75,13 +79,15 @@ type running struct {
 
 type runningKey struct{}
 
-// kill ends a server that a failed script left behind.
-func (s *running) kill() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill() // it may have ended by itself
-		<-s.ended
-		s.cmd = nil
+// kill ends a server that a failed script left behind, and shows its log.
+func (s *running) kill(ts *testscript.TestScript) {
+	if s.cmd == nil {
+		return
 	}
+	_ = s.cmd.Process.Kill() // it may have ended by itself
+	<-s.ended
+	s.cmd = nil
+	ts.Logf("the server's log:\n%s", ts.ReadFile("server.err"))
 }
 
 var servingAt = regexp.MustCompile(`serving.*(127\.0\.0\.1:\d+)|(127\.0\.0\.1:\d+).*serving`)
@@ -104,6 +110,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	stderr, err := s.cmd.StderrPipe()
 	ts.Check(err)
 	ts.Check(s.cmd.Start())
+	ts.Defer(func() { s.kill(ts) })
 	address := make(chan string, 1)
 	s.ended = make(chan error, 1)
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/tools"
@@ -61,8 +62,18 @@ func (in createCampaignIn) check() error {
 		return tools.Wrong("subject", "is missing", "the subject line, which e-mail needs", "New for spring")
 	case in.Channel == shop.SMS && in.Subject != "":
 		return tools.Wrong("subject", "does not belong to an SMS", "no subject for sms", nil)
+	case !oneLine(in.Name):
+		return tools.Wrong("name", "holds a character that is not printed", "one line of plain text", "Spring Launch")
+	case !oneLine(in.Subject):
+		return tools.Wrong("subject", "holds a character that is not printed", "one line of plain text", "New for spring")
 	}
 	return nil
+}
+
+// oneLine refuses what would end a line or hide in it: a name stands in the sentence that people approve, a subject in
+// the head of an e-mail.
+func oneLine(text string) bool {
+	return !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
 func (in createCampaignIn) campaign(by string) shop.Campaign {

@@ -106,21 +106,31 @@ func fit[T any](rows []T, room int) (int, error) {
 	return len(rows), nil
 }
 
-// fitText cuts a text to at most so many bytes, between two characters, and reports whether it is still whole.
-func fitText(text string, room int) (fitting string, whole bool) {
-	if len(text) <= room {
-		return text, true
+// fitText cuts a text so that it takes at most room bytes of JSON, and reports whether it is still whole.
+func fitText(text string, room int) (fitting string, whole bool, err error) {
+	for whole = true; ; whole = false {
+		b, err := json.Marshal(text)
+		if err != nil {
+			return "", false, fmt.Errorf("measuring the answer: %w", err)
+		}
+		if len(b) <= room {
+			return text, whole, nil
+		}
+		end := len(text) * room / len(b)
+		for !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end]
 	}
-	for !utf8.RuneStart(text[room]) {
-		room--
-	}
-	return text[:room], false
 }
 
 // pageOf makes a page's rows and what is said beside them. When they are too long the page ends early and the next one
 // begins there.
 func pageOf[T any](c *tools.Call, rows []T, places []shop.Place, total int, more bool) ([]T, Paged, error) {
 	p := Paged{Total: total}
+	if rows == nil {
+		rows = []T{}
+	}
 	n, err := fit(rows, rowsRoom)
 	if err != nil {
 		return nil, p, err

@@ -39,7 +39,7 @@ var getOrder = tools.Define(tools.Spec{
 const (
 	maxLines  = 200
 	maxEvents = 20
-	maxNote   = 2000 // bytes of a customer's note
+	maxNote   = 4 << 10 // of a customer's note, in bytes of JSON
 )
 
 func readOrder(c *tools.Call, in getOrderIn) (getOrderOut, error) {
@@ -58,14 +58,22 @@ func readOrder(c *tools.Call, in getOrderIn) (getOrderOut, error) {
 	if out.Events, err = d.Events(o.No, maxEvents); err != nil {
 		return getOrderOut{}, err
 	}
-	if o.CustomerNote != "" {
-		note, whole := fitText(o.CustomerNote, maxNote)
-		out.CustomerNote = &Untrusted{From: "customer", Text: note}
-		if !whole {
-			out.Cut = Cut{true, "The note is longer; a person can read the rest in the shop."}
-		}
+	if err := out.takeNote(o.CustomerNote); err != nil {
+		return getOrderOut{}, err
 	}
 	return out, out.fitLines()
+}
+
+func (out *getOrderOut) takeNote(note string) error {
+	if note == "" {
+		return nil
+	}
+	text, whole, err := fitText(note, maxNote)
+	out.CustomerNote = &Untrusted{From: "customer", Text: text}
+	if !whole {
+		out.Cut = Cut{true, "The note is longer; a person can read the rest in the shop."}
+	}
+	return err
 }
 
 // fitLines leaves out the lines for which there is no room beside the rest of the answer.

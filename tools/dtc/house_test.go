@@ -29,15 +29,23 @@ type house struct {
 	jobs     *someJobs
 }
 
-// each runs a test on a generated shop on both engines.
-func each(t *testing.T, fn func(h *house)) {
+// A story is a test that shares its shop with others. It may change the shop, but counts on nothing that others change.
+type story struct {
+	name string
+	tell func(h *house)
+}
+
+// tell runs stories on one generated shop an engine: loading it takes longer than most of them.
+func tell(t *testing.T, stories ...story) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		db.Now = func() time.Time { return sunday }
 		if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
 			t.Fatal(err)
 		}
-		fn(newHouse(t, db))
+		for _, s := range stories {
+			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
+		}
 	})
 }
 
@@ -73,7 +81,7 @@ func (h *house) call(name string, in args) (*tools.Call, error) {
 	if !ok {
 		h.Fatalf("there is no tool %s", name)
 	}
-	raw, err := json.Marshal(in)
+	raw, err := json.Marshal(in.with("", nil)) // an object, of no arguments too
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -84,7 +92,10 @@ func (h *house) call(name string, in args) (*tools.Call, error) {
 	if wrong := t.Input.Check(canonical); len(wrong) > 0 {
 		return nil, tools.WrongFields(wrong)
 	}
-	now := h.db.Now()
+	now := sunday
+	if h.db != nil {
+		now = h.db.Now()
+	}
 	return &tools.Call{
 		ID: store.NewID("call", now), Tool: t, Principal: h.key, Args: canonical, Started: now, Registry: h.registry, Jobs: h.jobs,
 		PolicyVersion: 7,

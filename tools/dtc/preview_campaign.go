@@ -1,6 +1,7 @@
 package dtc
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -35,9 +36,6 @@ var previewCampaign = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
 }, tools.Func[previewCampaignIn, previewCampaignOut]{Read: readPreview})
 
-// maxBody is how many bytes of a body a preview shows: escaped, it may be twice as long in JSON and still fits.
-const maxBody = 10 << 10
-
 func readPreview(c *tools.Call, in previewCampaignIn) (previewCampaignOut, error) {
 	d, err := desk(c)
 	if err != nil {
@@ -55,11 +53,23 @@ func readPreview(c *tools.Call, in previewCampaignIn) (previewCampaignOut, error
 		Campaign: campaign, Recipients: plan.reach.Recipients, NoConsent: plan.reach.NoConsent, JustReached: plan.reach.JustReached,
 		Cost: plan.cost, Subject: campaign.Subject, Warnings: plan.warnings(),
 	}
-	var whole bool
-	if out.Body, whole = fitText(campaign.Body, maxBody); !whole {
-		out.Cut = Cut{true, "The body is cut here; dtc_send_campaign with dry_run shows it in full."}
+	return out, out.fitBody(campaign.Body)
+}
+
+const moreBody = "The body is cut here; dtc_send_campaign with dry_run shows it in full."
+
+// fitBody shows as much of the body as there is room for beside the rest of the answer.
+func (out *previewCampaignOut) fitBody(body string) error {
+	rest, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("measuring the answer: %w", err)
 	}
-	return out, nil
+	var whole bool
+	out.Body, whole, err = fitText(body, maxAnswer-len(rest)-2*len(moreBody))
+	if !whole {
+		out.Cut = Cut{true, moreBody}
+	}
+	return err
 }
 
 // A sendPlan is what sending a campaign would do now.

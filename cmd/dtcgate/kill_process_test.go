@@ -1,0 +1,125 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A process is one life of the server.
+type process struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	wire    *wire
+	ended   chan error
+	log     string
+	started time.Duration // from start to ready
+	took    time.Duration // from the signal to the end
+	failed  error         // how it ended, when not with status 0
+}
+
+// start starts a server and waits until it is ready.
+func (r *rig) start() *process {
+	r.t.Helper()
+	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
+	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn)
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+	log, err := os.Create(p.log)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := p.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = p.cmd.Process.Kill() }) // of a test that failed half-way; otherwise it has ended
+	address := make(chan string, 1)
+	go func() {
+		watch(stderr, log, address)
+		p.ended <- p.cmd.Wait()
+	}()
+	p.wire = newWire("http://" + <-address)
+	p.awaitReady()
+	if p.started = time.Since(begin); p.started > limit() {
+		r.t.Errorf("ready after %s, want at most %s", p.started, limit())
+	}
+	return p
+}
+
+func limit() time.Duration {
+	if underRace() {
+		return readyWithinRace
+	}
+	return readyWithin
+}
+
+func (p *process) awaitReady() {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		answer, err := p.wire.client.Get(p.wire.base + "/readyz")
+		if err != nil {
+			break // the socket is open before the address is told, so nothing will come
+		}
+		answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	p.t.Fatalf("the server did not get ready:\n%s", p.tail())
+}
+
+// end sends a signal and waits for the process to be gone.
+func (p *process) end(signal syscall.Signal) {
+	p.t.Helper()
+	p.wire.dying.Store(true)
+	begin := time.Now()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Errorf("the server had ended by itself: %v\n%s", err, p.tail())
+	}
+	select {
+	case p.failed = <-p.ended:
+	case <-time.After(20 * time.Second):
+		p.t.Errorf("the server does not end:\n%s", p.tail())
+	}
+	p.took = time.Since(begin)
+	p.wire.client.CloseIdleConnections()
+	said, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Error(err)
+	}
+	if bad := trouble(said); bad != "" {
+		p.t.Errorf("the server's log has:\n%s", bad)
+	}
+}
+
+// trouble gives the first line of a log that tells of an error, and what belongs to it.
+func trouble(log []byte) string {
+	lines := strings.Split(string(log), "\n")
+	for i, line := range lines {
+		switch {
+		case strings.Contains(line, `"level":"error"`):
+			return line
+		case strings.Contains(line, "DATA RACE"), strings.Contains(line, "panic"):
+			return strings.Join(lines[i:min(i+50, len(lines))], "\n")
+		}
+	}
+	return ""
+}
+
+// tail gives the end of the server's log.
+func (p *process) tail() string {
+	said, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(said[max(0, len(said)-4000):])
+}

@@ -1,0 +1,240 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
+	"github.com/dtcgate/dtcgate/tools/dtc"
+)
+
+var update = flag.Bool("update", false, "write what the server answers into the stories of testdata")
+
+// Each file of testdata/*.txtar is a story that a person can read: who there is (keys), what is asked (client), what is
+// answered (server), what happens in between (do), and what stands on the record in the end (record). Ids, hashes and
+// times are numbered in the order in which they appear; the client may use those names. The demo shop is behind it. SQLite
+// is enough here: what a call does to a database is tested where it is done.
+func TestStories(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	demo := demoShop(t)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { tell(t, demo, file) })
+	}
+}
+
+// demoShop makes a database with the demo shop, for stories to begin with a copy of.
+func demoShop(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "demo.db")
+	db, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Now = storyTime()
+	g := newRig(t, db, fakes)
+	_, err = shop.LoadDemo(t.Context(), db, g.store, 1, db.Now())
+	g.must(err)
+	g.must(db.Close())
+	return path
+}
+
+// storyTime is a clock that begins at the same time in every run: the demo shop depends on the day.
+func storyTime() func() time.Time {
+	began := time.Now()
+	return func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC).Add(time.Since(began)) }
+}
+
+func tell(t *testing.T, demo, file string) {
+	told, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn := storetest.DSN(t, "sqlite")
+	copied, err := os.ReadFile(demo)
+	if err == nil {
+		err = os.WriteFile(dsn, copied, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := storetest.Open(t, dsn)
+	db.Now = storyTime()
+	g := &story{rig: newRig(t, db, tools.NewRegistry(dtc.Tools()...))}
+	for i, part := range told.Files {
+		got := string(part.Data)
+		switch part.Name {
+		case "keys":
+			g.admit(got)
+		case "client":
+			g.ask(got)
+		case "do":
+			g.act(strings.Fields(got))
+		case "server":
+			got = g.answered
+		case "record":
+			got = g.record()
+		default:
+			t.Fatalf("%s: a part is called %q", file, part.Name)
+		}
+		if diff := cmp.Diff(string(part.Data), got); diff != "" && !*update {
+			t.Errorf("%s, part %d (-told +happened):\n%s", file, i+1, diff)
+		}
+		told.Files[i].Data = []byte(got)
+	}
+	if *update {
+		g.must(os.WriteFile(file, txtar.Format(told), 0o666))
+	}
+}
+
+// A story is a rig on which one is told.
+type story struct {
+	*rig
+	answered string
+	names    []named
+}
+
+// named is a value that differs from run to run, and what it is called in the story.
+type named struct{ value, name string }
+
+// admit makes keys and people, a line each: NAME [confirm] SCOPE… or person NAME.
+func (g *story) admit(text string) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if words[0] == "person" {
+			g.person(words[1])
+			continue
+		}
+		confirm := slices.Contains(words, "confirm")
+		scopes, err := auth.ParseScopes(slices.DeleteFunc(words[1:], func(w string) bool { return w == "confirm" }))
+		g.must(err)
+		g.mint(words[0], confirm, scopes...)
+	}
+}
+
+func (g *story) act(words []string) {
+	switch {
+	case len(words) == 1 && words[0] == "work":
+		g.work()
+	case len(words) == 2 && words[0] == "revoke":
+		g.revoke(words[1])
+	default:
+		g.Fatalf("what is %q to do?", words)
+	}
+}
+
+// ask sends what a client part holds: a request line with "as NAME" for a credential, headers, an empty line and a body;
+// or "MCP era as NAME", a method and its params.
+func (g *story) ask(text string) {
+	for _, n := range slices.Backward(g.names) {
+		text = strings.ReplaceAll(text, n.name, n.value)
+	}
+	line, rest, _ := strings.Cut(text, "\n")
+	line, who, _ := strings.Cut(line, " as ")
+	method, path, _ := strings.Cut(line, " ")
+	var headers []string
+	body := rest
+	if method == "MCP" {
+		rpc, params, _ := strings.Cut(rest, "\n")
+		body, headers = message(path, rpc, strings.TrimSpace(params))
+		method, path = "POST", "/mcp"
+	} else {
+		var head string
+		if head, body, _ = strings.Cut("\n"+rest, "\n\n"); head != "" {
+			headers = strings.Split(strings.TrimSpace(head), "\n")
+		}
+		if body != "" {
+			headers = append(headers, jsonBody)
+		}
+	}
+	if secret := g.secrets[who]; secret != "" {
+		headers = append(headers, "Authorization: Bearer "+secret)
+	}
+	resp, raw := g.do(method, path, body, slices.DeleteFunc(headers, func(h string) bool { return h == "" })...)
+	g.answered = g.normal(shownAnswer(resp, raw))
+}
+
+func shownAnswer(resp *http.Response, raw string) string {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, resp.Status)
+	for _, name := range []string{"Allow", "WWW-Authenticate", "X-Call-Id", "Idempotent-Replayed", "Retry-After"} {
+		if value := resp.Header.Get(name); value != "" {
+			fmt.Fprintf(&b, "%s: %s\n", name, value)
+		}
+	}
+	b.WriteByte('\n')
+	if json.Indent(&b, []byte(raw), "", "  ") != nil {
+		_, _ = io.WriteString(&b, raw)
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// varies finds what differs from run to run.
+var varies = regexp.MustCompile(`\b(?:([a-z]+)_[0-9A-HJKMNP-TV-Z]{26}|([0-9a-f]{64})|([0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4})|(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)))\b`)
+
+// normal names everything in text that differs from run to run.
+func (g *story) normal(text string) string {
+	text = varies.ReplaceAllStringFunc(text, func(value string) string {
+		for name, id := range g.ids {
+			if value == id {
+				return name
+			}
+		}
+		kinds := varies.FindStringSubmatch(value)
+		switch {
+		case kinds[4] != "":
+			return "TIME"
+		case kinds[3] != "":
+			return g.name(value, "FINGERPRINT")
+		case kinds[2] != "":
+			return g.name(value, "sha256")
+		}
+		return g.name(value, kinds[1])
+	})
+	return text
+}
+
+func (g *story) name(value, kind string) string {
+	n := 1
+	for _, known := range g.names {
+		if known.value == value {
+			return known.name
+		}
+		if strings.HasPrefix(known.name, kind+"_") {
+			n++
+		}
+	}
+	g.names = append(g.names, named{value, fmt.Sprintf("%s_%d", kind, n)})
+	return g.names[len(g.names)-1].name
+}
+
+// record is the record of the story, one entry a line.
+func (g *story) record() string {
+	var b strings.Builder
+	for _, e := range g.entries() {
+		line := []string{e.Event, e.Transport, e.Actor, e.Tool, e.Status, e.Code}
+		fmt.Fprintln(&b, strings.Join(slices.DeleteFunc(line, func(s string) bool { return s == "" }), " "))
+	}
+	return g.normal(b.String())
+}
