@@ -160,14 +160,14 @@ func (g *generator) newOrder(no string, c Customer, at time.Time) Order {
 	}
 }
 
-// addOrder makes an order of about as much as a draw says, spread over a dozen lines or so.
+// addOrder makes an order of about as much as a draw says, spread over half a dozen lines or so.
 func (g *generator) addOrder(no string, c Customer, at time.Time) {
 	o := g.newOrder(no, c, at)
-	worth := g.spread(255_00, 0.8)
+	worth := g.spread(265_00, 0.8)
 	if g.IntN(40) == 0 {
 		worth *= 6 // a shop buys for its shelves
 	}
-	lines := min(max(int(g.spread(12, 0.7)), 1), 60)
+	lines := min(max(int(g.spread(6, 0.7)), 1), 60)
 	has := map[string]bool{}
 	for range lines {
 		v := g.Variants[g.pick(g.popular)]

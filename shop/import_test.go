@@ -42,6 +42,15 @@ func writeBundle(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+func importTiny(t *testing.T, db *store.DB, merchant string, opts shop.Options) shop.Summary {
+	t.Helper()
+	s, err := shop.Import(t.Context(), db, merchant, writeBundle(t, tiny), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func gzipped(t *testing.T, content string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -57,11 +66,7 @@ func gzipped(t *testing.T, content string) string {
 
 func TestImportAddsUpOrders(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		dir := writeBundle(t, tiny)
-		s, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{KeepDates: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := importTiny(t, db, merchant, shop.Options{KeepDates: true})
 		if !strings.Contains(s.Attribution, "CC BY 4.0") || !strings.Contains(s.Attribution, "10.24432/C5BW33") {
 			t.Errorf("the attribution lacks licence or source: %s", s.Attribution)
 		}
@@ -82,13 +87,9 @@ func TestImportAddsUpOrders(t *testing.T) {
 // TestDatesMoveByWholeWeeks imports on each day of a week: the data must end on the latest Friday before the day.
 func TestDatesMoveByWholeWeeks(t *testing.T) {
 	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
-	dir := writeBundle(t, tiny)
 	for i := range 8 {
 		today := sunday.AddDate(0, 0, i)
-		s, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{Today: today})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := importTiny(t, db, merchant, shop.Options{Today: today})
 		want := today.AddDate(0, 0, -1)
 		for want.Weekday() != time.Friday {
 			want = want.AddDate(0, 0, -1)

@@ -47,20 +47,20 @@ func TestDatabaseHoldsTheMoneyRules(t *testing.T) {
 
 func TestLoadReplacesOnlyDemoData(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
-		if _, err := shop.LoadDemo(t.Context(), db, "mer_other", 2, sunday); err != nil {
-			t.Fatal(err)
+		for _, m := range []string{merchant, "mer_other"} {
+			importTiny(t, db, m, shop.Options{Today: sunday})
 		}
 		orders := "SELECT COUNT(*) FROM orders WHERE merchant_id = $1"
-		dir := writeBundle(t, tiny)
-		if _, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{Today: sunday}); err != nil {
-			t.Fatal(err)
+		loadDemo(t, db)
+		if n := number(t, db, orders, merchant); n != 2000 {
+			t.Errorf("%d orders after a demo of 2000 over an import", n)
 		}
+		importTiny(t, db, merchant, shop.Options{Today: sunday})
 		if n := number(t, db, orders, merchant); n != 3 {
 			t.Errorf("%d orders after an import of 3 over a demo", n)
 		}
-		if n := number(t, db, orders, "mer_other"); n != 2000 {
-			t.Errorf("another merchant has %d orders left of 2000", n)
+		if n := number(t, db, orders, "mer_other"); n != 3 {
+			t.Errorf("another merchant has %d orders left of 3", n)
 		}
 
 		if err := exec(t, db, "UPDATE shops SET source = 'live' WHERE merchant_id = $1", merchant); err != nil {
@@ -75,9 +75,10 @@ func TestLoadReplacesOnlyDemoData(t *testing.T) {
 	})
 }
 
+// TestLoadCutShortKeepsWhatWasThere cuts an import that would have moved the dates of the one before it.
 func TestLoadCutShortKeepsWhatWasThere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+		importTiny(t, db, merchant, shop.Options{KeepDates: true})
 		ctx, cut := context.WithCancel(t.Context())
 		_, err := shop.Import(ctx, db, merchant, writeBundle(t, tiny), shop.Options{
 			Today: sunday, Progress: func(done, total int) { cut() },
@@ -85,8 +86,8 @@ func TestLoadCutShortKeepsWhatWasThere(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("an import cut short: %v, want context.Canceled", err)
 		}
-		if n := number(t, db, "SELECT COUNT(*) FROM orders WHERE merchant_id = $1", merchant); n != 2000 {
-			t.Errorf("%d orders left of 2000", n)
+		if n := number(t, db, "SELECT COUNT(*) FROM orders WHERE merchant_id = $1 AND placed_at = source_placed_at", merchant); n != 3 {
+			t.Errorf("%d orders left of 3", n)
 		}
 	})
 }
@@ -150,9 +151,7 @@ func checkSales(t *testing.T, db *store.DB) {
 // TestRefundShowsInSalesAtOnce refunds an order in three steps: pieces, goodwill, and the rest with the postage.
 func TestRefundShowsInSalesAtOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		if _, err := shop.Import(t.Context(), db, merchant, writeBundle(t, tiny), shop.Options{Today: sunday}); err != nil {
-			t.Fatal(err)
-		}
+		importTiny(t, db, merchant, shop.Options{Today: sunday})
 		gbp := func(n int64) shop.Money { return shop.Money{AmountMinor: n, Currency: "GBP"} }
 		// Order 1001: 4 cups at 250 and 1 jug at 700, 300 postage, 100 off.
 		o := shop.Order{

@@ -17,7 +17,7 @@ const (
 	// programmer's mistake gets there; what is beyond runs unprepared.
 	maxStatements = 1000
 	// chunkRows is how many rows one INSERT of a bulk load has; more gain nothing on SQLite.
-	chunkRows = 64
+	chunkRows = 16
 	// maxParams is SQLite's bound for the parameters of a statement.
 	maxParams = 32766
 )
@@ -234,7 +234,7 @@ func (s *session) insert(ctx context.Context, into string, cols []string, rows [
 		for _, r := range rows[:n] {
 			args = append(args, r...)
 		}
-		if _, err := s.exec(ctx, insertSQL(into, cols, n), args); err != nil {
+		if _, err := s.exec(ctx, insertSQL(into, cols, n, unnamed), args); err != nil {
 			return err
 		}
 		rows = rows[n:]

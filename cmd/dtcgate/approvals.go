@@ -49,6 +49,9 @@ func (c *approvalList) Run(ctx context.Context, a *app) error {
 			rows = append(rows, []string{r.ID, string(r.State), r.Fingerprint, r.AskedBy, when(r.ExpiresAt), r.Preview.Summary})
 		}
 		table(w, []string{"ID", "STATE", "FINGERPRINT", "ASKED BY", "EXPIRES", "WOULD"}, rows)
+		if len(requests) == listMax {
+			fmt.Fprintf(w, "These are the newest %d; there may be more.\n", listMax)
+		}
 	})
 }
 

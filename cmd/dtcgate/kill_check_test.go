@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -335,21 +336,27 @@ func (c *checker) statesAgree() {
 
 // nobodyIsWrittenToTwice is C5: files and rows name the same customers, each once, and not more than were agreed.
 func (c *checker) nobodyIsWrittenToTwice() {
-	for mailing, customers := range c.files {
-		for customer, n := range customers {
+	mailings := map[string]bool{}
+	for _, m := range slices.Concat(slices.Collect(maps.Keys(c.files)), slices.Collect(maps.Keys(c.rows))) {
+		mailings[m] = true
+	}
+	for m := range mailings {
+		var twice, unknown, missing int
+		for customer, n := range c.files[m] {
 			if n > 1 {
-				c.find("C5", "%s is %d times in the files of %s", customer, n, mailing)
+				twice++
 			}
-			if c.rows[mailing][customer] != 1 {
-				c.find("C5", "%s is in a file of %s and not in the database", customer, mailing)
+			if c.rows[m][customer] == 0 {
+				unknown++
 			}
 		}
-	}
-	for mailing, customers := range c.rows {
-		for customer := range customers {
-			if c.files[mailing][customer] == 0 {
-				c.find("C5", "%s is in no file of %s", customer, mailing)
+		for customer := range c.rows[m] {
+			if c.files[m][customer] == 0 {
+				missing++
 			}
+		}
+		if twice+unknown+missing > 0 {
+			c.find("C5", "of the customers of %s %d are twice in files, %d are in files only and %d in the database only", m, twice, unknown, missing)
 		}
 	}
 	for _, j := range c.jobs {
