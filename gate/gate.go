@@ -126,16 +126,11 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 // askAgain is how often a read that is not settled yet is repeated.
 const askAgain = 250 * time.Millisecond
 
+// recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
+const recordTime = 10 * time.Second
+
 func (g *Gate) read(ctx context.Context, c *call) error {
-	answer, err := g.readOnce(ctx, c)
-	for errors.Is(err, tools.ErrNotYet) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(askAgain):
-		}
-		answer, err = g.readOnce(ctx, c)
-	}
+	answer, err := g.readSettled(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -143,7 +138,26 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
 	return g.db.InTx(ctx, func(tx *store.Tx) error { return g.record(tx, c, string(tools.Done)) })
+}
+
+// readSettled reads until the answer is settled, or gives the one in hand when there is no more time.
+func (g *Gate) readSettled(ctx context.Context, c *call) (any, error) {
+	judged := len(c.checks)
+	for {
+		answer, err := g.readOnce(ctx, c)
+		if !errors.Is(err, tools.ErrNotYet) {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, nil
+		case <-time.After(askAgain):
+		}
+		c.checks = c.checks[:judged] // asked again with the read
+	}
 }
 
 func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {

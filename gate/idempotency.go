@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/schemas"
@@ -39,6 +40,17 @@ func (c *call) takeKey() error {
 		return badSyntax(err)
 	}
 	return nil
+}
+
+// maxKey bounds an idempotency key, in bytes.
+const maxKey = 255
+
+// checkKey holds every key to one form, whatever the schema of its tool says.
+func checkKey(key string) error {
+	if len(key) <= maxKey && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil
+	}
+	return tools.Wrong("idempotency_key", "does not have the right form", "1 to 255 printable ASCII characters without spaces", "refund-581483-1")
 }
 
 // claimKey takes the call's idempotency key for it, or finds the call that had it before. Two calls at once are settled

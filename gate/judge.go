@@ -106,6 +106,9 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := checkKey(common.IdempotencyKey); err != nil {
+		return err
+	}
 	c.dryRun, c.key, c.argsHash = common.DryRun, common.IdempotencyKey, schemas.Fingerprint(c.Args)
 	return nil
 }

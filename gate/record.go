@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/store"
@@ -34,16 +33,13 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 	return e
 }
 
-// refusalTime bounds the recording of a refusal when the caller itself has gone.
-const refusalTime = 10 * time.Second
-
 // refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be
 // written the call stays refused, and the caller is told that the gate is not available.
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
 	// Nothing of the call was done, so its entry may not speak of a job, an approval or a preview as if they were there.
 	c.job, c.approval = "", emptyApproval
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		e := g.entry(c, "call", "refused")

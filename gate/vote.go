@@ -115,7 +115,7 @@ func (g *Gate) refuseVote(ctx context.Context, p auth.Principal, b Ballot, cause
 	r := *asRefusal(cause)
 	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), policyVersion
 	g.logInternal(r.CallID, r.Code, cause)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		_, err := audit.Append(tx, audit.Entry{

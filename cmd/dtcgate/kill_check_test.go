@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -336,27 +335,19 @@ func (c *checker) statesAgree() {
 
 // nobodyIsWrittenToTwice is C5: files and rows name the same customers, each once, and not more than were agreed.
 func (c *checker) nobodyIsWrittenToTwice() {
-	mailings := map[string]bool{}
-	for _, m := range slices.Concat(slices.Collect(maps.Keys(c.files)), slices.Collect(maps.Keys(c.rows))) {
-		mailings[m] = true
+	for mailing := range c.rows {
+		if missing := lacking(c.rows[mailing], c.files[mailing]); missing > 0 {
+			c.find("C5", "%d customers of %s are in no file", missing, mailing)
+		}
 	}
-	for m := range mailings {
-		var twice, unknown, missing int
-		for customer, n := range c.files[m] {
+	for mailing, customers := range c.files {
+		if unknown := lacking(customers, c.rows[mailing]); unknown > 0 {
+			c.find("C5", "%d customers are in files of %s and not in the database", unknown, mailing)
+		}
+		for customer, n := range customers {
 			if n > 1 {
-				twice++
+				c.find("C5", "%s is %d times in the files of %s", customer, n, mailing)
 			}
-			if c.rows[m][customer] == 0 {
-				unknown++
-			}
-		}
-		for customer := range c.rows[m] {
-			if c.files[m][customer] == 0 {
-				missing++
-			}
-		}
-		if twice+unknown+missing > 0 {
-			c.find("C5", "of the customers of %s %d are twice in files, %d are in files only and %d in the database only", m, twice, unknown, missing)
 		}
 	}
 	for _, j := range c.jobs {
@@ -368,6 +359,16 @@ func (c *checker) nobodyIsWrittenToTwice() {
 			c.find("C5", "%s went to %d customers, and %d were agreed (%v)", j.campaign(), sent, agreed, err)
 		}
 	}
+}
+
+// lacking counts the customers that are not in others.
+func lacking(customers, others map[string]int) (n int) {
+	for customer := range customers {
+		if others[customer] == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // chainHolds is C6: the record verifies, and nothing on it is without a number.

@@ -89,8 +89,8 @@ func (in createDiscountIn) checkDays(c *tools.Call, _ *shop.Desk) error {
 		return tools.Wrong("end_on", "is past", "today or later", today)
 	case in.EndOn > shop.Day(start.AddDate(1, 0, 0)):
 		return tools.Wrong("end_on", "is more than a year after start_on", "a day within a year of start_on", in.StartOn)
-	case in.StartOn > shop.Day(c.Now.AddDate(1, 0, 0)):
-		return tools.Wrong("start_on", "is more than a year ahead", "a day within a year from now", today)
+	case in.StartOn > shop.Day(c.Now.AddDate(5, 0, 0)):
+		return tools.Wrong("start_on", "is more than five years ahead", "a day within five years from now", today)
 	}
 	return daysInOrder("start_on", in.StartOn, "end_on", in.EndOn)
 }

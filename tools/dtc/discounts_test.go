@@ -60,7 +60,7 @@ func discountIsRefusedWhenItMakesNoSense(h *house) {
 		"the wrong order":   {in.with("start_on", "2026-12-02"), "end_on"},
 		"over already":      {in.with("start_on", "2026-11-01").with("end_on", "2026-11-21"), "end_on"},
 		"for two years":     {in.with("end_on", "2028-11-22"), "end_on"},
-		"far ahead":         {in.with("start_on", "2028-01-01").with("end_on", "2028-01-02"), "start_on"},
+		"far ahead":         {in.with("start_on", "2033-01-01").with("end_on", "2033-01-02"), "start_on"},
 		"no such SKU":       {in.with("skus", []string{"none"}), "skus[0]"},
 		"a day that is not": {in.with("end_on", "2026-11-31"), "end_on"},
 		"no reason":         {in.with("reason", nil), "reason"},
