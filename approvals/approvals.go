@@ -74,6 +74,8 @@ type Job struct {
 	ArgsHash    string
 	Idempotency string
 	Resource    string
+	Policy      int64 // the version under which it was accepted
+	Rule        string
 	Checkpoint  []byte
 	RunAfter    time.Time
 	Attempts    int64

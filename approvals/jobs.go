@@ -31,24 +31,32 @@ func insertJob(tx *store.Tx, j Job) error {
 		after = tx.Now
 	}
 	_, err = tx.Exec(`INSERT INTO jobs (id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256,
-			idempotency_key, resource, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after,
-			attempts, lease_owner, lease_until, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '', $15, 0, '', '', $16, 0, '', 0, $17, $17)`,
+			idempotency_key, resource, policy_version, policy_rule, approval_id, status, reason, why, summary, progress_percent, checkpoint,
+			result, run_after, attempts, lease_owner, lease_until, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '', '', $17, 0, '', '', $18, 0, '', 0, $19, $19)`,
 		j.JobID, j.Merchant, j.CallID, j.PrincipalID, string(chain), j.Transport, j.Tool, j.SchemaHash, string(j.Args), j.ArgsHash,
-		j.Idempotency, j.Resource, j.ApprovalID, string(j.Status), j.Summary, store.Micros(after), store.Micros(tx.Now))
+		j.Idempotency, j.Resource, j.Policy, j.Rule, j.ApprovalID, string(j.Status), j.Summary, store.Micros(after), store.Micros(tx.Now))
 	if err != nil {
 		return fmt.Errorf("storing the job: %w", err)
 	}
 	return nil
 }
 
+const due = `((status = 'queued' AND run_after <= $1) OR (status = 'running' AND lease_until <= $1))`
+
+// Due reports whether there is a job for a worker to claim. It only reads.
+func Due(tx *store.Tx) (bool, error) {
+	n, err := store.One(tx, func(r store.Row) (n int, err error) {
+		return n, r.Scan(&n)
+	}, `SELECT COUNT(*) FROM (SELECT id FROM jobs WHERE `+due+` LIMIT 1) AS first`, store.Micros(tx.Now))
+	return n > 0, err
+}
+
 // Claim takes the next job that is due for worker: a queued one, or a running one whose lease ran out. ok is false when
 // there is none. A queued job comes back still queued, with Status as it was, and is only held by the transaction until
 // Start or a final transition; a running one is this worker's from now on.
 func Claim(tx *store.Tx, worker string) (j Job, ok bool, err error) {
-	j, err = store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs
-		WHERE (status = 'queued' AND run_after <= $1) OR (status = 'running' AND lease_until <= $1)
-		ORDER BY run_after, id LIMIT 1`+tx.SkipLocked(), store.Micros(tx.Now))
+	j, err = store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE `+due+` ORDER BY run_after, id LIMIT 1`+tx.SkipLocked(), store.Micros(tx.Now))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return Job{}, false, nil
@@ -103,8 +111,8 @@ func Advance(tx *store.Tx, j Job, worker string, p tools.Progress, result []byte
 // Succeed ends a job with its result. from is the state it is known to be in: queued for a job that was claimed and done
 // in one transaction, running for one that took several.
 func Succeed(tx *store.Tx, j Job, from tools.JobStatus, result []byte) error {
-	n, err := tx.Exec(`UPDATE jobs SET status = 'succeeded', progress_percent = 100, result = $1, updated_at = $2 WHERE id = $3 AND status = $4`,
-		string(result), store.Micros(tx.Now), j.JobID, string(from))
+	n, err := tx.Exec(`UPDATE jobs SET status = 'succeeded', progress_percent = 100, result = $1, updated_at = $2
+		WHERE id = $3 AND status = $4 AND lease_owner = $5`, string(result), store.Micros(tx.Now), j.JobID, string(from), j.Owner)
 	if err := one(n, err, ErrLeaseLost); err != nil {
 		return err
 	}
@@ -113,30 +121,46 @@ func Succeed(tx *store.Tx, j Job, from tools.JobStatus, result []byte) error {
 
 // Fail ends a job with an error code and the reason in words.
 func Fail(tx *store.Tx, j Job, from tools.JobStatus, code tools.Code, why string) error {
-	return moveJob(tx, j, from, tools.JobFailed, string(code), why)
+	return moveJob(tx, j, move{from: from, to: tools.JobFailed, reason: string(code), why: why})
 }
 
 // Stop ends a running job between two steps. What it has done until then stands, as its result.
 func Stop(tx *store.Tx, j Job, reason, why string) error {
-	return moveJob(tx, j, tools.JobRunning, tools.JobCancelled, reason, why+" What was done until then stands.")
+	return moveJob(tx, j, move{from: tools.JobRunning, to: tools.JobCancelled, reason: reason, why: why + " What was done until then stands."})
 }
 
-func moveJob(tx *store.Tx, j Job, from, to tools.JobStatus, reason, why string) error {
-	n, err := tx.Exec(`UPDATE jobs SET status = $1, reason = $2, why = $3, updated_at = $4 WHERE id = $5 AND status = $6`,
-		string(to), reason, why, store.Micros(tx.Now), j.JobID, string(from))
+// A move takes a job from one state to another.
+type move struct {
+	from, to    tools.JobStatus
+	reason, why string
+	by          string // the actor; empty when it is the job's own principal
+}
+
+// moveJob is the compare-and-set of a job's state. It takes the lock of the job's row, and whatever changes a request as
+// well does so afterwards: one order for all, so that no two transactions wait for each other.
+func moveJob(tx *store.Tx, j Job, m move) error {
+	n, err := tx.Exec(`UPDATE jobs SET status = $1, reason = $2, why = $3, updated_at = $4 WHERE id = $5 AND status = $6 AND lease_owner = $7`,
+		string(m.to), m.reason, m.why, store.Micros(tx.Now), j.JobID, string(m.from), j.Owner)
 	if err := one(n, err, ErrDecided); err != nil {
 		return err
 	}
-	return record(tx, j, "job."+string(to), func(e *audit.Entry) { e.Status, e.Code = string(to), reason })
+	return record(tx, j, "job."+string(m.to), func(e *audit.Entry) {
+		e.Status, e.Code = string(m.to), m.reason
+		if m.by != "" {
+			e.Actor, e.Chain = m.by, []string{m.by}
+		}
+		if m.to == tools.JobFailed {
+			e.Reason = m.why
+		}
+	})
 }
 
-// NextDue gives when the next queued job is due and whether there is one.
-func NextDue(tx *store.Tx) (at time.Time, ok bool, err error) {
-	at, err = store.One(tx, func(r store.Row) (time.Time, error) {
-		var t time.Time
-		return t, r.Scan(store.At(&t))
-	}, `SELECT MIN(run_after) FROM jobs WHERE status = 'queued'`)
-	return at, !at.IsZero(), err
+// Postpone lets others go before a queued job that could not be judged, and longer each time.
+func Postpone(tx *store.Tx, j Job) error {
+	wait := min(time.Second<<min(j.Attempts, 6), time.Minute)
+	_, err := tx.Exec(`UPDATE jobs SET run_after = $1, attempts = attempts + 1, updated_at = $2 WHERE id = $3 AND status = 'queued'`,
+		store.Micros(tx.Now.Add(wait)), store.Micros(tx.Now), j.JobID)
+	return err
 }
 
 // Queue is the jobs of the database, as the job tools reach them.
@@ -183,14 +207,17 @@ func (Queue) Jobs(tx *store.Tx, p auth.Principal, f tools.JobFilter) ([]tools.Jo
 // CancelJob ends one of p's jobs that has not begun, or asks a running one to stop at its next step. A job that has
 // ended is given as it is.
 func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools.Job, error) {
+	if err := hold(tx, p, id); err != nil {
+		return tools.Job{}, err
+	}
 	j, err := own(tx, p, id)
 	if err != nil || j.Status.Final() {
 		return j.Job, err
 	}
 	if j.Status == tools.JobRunning {
-		err = askToStop(tx, j, p, reason)
+		err = askToStop(tx, j)
 	} else {
-		err = cancel(tx, j, p, reason)
+		err = cancel(tx, j, reason)
 	}
 	if err != nil {
 		return tools.Job{}, err
@@ -198,33 +225,37 @@ func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools
 	return Queue{}.Job(tx, p, id)
 }
 
-func cancel(tx *store.Tx, j Job, p auth.Principal, reason string) error {
-	from := Approved
-	if j.Status == tools.JobPending {
-		from = Pending
-	}
-	if j.ApprovalID != "" {
-		if err := close(tx, j.ApprovalID, from, Cancelled); err != nil {
-			return err
-		}
-		if err := record(tx, j, "approval.cancelled", actor(p)); err != nil {
-			return err
-		}
-	}
+// hold keeps everybody else from moving one of p's jobs until the transaction ends.
+func hold(tx *store.Tx, p auth.Principal, id string) error {
+	n, err := tx.Exec(`UPDATE jobs SET updated_at = $1 WHERE merchant_id = $2 AND principal_id = $3 AND id = $4`,
+		store.Micros(tx.Now), p.Merchant, p.ID, id)
+	return one(n, err, store.ErrNotFound)
+}
+
+func cancel(tx *store.Tx, j Job, reason string) error {
 	why := "The caller cancelled it before it began."
 	if reason != "" {
 		why = "The caller cancelled it before it began: " + reason
 	}
-	return moveJob(tx, j, j.Status, tools.JobCancelled, "cancelled", why)
+	if err := moveJob(tx, j, move{from: j.Status, to: tools.JobCancelled, reason: "cancelled", why: why}); err != nil || j.ApprovalID == "" {
+		return err
+	}
+	from := Approved
+	if j.Status == tools.JobPending {
+		from = Pending
+	}
+	if err := closeRequest(tx, j.ApprovalID, from, Cancelled); err != nil {
+		return err
+	}
+	return record(tx, j, "approval.cancelled", nil)
 }
 
-func askToStop(tx *store.Tx, j Job, p auth.Principal, reason string) error {
-	n, err := tx.Exec(`UPDATE jobs SET cancel_requested_at = $1, why = $2 WHERE id = $3 AND status = 'running'`,
-		store.Micros(tx.Now), reason, j.JobID)
+func askToStop(tx *store.Tx, j Job) error {
+	n, err := tx.Exec(`UPDATE jobs SET cancel_requested_at = $1 WHERE id = $2 AND status = 'running'`, store.Micros(tx.Now), j.JobID)
 	if err := one(n, err, ErrDecided); err != nil {
 		return err
 	}
-	return record(tx, j, "job.stop_asked", actor(p))
+	return record(tx, j, "job.stop_asked", nil)
 }
 
 // FindJob gives a merchant's job by id, whoever it belongs to.
@@ -237,7 +268,7 @@ func findJob(tx *store.Tx, id string) (Job, error) {
 }
 
 const jobColumns = `id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, idempotency_key,
-	resource, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after, attempts, lease_owner,
+	resource, policy_version, policy_rule, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after, attempts, lease_owner,
 	cancel_requested_at, created_at`
 
 func scanJob(r store.Row) (Job, error) {
@@ -245,7 +276,7 @@ func scanJob(r store.Row) (Job, error) {
 	var chain, args, checkpoint, result string
 	var stop time.Time
 	err := r.Scan(&j.JobID, &j.Merchant, &j.CallID, &j.PrincipalID, &chain, &j.Transport, &j.Tool, &j.SchemaHash, &args, &j.ArgsHash,
-		&j.Idempotency, &j.Resource, &j.ApprovalID, &j.Status, &j.Reason, &j.Why, &j.Summary, &j.ProgressPercent, &checkpoint, &result,
+		&j.Idempotency, &j.Resource, &j.Policy, &j.Rule, &j.ApprovalID, &j.Status, &j.Reason, &j.Why, &j.Summary, &j.ProgressPercent, &checkpoint, &result,
 		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt))
 	if err != nil {
 		return Job{}, err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
-	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -21,6 +20,9 @@ func Park(tx *store.Tx, j Job, r Request) (Request, error) {
 	r.ID, r.JobID, r.Merchant, r.State = store.NewID("apr", tx.Now), j.JobID, j.Merchant, Pending
 	r.BindingHash, r.Fingerprint = hash, Fingerprint(hash)
 	r.CreatedAt, r.ExpiresAt, r.Votes = tx.Now, tx.Now.Add(TimeToDecide), []Vote{}
+	if latest := j.RunAfter.Add(TimeToRun); !j.RunAfter.IsZero() && latest.Before(r.ExpiresAt) {
+		r.ExpiresAt = latest // a yes that comes later would be to another time than the one shown
+	}
 	j.ApprovalID, j.Status = r.ID, tools.JobPending
 	if err := insertJob(tx, j); err != nil {
 		return Request{}, err
@@ -33,7 +35,6 @@ func Park(tx *store.Tx, j Job, r Request) (Request, error) {
 		if r.Preview.Money != nil {
 			e.MoneyMinor, e.Currency = r.Preview.Money.AmountMinor, r.Preview.Money.Currency
 		}
-		e.PolicyVersion, e.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule
 	})
 }
 
@@ -59,6 +60,9 @@ func insertRequest(tx *store.Tx, r Request) error {
 
 // Find gives a request by its own id or its job's. One of another merchant is store.ErrNotFound.
 func Find(tx *store.Tx, merchant, id string) (Request, error) {
+	if _, ok := store.IDTime(id); !ok { // no text that PostgreSQL would refuse
+		return Request{}, store.ErrNotFound
+	}
 	r, err := store.One(tx, scanRequest,
 		`SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1 AND (id = $2 OR job_id = $2)`, merchant, id)
 	if err != nil {
@@ -114,6 +118,9 @@ func Cast(tx *store.Tx, r Request, v Vote) error {
 }
 
 func approve(tx *store.Tx, j Job, r Request, v Vote) error {
+	if err := moveJob(tx, j, move{from: tools.JobPending, to: tools.JobQueued, by: "person:" + v.PersonID}); err != nil {
+		return err
+	}
 	before := tx.Now
 	if j.RunAfter.After(before) {
 		before = j.RunAfter
@@ -123,21 +130,19 @@ func approve(tx *store.Tx, j Job, r Request, v Vote) error {
 	if err := one(n, err, ErrDecided); err != nil {
 		return err
 	}
-	if err := moveJob(tx, j, tools.JobPending, tools.JobQueued, "", ""); err != nil {
-		return err
-	}
 	return recordVote(tx, j, r, v, "approval.approved")
 }
 
 func reject(tx *store.Tx, j Job, r Request, v Vote) error {
-	if err := close(tx, r.ID, Pending, Rejected); err != nil {
-		return err
-	}
 	why := fmt.Sprintf("%s denied it. Do not send the same request again; ask what would be acceptable, or leave it.", v.Person)
 	if v.Reason != "" {
 		why = fmt.Sprintf("%s denied it: %q. Do not send the same request again; change what was objected to, or leave it.", v.Person, v.Reason)
 	}
-	if err := moveJob(tx, j, tools.JobPending, tools.JobCancelled, "denied", why); err != nil {
+	denied := move{from: tools.JobPending, to: tools.JobCancelled, reason: "denied", why: why, by: "person:" + v.PersonID}
+	if err := moveJob(tx, j, denied); err != nil {
+		return err
+	}
+	if err := closeRequest(tx, r.ID, Pending, Rejected); err != nil {
 		return err
 	}
 	return recordVote(tx, j, r, v, "approval.rejected")
@@ -175,17 +180,19 @@ func Lapse(tx *store.Tx, r Request) error {
 	if err != nil {
 		return err
 	}
-	err = close(tx, r.ID, r.State, Expired)
+	err = moveJob(tx, j, move{from: from, to: tools.JobExpired, reason: "expired", why: why, by: byItself})
 	if errors.Is(err, ErrDecided) {
 		return nil // somebody was quicker
 	}
 	if err != nil {
 		return err
 	}
-	if err := moveJob(tx, j, from, tools.JobExpired, "expired", why); err != nil {
+	if err := closeRequest(tx, r.ID, r.State, Expired); err != nil {
 		return err
 	}
-	return record(tx, j, "approval.expired", func(e *audit.Entry) { e.Binding = r.BindingHash })
+	return record(tx, j, "approval.expired", func(e *audit.Entry) {
+		e.Actor, e.Chain, e.Binding = byItself, []string{byItself}, r.BindingHash
+	})
 }
 
 // Consume uses up the approval of a job that is about to run, or answers ErrDecided when it is not there to be used.
@@ -200,19 +207,29 @@ func Consume(tx *store.Tx, j Job, r Request) error {
 
 // Invalidate ends a job that was approved but may not run any more, because of what changed since.
 func Invalidate(tx *store.Tx, j Job, code tools.Code, why string) error {
-	if j.ApprovalID != "" {
-		if err := close(tx, j.ApprovalID, Approved, Invalidated); err != nil {
-			return err
-		}
-		if err := record(tx, j, "approval.invalidated", func(e *audit.Entry) { e.Code, e.Reason = string(code), why }); err != nil {
-			return err
-		}
+	if err := moveJob(tx, j, move{from: tools.JobQueued, to: tools.JobCancelled, reason: "invalidated", why: why, by: byItself}); err != nil || j.ApprovalID == "" {
+		return err
 	}
-	return moveJob(tx, j, tools.JobQueued, tools.JobCancelled, "invalidated", why)
+	if err := closeRequest(tx, j.ApprovalID, Approved, Invalidated); err != nil {
+		return err
+	}
+	return record(tx, j, "approval.invalidated", func(e *audit.Entry) {
+		e.Actor, e.Chain, e.Code, e.Reason = byItself, []string{byItself}, string(code), why
+	})
 }
 
-// close ends a request from one state.
-func close(tx *store.Tx, id string, from, to State) error {
+// Endorsed reports whether a person who approved r may still decide.
+func Endorsed(tx *store.Tx, r Request) (bool, error) {
+	n, err := store.One(tx, func(row store.Row) (int, error) {
+		var n int
+		return n, row.Scan(&n)
+	}, `SELECT COUNT(*) FROM approval_votes v JOIN people p ON p.id = v.person_id
+		WHERE v.approval_id = $1 AND v.decision = 'approve' AND p.merchant_id = $2 AND p.revoked_at IS NULL`, r.ID, r.Merchant)
+	return n > 0, err
+}
+
+// closeRequest ends a request from one state.
+func closeRequest(tx *store.Tx, id string, from, to State) error {
 	n, err := tx.Exec(`UPDATE approvals SET state = $1, decided_at = $2 WHERE id = $3 AND state = $4`,
 		string(to), store.Micros(tx.Now), id, string(from))
 	return one(n, err, ErrDecided)
@@ -233,7 +250,6 @@ func recordVote(tx *store.Tx, j Job, r Request, v Vote, event string) error {
 	return record(tx, j, event, func(e *audit.Entry) {
 		e.Actor, e.Chain = "person:"+v.PersonID, []string{"person:" + v.PersonID}
 		e.Transport, e.Binding, e.Status = v.Channel, r.BindingHash, string(v.Decision)
-		e.PolicyVersion, e.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule
 		e.Personal = map[string]string{"reason": v.Reason}
 	})
 }
@@ -242,7 +258,7 @@ func recordVote(tx *store.Tx, j Job, r Request, v Vote, event string) error {
 func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	e := audit.Entry{
 		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
-		Actor: j.Chain[0], Chain: j.Chain, Tool: j.Tool, Resource: j.Resource,
+		Actor: "key:" + j.PrincipalID, Chain: j.Chain, PolicyVersion: j.Policy, PolicyRule: j.Rule, Tool: j.Tool, Resource: j.Resource,
 		JobID: j.JobID, ApprovalID: j.ApprovalID, IdempotencyKey: j.Idempotency,
 	}
 	if fill != nil {
@@ -254,10 +270,8 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	return nil
 }
 
-// Actor names who a transition is by, when it is not the job's own principal.
-func actor(p auth.Principal) func(*audit.Entry) {
-	return func(e *audit.Entry) { e.Actor, e.Chain = p.Chain()[0], p.Chain() }
-}
+// byItself is the actor of what happens because of time or of changed facts.
+const byItself = "gate"
 
 const requestColumns = `id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview, agent_reason, asked_by,
 	created_at, expires_at, decided_at, execute_before`

@@ -56,7 +56,7 @@ var ErrUnknownCredential = errors.New("the credential is not valid")
 // Refused is ErrUnknownCredential with what the record may know and the caller may not.
 type Refused struct {
 	Why      string // absent, malformed, unknown, revoked, expired
-	ID       string // the key or person, when the secret was a real one
+	Who      string // the key or person, as in a chain, when the secret was a real one
 	Merchant string
 }
 

@@ -104,9 +104,9 @@ func livingKey(tx *store.Tx, k Key, err error) (Principal, error) {
 	case err != nil:
 		return Principal{}, fmt.Errorf("reading the key: %w", err)
 	case !k.RevokedAt.IsZero():
-		return Principal{}, &Refused{Why: "revoked", ID: k.ID, Merchant: k.Merchant}
+		return Principal{}, &Refused{Why: "revoked", Who: "key:" + k.ID, Merchant: k.Merchant}
 	case !k.ExpiresAt.IsZero() && !tx.Now.Before(k.ExpiresAt):
-		return Principal{}, &Refused{Why: "expired", ID: k.ID, Merchant: k.Merchant}
+		return Principal{}, &Refused{Why: "expired", Who: "key:" + k.ID, Merchant: k.Merchant}
 	}
 	return Principal{
 		Kind: KindKey, ID: k.ID, Merchant: k.Merchant, Name: k.Name, Scopes: k.Scopes,

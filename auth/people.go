@@ -73,7 +73,7 @@ func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {
 	case err != nil:
 		return Principal{}, fmt.Errorf("reading the person: %w", err)
 	case !p.RevokedAt.IsZero():
-		return Principal{}, &Refused{Why: "revoked", ID: p.ID, Merchant: p.Merchant}
+		return Principal{}, &Refused{Why: "revoked", Who: "person:" + p.ID, Merchant: p.Merchant}
 	}
 	return p.principal(), nil
 }

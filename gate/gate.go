@@ -84,10 +84,14 @@ type call struct {
 	checks   []audit.Check
 	dryRun   bool
 	argsHash string
+	asked    string // hash of the arguments before facts were filled in: what a repeat is known by
+	repeats  bool   // its key was used before, so that no facts were filled in
+	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
 	risk     tools.Risk
 	preview  tools.Preview
 	out      Outcome
-	job      string // of a parked or queued call
+	job      string        // of a parked or queued call
+	stored   approvals.Job // of a call that is resumed
 	approval approvals.Request
 }
 
@@ -95,7 +99,7 @@ type call struct {
 // and nothing is told. Every error is a *tools.Refusal.
 func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
 	c := g.newCall(p, r)
-	if err := g.safely(c, func() error { return g.handle(ctx, c) }); err != nil {
+	if err := g.safely(c.ID, func() error { return g.handle(ctx, c) }); err != nil {
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
 	return c.out, nil

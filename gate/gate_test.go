@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +31,9 @@ type house struct {
 	bot      auth.Principal // parks what has a class
 	free     auth.Principal // parks nothing
 	person   auth.Principal
-	handled  map[string]int // how often each test tool's code was reached
+
+	mu      sync.Mutex
+	handled map[string]int // how often each test tool's code was reached
 }
 
 type moveIn struct {
@@ -57,7 +60,7 @@ func moveSpec(name, path string) tools.Spec {
 
 // previewMove tells the thing's version and how much money a move would cost; both can be changed under a parked call.
 func (h *house) previewMove(c *tools.Call, in moveIn) (tools.Preview, error) {
-	h.handled["preview"]++
+	h.reached("preview")
 	var version, price int64
 	err := c.QueryRow(`SELECT version, price FROM test_things WHERE name = $1`, in.Thing).Scan(&version, &price)
 	if err != nil {
@@ -69,8 +72,14 @@ func (h *house) previewMove(c *tools.Call, in moveIn) (tools.Preview, error) {
 	}, nil
 }
 
+func (h *house) reached(what string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.handled[what]++
+}
+
 func (h *house) move(c *tools.Call, in moveIn) (moveOut, error) {
-	h.handled["move"]++
+	h.reached("move")
 	if in.Thing == "panics" {
 		panic("a fault in a tool")
 	}
@@ -110,7 +119,7 @@ func (h *house) registry() *tools.Registry {
 		tools.Define(moveSpec("test_move", "test.move"), tools.Func[moveIn, moveOut]{Preview: h.previewMove, Write: h.move}),
 		tools.Define(walk, tools.Func[moveIn, moveOut]{Preview: h.previewMove, Step: h.walk}),
 		tools.Define(read, tools.Func[struct{}, moveOut]{Read: func(*tools.Call, struct{}) (moveOut, error) {
-			h.handled["read"]++
+			h.reached("read")
 			return moveOut{Moved: 7}, nil
 		}}),
 	)

@@ -27,7 +27,8 @@ func (c *call) takeKey() error {
 	if err != nil {
 		return fmt.Errorf("reading the idempotency key: %w", err)
 	}
-	if inside, both := members["idempotency_key"]; both && string(inside) != string(beside) {
+	var inside string
+	if raw, both := members["idempotency_key"]; both && (json.Unmarshal(raw, &inside) != nil || inside != c.key) {
 		return tools.Wrong("idempotency_key", "is not the one of the Idempotency-Key header", "the same value, or only one of the two", nil)
 	}
 	members["idempotency_key"] = beside
@@ -62,9 +63,12 @@ func (g *Gate) claimKey(c *call) (replayed bool, err error) {
 	}
 	n, err := c.Exec(`INSERT INTO idempotency (merchant_id, principal_id, key, tool, args_sha256, call_id, job_id, status, body, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, '', '', '', $7) ON CONFLICT DO NOTHING`,
-		c.Principal.Merchant, c.Principal.ID, c.key, c.Tool.Name, c.argsHash, c.ID, store.Micros(c.Now))
+		c.Principal.Merchant, c.Principal.ID, c.key, c.Tool.Name, c.asked, c.ID, store.Micros(c.Now))
 	if err != nil {
 		return false, fmt.Errorf("claiming the idempotency key: %w", err)
+	}
+	if n == 1 && c.repeats {
+		return false, store.ErrUnavailable // the key was forgotten just now, and the facts were not filled in
 	}
 	if n == 1 {
 		return false, nil
@@ -81,13 +85,22 @@ func (g *Gate) replay(c *call) error {
 	if err != nil {
 		return fmt.Errorf("reading what the key was answered: %w", err)
 	}
-	if tool != c.Tool.Name || hash != c.argsHash {
+	if tool != c.Tool.Name || hash != c.asked {
 		return tools.Refuse(tools.IdempotencyConflict, "Repeat the first call exactly, or use a new key for a new call. Nothing was done.",
 			"This idempotency key was used for another call.")
 	}
 	c.out.Body, c.out.Replayed = json.RawMessage(body), true
 	c.out.Text = "This is the answer to the first call with this idempotency key; nothing was done again. " + body
 	return g.record(c.Tx, c, "replayed")
+}
+
+// taken reports whether the call's key was used before.
+func (c *call) taken(tx *store.Tx, key string) (bool, error) {
+	n, err := store.One(tx, func(r store.Row) (int, error) {
+		var n int
+		return n, r.Scan(&n)
+	}, `SELECT COUNT(*) FROM idempotency WHERE merchant_id = $1 AND principal_id = $2 AND key = $3`, c.Principal.Merchant, c.Principal.ID, key)
+	return n > 0, err
 }
 
 // saveAnswer keeps the answer for repeats of the call.
@@ -106,6 +119,7 @@ func (g *Gate) saveAnswer(c *call) error {
 
 // forgetKeys drops keys that no call can be waiting under any more.
 func forgetKeys(tx *store.Tx) error {
-	_, err := tx.Exec(`DELETE FROM idempotency WHERE created_at < $1`, store.Micros(tx.Now.Add(-keepKeys)))
+	_, err := tx.Exec(`DELETE FROM idempotency WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM jobs
+		WHERE jobs.id = idempotency.job_id AND jobs.status IN ('pending_approval', 'queued', 'running'))`, store.Micros(tx.Now.Add(-keepKeys)))
 	return err
 }

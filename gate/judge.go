@@ -96,10 +96,11 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := c.takeKey(); err != nil {
 		return err
 	}
+	c.asked = schemas.Fingerprint(c.Args)
 	if err := g.fillFacts(ctx, c); err != nil {
 		return err
 	}
-	if wrong := c.Tool.Input.Check(c.Args); len(wrong) > 0 {
+	if wrong := c.Tool.Input.Check(c.Args); len(wrong) > 0 && !c.repeats {
 		return wrongFields(wrong)
 	}
 	common, err := commonOf(c.Args)
@@ -150,7 +151,12 @@ func (g *Gate) fillFacts(ctx context.Context, c *call) error {
 	if !c.req.FillFacts || fill == nil || !c.parks() {
 		return nil
 	}
+	common, _ := commonOf(c.Args) // what cannot be read is for the schema check to name
 	return g.db.Read(ctx, func(tx *store.Tx) error {
+		taken, err := c.taken(tx, common.IdempotencyKey)
+		if c.repeats = taken && !common.DryRun; err != nil || c.repeats {
+			return err
+		}
 		c.Tx = tx
 		args, err := fill(&c.Call)
 		if err == nil {
@@ -195,18 +201,18 @@ func (c *call) rule() string {
 	return ruleAllow
 }
 
-// safely runs fn and turns a panic into an error, so that a fault in one tool ends one call.
-func (g *Gate) safely(c *call, fn func() error) (err error) {
+// safely runs fn and turns a panic into an error, so that a fault in one tool ends one call. who is the call or worker.
+func (g *Gate) safely(who string, fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.log.Error().Str("call_id", c.ID).Str("tool", c.req.Tool).Any("panic", p).Bytes("stack", debug.Stack()).Msg("a call panicked")
+			g.log.Error().Str("at", who).Any("panic", p).Bytes("stack", debug.Stack()).Msg("a panic")
 			err = errPanicked
 		}
 	}()
 	return fn()
 }
 
-var errPanicked = errors.New("the call panicked")
+var errPanicked = errors.New("a panic, which is logged")
 
 // asRefusal gives the refusal that an error is. What is no refusal tells the caller nothing but whether to try again.
 func asRefusal(err error) *tools.Refusal {

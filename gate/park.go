@@ -10,8 +10,6 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-var emptyApproval approvals.Request
-
 // park stores the call with the question to people and answers with the job to poll.
 func (g *Gate) park(c *call) error {
 	binding, err := bind(c)
@@ -57,7 +55,7 @@ func (c *call) newJob() approvals.Job {
 		Job:      tools.Job{JobID: c.job, Tool: c.Tool.Name, Summary: c.preview.Summary},
 		Merchant: c.Principal.Merchant, CallID: c.ID, PrincipalID: c.Principal.ID, Chain: c.Principal.Chain(), Transport: c.req.Transport,
 		SchemaHash: c.Tool.Input.Hash, Args: c.Args, ArgsHash: c.argsHash, Idempotency: c.key,
-		Resource: c.Tool.ResourceOf(c.Args), RunAfter: c.preview.RunAt,
+		Resource: c.Tool.ResourceOf(c.Args), Policy: policyVersion, Rule: c.rule(), RunAfter: c.preview.RunAt,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -37,8 +38,8 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 // written the call stays refused, and the caller is told that the gate is not available.
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
-	// Nothing of the call was done, so its entry may not speak of a job, an approval or a preview as if they were there.
-	c.job, c.approval = "", emptyApproval
+	// Nothing of the call was done, so its entry may not speak of a job or an approval as if they were there.
+	c.job, c.approval = "", approvals.Request{}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -25,12 +26,22 @@ var resumeChecks = []check{
 	{"binding", (*Gate).checkBinding},
 }
 
+// stepChecks are asked before every step of a running job, so that what is taken from its key in between takes hold.
+var stepChecks = []check{
+	{"tool", (*Gate).checkTool},
+	{"scope", (*Gate).checkScope},
+	{"bytes", (*Gate).checkBytes},
+}
+
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
-// database could not be asked; the call is where it was.
+// database could not be asked; the call waits for another turn.
 func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err error) {
 	var j approvals.Job
 	var c *call
-	err = g.db.InTx(ctx, func(tx *store.Tx) error {
+	if due, err := g.due(ctx); err != nil || !due {
+		return false, err
+	}
+	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
 		if err != nil || !worked || j.Status == tools.JobRunning {
 			return err
@@ -39,34 +50,58 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 		return err
 	})
 	switch {
-	case err != nil && worked && !outOfReach(err):
-		return true, g.failed(ctx, j, c, err)
-	case err != nil || !worked:
+	case !worked:
 		return false, err
+	case outOfReach(err):
+		return true, errors.Join(err, g.work(ctx, func(tx *store.Tx) error { return approvals.Postpone(tx, j) }))
+	case err != nil:
+		return true, g.end(ctx, j, c, err)
 	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
+		j.Owner = worker
 		return true, g.steps(ctx, j, worker)
 	}
 	return true, nil
 }
 
+// due looks for work without taking part in the writing.
+func (g *Gate) due(ctx context.Context) (found bool, err error) {
+	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		found, err = approvals.Due(tx)
+		return err
+	})
+	return found, err
+}
+
+// lastStep is how long a transaction that has begun may go on when the process is told to end.
+const lastStep = time.Second
+
+// work is InTx for what a worker has begun: an end of ctx does not undo it, unless it takes longer than lastStep from then.
+func (g *Gate) work(ctx context.Context, fn func(*store.Tx) error) error {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastStep, cancel) })()
+	return g.db.InTx(longer, fn)
+}
+
 // begin judges a queued job again, uses up its approval and runs it: a write at once, a stepped write by starting it.
-// A job that may not run any more ends here; the call is nil then.
+// An error rolls all of it back, and end says what became of the job.
 func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error) {
 	c, err := g.rebuild(tx, j)
-	if err == nil && c.approval.Overdue(tx.Now) {
+	if err != nil {
+		return nil, err
+	}
+	if c.approval.Overdue(tx.Now) {
 		return nil, approvals.Lapse(tx, c.approval)
 	}
-	if err == nil {
-		err = g.safely(c, func() error { return g.judgeTx(c, resumeChecks) })
-	}
-	if err != nil {
-		return nil, g.invalidate(tx, c, j, err)
+	if err := g.safely(c.ID, func() error { return g.judgeTx(c, resumeChecks) }); err != nil {
+		return c, err
 	}
 	if j.ApprovalID != "" {
 		if err := approvals.Consume(tx, j, c.approval); err != nil {
-			return nil, fmt.Errorf("using the approval: %w", err)
+			return c, fmt.Errorf("using the approval: %w", err)
 		}
 	}
+	c.consumed = true
 	if c.Tool.Handler().Step != nil {
 		return c, approvals.Start(tx, j, worker)
 	}
@@ -75,7 +110,7 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error
 
 // finish runs a write that was waiting and ends its job, in the transaction of the effect.
 func (g *Gate) finish(tx *store.Tx, c *call, j approvals.Job) error {
-	if err := g.safely(c, func() error { return run(c) }); err != nil {
+	if err := g.safely(c.ID, func() error { return run(c) }); err != nil {
 		return err
 	}
 	var r tools.Result
@@ -88,21 +123,37 @@ func (g *Gate) finish(tx *store.Tx, c *call, j approvals.Job) error {
 	return g.recordRun(tx, c, string(tools.Done), nil)
 }
 
-// invalidate ends a job that was refused when its time came. What is not a refusal leaves it where it is.
-func (g *Gate) invalidate(tx *store.Tx, c *call, j approvals.Job, cause error) error {
-	if outOfReach(cause) {
-		return cause
-	}
+// end closes a queued job that was refused when its time came, or whose effect was, in a transaction of its own: what
+// begin did is rolled back. c is nil when not even the call could be made again.
+func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) error {
 	r := asRefusal(cause)
 	g.logInternal(j.CallID, r.Code, cause)
-	why := fmt.Sprintf("It may not run any more: %s (%s) It may be asked again.", r.Message, r.Code)
-	if err := approvals.Invalidate(tx, j, r.Code, why); err != nil {
+	if c == nil {
+		c = g.stored(j, auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant})
+	}
+	return g.work(ctx, func(tx *store.Tx) error {
+		if c.consumed {
+			return g.fail(tx, c, j, r)
+		}
+		why := fmt.Sprintf("It may not run any more: %s (%s) It may be asked again.", r.Message, r.Code)
+		if err := approvals.Invalidate(tx, j, r.Code, why); err != nil {
+			return err
+		}
+		return g.recordRun(tx, c, "refused", r)
+	})
+}
+
+// fail ends a queued job whose effect was refused. Its approval is used up.
+func (g *Gate) fail(tx *store.Tx, c *call, j approvals.Job, r *tools.Refusal) error {
+	if j.ApprovalID != "" {
+		if err := approvals.Consume(tx, j, c.approval); err != nil {
+			return err
+		}
+	}
+	if err := approvals.Fail(tx, j, tools.JobQueued, r.Code, r.Message+" "+r.Next); err != nil {
 		return err
 	}
-	if c == nil {
-		return nil // its principal is gone; the transition is on record
-	}
-	return g.recordRun(tx, c, "refused", r)
+	return g.recordRun(tx, c, "failed", r)
 }
 
 // recordRun appends the entry of a stored call that was carried out or refused when its time came.
@@ -113,26 +164,6 @@ func (g *Gate) recordRun(tx *store.Tx, c *call, status string, r *tools.Refusal)
 	}
 	_, err := audit.Append(tx, e)
 	return err
-}
-
-// failed ends a job whose effect was rolled back, with the reason.
-func (g *Gate) failed(ctx context.Context, j approvals.Job, c *call, cause error) error {
-	r := asRefusal(cause)
-	g.logInternal(j.CallID, r.Code, cause)
-	return g.db.InTx(ctx, func(tx *store.Tx) error {
-		if c != nil && j.ApprovalID != "" {
-			if err := approvals.Consume(tx, j, c.approval); err != nil {
-				return err
-			}
-		}
-		if err := approvals.Fail(tx, j, tools.JobQueued, r.Code, r.Message+" "+r.Next); err != nil {
-			return err
-		}
-		if c == nil {
-			return nil
-		}
-		return g.recordRun(tx, c, "failed", r)
-	})
 }
 
 // outOfReach reports whether an error is about the database or the process and not about the call.
@@ -150,21 +181,26 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := g.newCall(p, Request{Tool: j.Tool, Transport: j.Transport, IdempotencyKey: j.Idempotency})
-	c.ID, c.Tx, c.Args, c.job, c.argsHash = j.CallID, tx, j.Args, j.JobID, schemas.Fingerprint(j.Args)
+	c := g.stored(j, p)
+	c.Tx = tx
 	if j.ApprovalID != "" {
 		c.approval, err = approvals.Find(tx, j.Merchant, j.ApprovalID)
 	}
 	return c, err
 }
 
+// stored is the call of a job, made by p.
+func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
+	c := g.newCall(p, Request{Tool: j.Tool, Transport: j.Transport, IdempotencyKey: j.Idempotency})
+	c.ID, c.Args, c.job, c.argsHash = j.CallID, j.Args, j.JobID, schemas.Fingerprint(j.Args)
+	c.Tool, _ = g.tools.Find(j.Tool)
+	c.stored, c.approval.ID = j, j.ApprovalID
+	return c
+}
+
 // checkBytes holds the stored arguments to the hash and the schema under which they were accepted.
 func (g *Gate) checkBytes(_ context.Context, c *call) error {
-	j, err := approvals.FindJob(c.Tx, c.Principal.Merchant, c.job)
-	if err != nil {
-		return err
-	}
-	if j.ArgsHash != c.argsHash || j.SchemaHash != c.Tool.Input.Hash {
+	if c.stored.ArgsHash != c.argsHash || c.stored.SchemaHash != c.Tool.Input.Hash {
 		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The arguments or the tool are not those that were accepted.")
 	}
 	return nil
@@ -173,8 +209,17 @@ func (g *Gate) checkBytes(_ context.Context, c *call) error {
 // checkBinding holds the call to what people saw: the same in everything, and an effect that is not larger.
 func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	r := c.approval
-	if r.ID == "" {
+	switch {
+	case r.ID == "" && c.parks():
+		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "It needs a person's consent by now.")
+	case r.ID == "":
 		return nil
+	}
+	if ok, err := approvals.Endorsed(c.Tx, r); err != nil || !ok {
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "Nobody who approved it may decide any more."))
+	}
+	if shown, err := approvals.EffectHash(r.Preview); err != nil || shown != r.Binding.EffectHash {
+		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "What was shown does not fit its hash.")
 	}
 	if stored, err := r.Binding.Hash(); err != nil || stored != r.BindingHash {
 		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
@@ -218,7 +263,7 @@ func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error 
 }
 
 func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {
-	err = g.db.InTx(ctx, func(tx *store.Tx) error {
+	err = g.work(ctx, func(tx *store.Tx) error {
 		j, err := approvals.Hold(tx, id, worker)
 		if err != nil {
 			return err
@@ -229,7 +274,7 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 			return g.stop(tx, j, string(r.Code), r.Message)
 		}
 		if err == nil {
-			err = g.checkTool(ctx, c)
+			err = g.judgeTx(c, stepChecks)
 		}
 		if err != nil {
 			return err
@@ -247,7 +292,7 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (done bool, err error) {
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
 	var result any
-	err = g.safely(c, func() error {
+	err = g.safely(c.ID, func() error {
 		result, err = c.Tool.Handler().Step(&c.Call, &p)
 		return err
 	})
@@ -271,12 +316,15 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 func (g *Gate) stepFailed(ctx context.Context, j approvals.Job, cause error) error {
 	r := asRefusal(cause)
 	g.logInternal(j.CallID, r.Code, cause)
-	return g.db.InTx(ctx, func(tx *store.Tx) error {
-		if err := g.settle(tx, j); err != nil {
-			return err
-		}
+	fail := func(tx *store.Tx) error {
 		return approvals.Fail(tx, j, tools.JobRunning, r.Code, r.Message+" What was done until then stands.")
-	})
+	}
+	err := g.work(ctx, func(tx *store.Tx) error { return errors.Join(g.settle(tx, j), fail(tx)) })
+	if err == nil || outOfReach(err) {
+		return err
+	}
+	g.logInternal(j.CallID, tools.Internal, err) // a job whose tool cannot settle it ends all the same
+	return g.work(ctx, fail)
 }
 
 // stop ends a running job between two steps.
@@ -301,5 +349,5 @@ func (g *Gate) settle(tx *store.Tx, j approvals.Job) error {
 	c := g.newCall(auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant}, Request{Tool: j.Tool})
 	c.ID, c.Tool, c.Tx, c.Args = j.CallID, t, tx, j.Args
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
-	return g.safely(c, func() error { return t.Handler().Stopped(&c.Call, p) })
+	return g.safely(c.ID, func() error { return t.Handler().Stopped(&c.Call, p) })
 }

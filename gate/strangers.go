@@ -20,7 +20,7 @@ type strangers struct {
 	counted map[stranger]int64
 }
 
-type stranger struct{ source, why, id, merchant string }
+type stranger struct{ source, why, who, merchant string }
 
 // maxStrangers bounds the sources that are told apart within a minute; those beyond it are counted as one.
 const maxStrangers = 1000
@@ -40,7 +40,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	}
 	refused := (*auth.Refused)(nil)
 	if errors.As(err, &refused) {
-		err = g.turnAway(ctx, stranger{source: source, why: refused.Why, id: refused.ID, merchant: refused.Merchant})
+		err = g.turnAway(ctx, stranger{source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
 	}
 	if err == nil {
 		return auth.Principal{}, tools.Refuse(tools.Unauthorized,
@@ -55,13 +55,23 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 
 // turnAway counts a refused credential and records it when it is the first of its kind in this minute.
 func (g *Gate) turnAway(ctx context.Context, s stranger) error {
-	if err := g.writeStrangers(ctx); err != nil {
+	if err := g.writeStrangers(ctx, false); err != nil {
 		return err
 	}
 	if !g.strangers.count(s) {
 		return nil
 	}
-	return g.db.InTx(ctx, func(tx *store.Tx) error { return recordStranger(tx, s, 1) })
+	err := g.db.InTx(ctx, func(tx *store.Tx) error { return recordStranger(tx, s, 1) })
+	if err != nil {
+		g.strangers.forget(s) // the next of its kind is the first on record
+	}
+	return err
+}
+
+func (l *strangers) forget(s stranger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.counted, s)
 }
 
 // count adds one to s and reports whether it is the first of its kind in this minute.
@@ -76,12 +86,12 @@ func (l *strangers) count(s stranger) (first bool) {
 	return !known
 }
 
-// takeMinute gives what was counted in a minute that is over, and begins a new one.
-func (l *strangers) takeMinute(now time.Time) map[stranger]int64 {
+// takeMinute gives what was counted in a minute that is over, or that is to end now, and begins a new one.
+func (l *strangers) takeMinute(now time.Time, end bool) map[stranger]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	minute := now.Truncate(time.Minute)
-	if minute.Equal(l.minute) {
+	if minute.Equal(l.minute) && !end {
 		return nil
 	}
 	over := l.counted
@@ -89,13 +99,14 @@ func (l *strangers) takeMinute(now time.Time) map[stranger]int64 {
 	return over
 }
 
-// writeStrangers records how often each stranger came in the minute that is over, beyond the first time.
-func (g *Gate) writeStrangers(ctx context.Context) error {
-	over := g.strangers.takeMinute(g.db.Now())
+// writeStrangers records how often each stranger came in the minute that is over, beyond the first time; with end also
+// in the minute that is not.
+func (g *Gate) writeStrangers(ctx context.Context, end bool) error {
+	over := g.strangers.takeMinute(g.db.Now(), end)
 	if len(over) == 0 {
 		return nil
 	}
-	return g.db.InTx(ctx, func(tx *store.Tx) error {
+	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		for s, n := range over {
 			if n < 2 {
 				continue
@@ -106,6 +117,19 @@ func (g *Gate) writeStrangers(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err != nil {
+		g.strangers.giveBack(over)
+	}
+	return err
+}
+
+// giveBack counts what could not be written down into the minute that has begun.
+func (l *strangers) giveBack(over map[stranger]int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s, n := range over {
+		l.counted[s] += n
+	}
 }
 
 func recordStranger(tx *store.Tx, s stranger, n int64) error {
@@ -113,8 +137,8 @@ func recordStranger(tx *store.Tx, s stranger, n int64) error {
 		Merchant: s.merchant, Event: "auth.refused", Source: s.source, Actor: "unknown", Status: "refused",
 		Code: string(tools.Unauthorized), Reason: s.why, Count: n, PolicyVersion: policyVersion,
 	}
-	if s.id != "" {
-		e.Actor, e.Chain = "key:"+s.id, []string{"key:" + s.id}
+	if s.who != "" {
+		e.Actor, e.Chain = s.who, []string{s.who}
 	}
 	_, err := audit.Append(tx, e)
 	return err

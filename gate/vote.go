@@ -36,7 +36,7 @@ type Decided struct {
 // like the first. Every error is a *tools.Refusal.
 func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, error) {
 	var d Decided
-	err := g.mayVote(p, b)
+	err := mayVote(p, b)
 	if err == nil {
 		err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
 			d, err = cast(tx, p, b)
@@ -50,11 +50,19 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 	return d, nil
 }
 
-func (g *Gate) mayVote(p auth.Principal, b Ballot) error {
+func mayDecide(p auth.Principal) error {
+	if p.Kind == auth.KindPerson && p.Has(auth.ApprovalsResolve) {
+		return nil
+	}
+	return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
+		"An agent's key cannot decide about approvals.")
+}
+
+func mayVote(p auth.Principal, b Ballot) error {
+	if err := mayDecide(p); err != nil {
+		return err
+	}
 	switch {
-	case p.Kind != auth.KindPerson || !p.Has(auth.ApprovalsResolve):
-		return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
-			"An agent's key cannot decide about approvals.")
 	case b.Decision != approvals.Approve && b.Decision != approvals.Deny:
 		return tools.Wrong("decision", "is not a decision", "one of: approve, deny", "deny")
 	case len(b.Reason) > maxReason:
@@ -72,10 +80,30 @@ func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 		b.Seen = r.BindingHash
 	}
 	vote := approvals.Vote{PersonID: p.ID, Person: p.Name, Decision: b.Decision, Reason: b.Reason, Seen: b.Seen, Channel: b.Channel}
-	if err := approvals.Cast(tx, r, vote); err != nil && !repeats(r, vote) {
-		return Decided{}, explain(r, err)
+	if cause := approvals.Cast(tx, r, vote); cause != nil {
+		now, err := approvals.Find(tx, p.Merchant, r.ID)
+		if err != nil {
+			return Decided{}, cause
+		}
+		if errors.Is(cause, approvals.ErrVoted) {
+			r.Votes = now.Votes // this person's own, which came in between
+		}
+		if r.State = now.State; !repeats(r, vote) {
+			return Decided{}, explain(r, cause)
+		}
+		if err := recordRepeat(tx, p, r, b); err != nil {
+			return Decided{}, err
+		}
 	}
 	return decided(tx, p, r.ID)
+}
+
+func recordRepeat(tx *store.Tx, p auth.Principal, r approvals.Request, b Ballot) error {
+	_, err := audit.Append(tx, audit.Entry{
+		Merchant: p.Merchant, Event: "approval.vote", Transport: b.Channel, Source: b.Source, Actor: p.Chain()[0], Chain: p.Chain(),
+		Status: "replayed", JobID: r.JobID, ApprovalID: r.ID, Binding: r.BindingHash, PolicyVersion: policyVersion,
+	})
+	return err
 }
 
 // repeats reports whether the same person has said the same before.
@@ -134,39 +162,37 @@ func (g *Gate) refuseVote(ctx context.Context, p auth.Principal, b Ballot, cause
 
 // Requests lists what waits for a decision, or everything, newest first, for a person.
 func (g *Gate) Requests(ctx context.Context, p auth.Principal, all bool) ([]approvals.Request, error) {
-	return seen(ctx, g, p, func(tx *store.Tx) ([]approvals.Request, error) { return approvals.List(tx, p.Merchant, all, listMax) })
+	return look(ctx, g, p, "", func(tx *store.Tx) ([]approvals.Request, error) { return approvals.List(tx, p.Merchant, all, listMax) })
 }
 
 // Request gives one request with its votes and its job, for a person.
 func (g *Gate) Request(ctx context.Context, p auth.Principal, id string) (Decided, error) {
-	return seen(ctx, g, p, func(tx *store.Tx) (Decided, error) {
-		r, err := approvals.Find(tx, p.Merchant, id)
-		if err != nil {
-			return Decided{}, err
-		}
-		return decided(tx, p, r.ID)
-	})
+	return look(ctx, g, p, id, func(tx *store.Tx) (Decided, error) { return decided(tx, p, id) })
 }
 
 // listMax bounds a list of requests.
 const listMax = 200
 
-// seen reads something for a person who may decide. Every error is a *tools.Refusal.
-func seen[T any](ctx context.Context, g *Gate, p auth.Principal, read func(*store.Tx) (T, error)) (T, error) {
-	var found T
-	err := g.mayVote(p, Ballot{Decision: approvals.Deny})
-	if err == nil {
+// look reads something for a person who may decide, and records that it was read. Every error is a *tools.Refusal.
+func look[T any](ctx context.Context, g *Gate, p auth.Principal, id string, read func(*store.Tx) (T, error)) (found T, err error) {
+	if err = mayDecide(p); err == nil {
 		err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
 			found, err = read(tx)
 			return err
 		})
 	}
+	if err == nil {
+		err = g.db.InTx(ctx, func(tx *store.Tx) error {
+			_, err := audit.Append(tx, audit.Entry{
+				Merchant: p.Merchant, Event: "approval.read", Actor: p.Chain()[0], Chain: p.Chain(), Status: string(tools.Done),
+				ApprovalID: id, PolicyVersion: policyVersion,
+			})
+			return err
+		})
+	}
 	if err != nil {
 		var none T
-		r := *asRefusal(err)
-		r.CallID = store.NewID("call", g.db.Now())
-		g.logInternal(r.CallID, r.Code, err)
-		return none, &r
+		return none, g.refuseVote(ctx, p, Ballot{ID: id}, err)
 	}
 	return found, nil
 }

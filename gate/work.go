@@ -31,8 +31,11 @@ func (g *Gate) Work(ctx context.Context) {
 
 func (g *Gate) worker(ctx context.Context, id string) {
 	for ctx.Err() == nil {
-		worked, err := g.Resume(ctx, id)
-		wait := lookEvery
+		worked, wait := false, lookEvery
+		err := g.safely(id, func() (err error) {
+			worked, err = g.Resume(ctx, id)
+			return err
+		})
 		switch {
 		case worked && err == nil:
 			g.notify() // there may be more, for another worker too
@@ -51,13 +54,19 @@ func (g *Gate) worker(ctx context.Context, id string) {
 
 func (g *Gate) sweeper(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := g.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		err := g.safely("sweeper", func() error { return g.Sweep(ctx) })
+		if err != nil && !errors.Is(err, context.Canceled) {
 			g.log.Error().Err(err).Msg("sweeping")
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(sweep):
 		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastStep)
+	defer cancel()
+	if err := g.writeStrangers(last, true); err != nil {
+		g.log.Error().Err(err).Msg("writing down what strangers tried")
 	}
 }
 
@@ -74,5 +83,5 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return g.writeStrangers(ctx)
+	return g.writeStrangers(ctx, false)
 }

@@ -23,7 +23,6 @@ const (
 	UnknownTool         Code = "UNKNOWN_TOOL"
 	Unauthorized        Code = "UNAUTHORIZED"
 	ForbiddenApprover   Code = "FORBIDDEN_APPROVER"
-	ApprovalDenied      Code = "APPROVAL_DENIED"
 	ApprovalExpired     Code = "APPROVAL_EXPIRED"
 	ApprovalInvalidated Code = "APPROVAL_INVALIDATED"
 	Unavailable         Code = "UNAVAILABLE"

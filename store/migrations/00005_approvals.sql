@@ -15,6 +15,8 @@ CREATE TABLE jobs (
 	args_sha256         TEXT   NOT NULL,
 	idempotency_key     TEXT   NOT NULL,
 	resource            TEXT   NOT NULL,
+	policy_version      BIGINT NOT NULL, -- under which it was accepted
+	policy_rule         TEXT   NOT NULL,
 	approval_id         TEXT   NOT NULL, -- '' when nobody had to be asked
 	status              TEXT   NOT NULL CHECK (status IN
 		('pending_approval', 'queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired', 'indeterminate')),
