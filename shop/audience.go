@@ -53,6 +53,7 @@ func (d *Desk) Reach(c Campaign) (Reach, error) {
 	return r, nil
 }
 
+// restedSince is the latest contact that does not keep a customer out.
 func (d *Desk) restedSince() any { return store.Micros(d.tx.Now.Add(-Rest)) }
 
 // Segment gives a segment.
@@ -122,6 +123,7 @@ func (d *Desk) bought(q *query, r Rule) {
 	}
 }
 
+// lastOrder adds the conditions on when a customer bought last: after counts its day, before does not.
 func lastOrder(q *query, r Rule) error {
 	if r.LastOrderAfter != "" {
 		from, err := Midnight(r.LastOrderAfter)

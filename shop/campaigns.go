@@ -47,6 +47,7 @@ func changed(n int64, err error) error {
 const campaignColumns = `campaign_id, name, channel, status, sent_to, opened, clicked, opted_out, attributed_minor, version,
 	COALESCE(segment_id, '') AS segment_id, subject, body, scheduled_at, sent_at, created_at, created_by`
 
+// scanCampaign reads campaignColumns, and more columns after them.
 func (d *Desk) scanCampaign(r store.Row, more ...any) (Campaign, error) {
 	c := Campaign{AttributedRevenue: d.money(0)}
 	err := r.Scan(append([]any{
@@ -144,6 +145,7 @@ func SMSParts(text string) int64 {
 	return int64((places + each - 1) / each)
 }
 
+// utf16Units is how many 16-bit units a text takes: two for what lies beyond them.
 func utf16Units(text string) int {
 	units := utf8.RuneCountInString(text)
 	for _, c := range text {
@@ -166,6 +168,7 @@ func (d *Desk) BeginSend(c Campaign) error {
 	return d.addMailing(c.ID, KindCampaign, c.Channel, c.Subject, c.Body)
 }
 
+// addMailing keeps a text as it goes out, whatever becomes of the campaign later.
 func (d *Desk) addMailing(id, kind, channel, subject, body string) error {
 	_, err := d.tx.Exec(`INSERT INTO mailings (merchant_id, mailing_id, kind, channel, subject, body, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)`, d.merchant, id, kind, channel, subject, body, store.Micros(d.tx.Now))
@@ -197,6 +200,7 @@ func (d *Desk) SendBatch(c Campaign, after string, batch int64, limit int) (last
 	return next[len(next)-1], sent, nil
 }
 
+// nextRecipients finds whom to write to next, in the database's order of customer numbers, which need not be Go's.
 func (d *Desk) nextRecipients(c Campaign, after string, limit int) ([]string, error) {
 	rule, err := d.rule(c.SegmentID)
 	if err != nil {

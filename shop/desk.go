@@ -38,6 +38,7 @@ type query struct {
 	args []any
 }
 
+// sqlText begins a query.
 func sqlText(text string, args ...any) *query { return new(query).add(text, args...) }
 
 func (q *query) add(text string, args ...any) *query {
@@ -60,6 +61,7 @@ func (q *query) sql() string {
 // marks is a list of so many parameters: ?, ?, ?.
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
 
+// values makes a list the parameters of as many marks.
 func values[T any](list []T) []any {
 	all := make([]any, len(list))
 	for i, v := range list {

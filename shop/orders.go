@@ -31,6 +31,7 @@ type OrderFilter struct {
 const orderColumns = `o.order_no, o.customer_no, o.placed_at, o.status, o.items, o.total_minor, o.refunded_minor,
 	o.source_placed_at, o.ship_country, o.subtotal_minor, o.shipping_minor, o.discount_minor, o.customer_note, o.version`
 
+// scanOrder reads orderColumns, and more columns after them.
 func (d *Desk) scanOrder(r store.Row, more ...any) (Order, error) {
 	o := Order{
 		Total: d.money(0), Refunded: d.money(0), Subtotal: d.money(0), Shipping: d.money(0), Discount: d.money(0),
@@ -66,6 +67,7 @@ func (d *Desk) Orders(f OrderFilter, cut Cut) (Page[Order], error) {
 	return page, nil
 }
 
+// where adds the conditions of the filter. Days begin at midnight in London; the last one is included.
 func (f OrderFilter) where(q *query, merchant string) error {
 	f.matches(q, merchant)
 	if f.Status != "" {
@@ -105,7 +107,7 @@ func (f OrderFilter) matches(q *query, merchant string) {
 		WHERE l.merchant_id = ? AND l.sku IN (SELECT v.sku FROM variants v
 			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
 			WHERE v.merchant_id = ? AND (LOWER(v.sku) = LOWER(CAST(? AS TEXT)) OR (`, number, number, merchant, merchant, number)
-	q.eachWord(number, like("p.title")).add(")))))")
+	q.eachWord(number, "("+like("p.title")+" OR "+like("v.title")+")").add(")))))")
 }
 
 // Order gives an order with its lines.

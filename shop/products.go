@@ -97,6 +97,7 @@ func (d *Desk) findTitle(at *Place) error {
 	return nil
 }
 
+// rank adds what the products are sorted by. Products without a variant, or without sales, rank as 0.
 func (f ProductFilter) rank(q *query) {
 	words := strings.TrimSpace(f.Query)
 	switch sorted, ok := ranks[f.Sort]; {
@@ -111,6 +112,7 @@ func (f ProductFilter) rank(q *query) {
 	}
 }
 
+// where adds the conditions of the filter. A product matches by any of its variants.
 func (f ProductFilter) where(q *query) {
 	if strings.TrimSpace(f.Query) != "" {
 		q.add(" AND ").eachWord(f.Query, "("+like("p.title")+" OR "+like("p.product_code")+
@@ -158,6 +160,7 @@ func (d *Desk) Variants(skus []string) (map[string]Variant, error) {
 	return by, err
 }
 
+// variants gives the variants that have one of some values in a column.
 func (d *Desk) variants(column string, in []string) ([]Variant, error) {
 	q := sqlText("SELECT sku, product_code, title, option_name, price_minor, on_hand, version FROM variants WHERE merchant_id = ?", d.merchant).
 		add(" AND "+column+" IN ("+marks(len(in))+") ORDER BY product_code, sku", values(in)...)

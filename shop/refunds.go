@@ -65,6 +65,7 @@ func (o Order) AfterRefund(refunded Money) OrderStatus {
 	return RefundedStatus(refunded, o.Total)
 }
 
+// takeBack notes which pieces came back. The order's row is held, so that no other refund counts the same pieces.
 func (d *Desk) takeBack(o Order, _ Refund, returns []Return) error {
 	for _, b := range returns {
 		err := changed(d.tx.Exec(`UPDATE order_lines SET qty_refunded = qty_refunded + $1
@@ -95,6 +96,7 @@ func (d *Desk) restock(_ Order, r Refund, returns []Return) error {
 	return nil
 }
 
+// bookRefund keeps the refund, tells the order's story and moves the sales.
 func (d *Desk) bookRefund(o Order, r Refund, _ []Return) error {
 	_, err := d.tx.Exec(`INSERT INTO refunds (merchant_id, refund_no, order_no, refunded_at, amount_minor, cause, reason, actor)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, d.merchant, r.No, r.OrderNo, store.Micros(r.At), r.Amount.AmountMinor, r.Cause, r.Reason, r.Actor)

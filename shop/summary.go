@@ -74,6 +74,8 @@ func (d *Desk) Sales(q SalesQuestion) (groups []Sales, total Sales, err error) {
 	return groups, total, nil
 }
 
+// compare sets each group against the same group of the period before; days, weeks and months against the days that lie
+// as many days earlier.
 func (d *Desk) compare(q SalesQuestion, before period, groups []Sales, total *Sales) error {
 	rows, err := d.sums(q.By, before)
 	if err != nil {
@@ -121,6 +123,7 @@ func (q SalesQuestion) periods() (now, before period, err error) {
 	return period{q.From, q.To, days}, period{at(from.AddDate(0, 0, -days)), at(from.AddDate(0, 0, -1)), days}, nil
 }
 
+// inTime reports whether the groups are runs of days.
 func (g Grouping) inTime() bool { return g == ByDay || g == ByWeek || g == ByMonth }
 
 // moved is the day of this period that a day of the period before stands against. What is no day is itself.
@@ -179,6 +182,7 @@ func (s *Sales) add(r Sales) {
 	s.Net.AmountMinor += r.Net.AmountMinor
 }
 
+// totalOf adds up rows of whole orders, in which each order counts once.
 func (d *Desk) totalOf(rows []Sales, p period) Sales {
 	total := Sales{Key: "total", Gross: d.money(0), Refunds: d.money(0), Net: d.money(0)}
 	for _, r := range rows {
@@ -211,6 +215,7 @@ var salesQueries = map[Grouping]string{
 		skuSums + " GROUP BY p.category",
 }
 
+// sums gives the rows of a period by the finest key that a grouping needs: a day, a country, a product, a category.
 func (d *Desk) sums(by Grouping, p period) ([]Sales, error) {
 	text, ok := salesQueries[by]
 	if !ok {

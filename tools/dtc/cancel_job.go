@@ -11,6 +11,7 @@ type cancelJobIn struct {
 	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500,description=Why; kept with the job"`
 }
 
+// A cancelJobOut tells how the job stands now: a running one is still running until its next step.
 type cancelJobOut struct {
 	ID     string          `json:"id"`
 	Status tools.JobStatus `json:"status"`
@@ -27,6 +28,8 @@ var cancelJob = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/jobs/{job_id}/cancel"}},
 }, tools.Func[cancelJobIn, cancelJobOut]{Preview: previewCancel, Write: cancel})
 
+// previewCancel finds the job, so that a job of somebody else is refused like one that never was. A job that has ended is
+// no refusal: who stops something twice wants it stopped.
 func previewCancel(c *tools.Call, in cancelJobIn) (tools.Preview, error) {
 	j, err := c.Jobs.Job(c.Tx, c.Principal, in.JobID)
 	if err != nil {
@@ -39,6 +42,7 @@ func previewCancel(c *tools.Call, in cancelJobIn) (tools.Preview, error) {
 	return p, nil
 }
 
+// cancel leaves to the queue what stopping means for a job in each state.
 func cancel(c *tools.Call, in cancelJobIn) (cancelJobOut, error) {
 	j, err := c.Jobs.CancelJob(c.Tx, c.Principal, in.JobID, in.Reason)
 	return cancelJobOut{ID: j.JobID, Status: j.Status, Why: j.Why}, err

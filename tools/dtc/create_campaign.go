@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A createCampaignIn has no class, so its idempotency key may be left out: a draft made twice harms nobody.
 type createCampaignIn struct {
 	Name           string `json:"name" jsonschema:"minLength=1,maxLength=80,description=For staff; customers do not see it"`
 	Channel        string `json:"channel" jsonschema:"enum=email,enum=sms"`
@@ -56,6 +57,7 @@ func otherSpellings(body map[string]json.RawMessage) {
 	}
 }
 
+// check judges what no schema can: which fields belong to which channel.
 func (in createCampaignIn) check() error {
 	switch {
 	case in.Channel == shop.Email && in.Subject == "":
@@ -83,6 +85,8 @@ func (in createCampaignIn) campaign(by string) shop.Campaign {
 	}
 }
 
+// previewCreate counts whom the draft would reach, although it reaches nobody yet: a draft without a segment is for
+// everybody, and whoever makes one should know how many that is. It names no customers and no money as an effect.
 func previewCreate(c *tools.Call, in createCampaignIn) (tools.Preview, error) {
 	if err := in.check(); err != nil {
 		return tools.Preview{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A createDiscountIn states every cap. There is no code without an end, without a number of uses or without a sum.
 type createDiscountIn struct {
 	Code         string   `json:"code" jsonschema:"pattern=^[A-Z0-9]{3\\,20}$,description=3 to 20 capital letters and digits,example=SPRING10"`
 	PercentOff   int64    `json:"percent_off" jsonschema:"minimum=1,maximum=90"`
@@ -38,6 +39,7 @@ var createDiscount = tools.Define(tools.Spec{
 // steep is the percentage from which a person is warned.
 const steep = 50
 
+// previewDiscount shows as money the most that can be given away, since nobody knows how often the code will be used.
 func previewDiscount(c *tools.Call, in createDiscountIn) (tools.Preview, error) {
 	d, err := desk(c)
 	if err != nil {
@@ -71,6 +73,7 @@ func (in createDiscountIn) goods() string {
 	return count(int64(len(in.SKUs)), "SKU")
 }
 
+// checkCap refuses a cap of nothing, which the database would refuse as well.
 func (in createDiscountIn) checkCap(*tools.Call, *shop.Desk) error {
 	if in.MaxGivenAway.AmountMinor == 0 {
 		return tools.Wrong("max_given_away.amount_minor", "is zero", "minor units, 1 or more", 50000)
@@ -78,6 +81,7 @@ func (in createDiscountIn) checkCap(*tools.Call, *shop.Desk) error {
 	return nil
 }
 
+// checkDays keeps a code within sight: it begins within a year and lasts no longer than one. Days compare as text.
 func (in createDiscountIn) checkDays(c *tools.Call, _ *shop.Desk) error {
 	start, err := shop.Midnight(in.StartOn)
 	if err != nil {
@@ -95,6 +99,7 @@ func (in createDiscountIn) checkDays(c *tools.Call, _ *shop.Desk) error {
 	return daysInOrder("start_on", in.StartOn, "end_on", in.EndOn)
 }
 
+// checkSKUs names the first SKU that is none, so that a slip of the pen does not become a code for nothing.
 func (in createDiscountIn) checkSKUs(_ *tools.Call, d *shop.Desk) error {
 	known, err := d.Variants(in.SKUs)
 	if err != nil {
@@ -106,6 +111,7 @@ func (in createDiscountIn) checkSKUs(_ *tools.Call, d *shop.Desk) error {
 	return nil
 }
 
+// checkCode is the polite way to learn that a code is taken; two calls at once are settled by the table, in discount.
 func (in createDiscountIn) checkCode(_ *tools.Call, d *shop.Desk) error {
 	taken, err := d.CodeTaken(in.Code)
 	if err == nil && taken {

@@ -3,7 +3,6 @@ package dtc
 import (
 	"fmt"
 	"sync"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -11,12 +10,10 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-func TestDiscounts(t *testing.T) {
-	tell(t,
-		story{"DiscountIsMadeWithItsCaps", discountIsMadeWithItsCaps},
-		story{"DiscountIsRefusedWhenItMakesNoSense", discountIsRefusedWhenItMakesNoSense},
-		story{"CodeIsTakenOnce", codeIsTakenOnce},
-	)
+var discountStories = []story{
+	{"DiscountIsMadeWithItsCaps", discountIsMadeWithItsCaps},
+	{"DiscountIsRefusedWhenItMakesNoSense", discountIsRefusedWhenItMakesNoSense},
+	{"CodeIsTakenOnce", codeIsTakenOnce},
 }
 
 var spring10 = args{

@@ -7,6 +7,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A getJobIn asks for one job, or for a page of all: Status, Limit and Cursor are for the list, WaitSeconds for one job.
 type getJobIn struct {
 	JobID       string          `json:"job_id,omitempty" jsonschema:"maxLength=40,description=One job; leave it out to list your jobs"`
 	Status      tools.JobStatus `json:"status,omitempty" jsonschema:"enum=pending_approval,enum=queued,enum=running,enum=succeeded,enum=failed,enum=cancelled,enum=expired,enum=indeterminate,description=Only these; for the list"`
@@ -28,6 +29,8 @@ var getJob = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "GET", Path: "/jobs/{job_id}", Only: "jobs"}, {Method: "GET", Path: "/jobs"}},
 }, tools.Func[getJobIn, getJobOut]{Read: readJobs})
 
+// readJobs holds an answer back by saying ErrNotYet: the gate asks again, each time on a fresh view of the database, and no
+// transaction stays open meanwhile.
 func readJobs(c *tools.Call, in getJobIn) (getJobOut, error) {
 	if in.JobID == "" {
 		return listJobs(c, in)
@@ -43,6 +46,7 @@ func readJobs(c *tools.Call, in getJobIn) (getJobOut, error) {
 	return out, nil
 }
 
+// listJobs asks for one job more than it shows, to know whether there is another page. Job ids sort by time.
 func listJobs(c *tools.Call, in getJobIn) (out getJobOut, err error) {
 	cut, err := in.cut(c)
 	if err != nil {

@@ -13,6 +13,7 @@ type getOrderIn struct {
 	OrderNo string `json:"order_no" jsonschema:"minLength=1,maxLength=20,description=As dtc_search_orders gives it; a # in front is allowed"`
 }
 
+// A getOrderOut is the order as a list shows it, with the rest. Total is the lines plus Shipping minus Discount.
 type getOrderOut struct {
 	shop.Order
 	Version      int64        `json:"version"`
@@ -42,6 +43,7 @@ const (
 	maxNote   = 4 << 10 // of a customer's note, in bytes of JSON
 )
 
+// readOrder shows the last events and the first lines: what happened last, and what was bought, as people read it.
 func readOrder(c *tools.Call, in getOrderIn) (getOrderOut, error) {
 	d, err := desk(c)
 	if err != nil {
@@ -64,6 +66,7 @@ func readOrder(c *tools.Call, in getOrderIn) (getOrderOut, error) {
 	return out, out.fitLines()
 }
 
+// takeNote cuts the note before the lines are fitted in, so that a long note cannot crowd them out.
 func (out *getOrderOut) takeNote(note string) error {
 	if note == "" {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A salesIn asks in store-local days; package shop defines what is counted.
 type salesIn struct {
 	From            string        `json:"from" jsonschema:"format=date,description=First day\\, store-local: 2026-01-01"`
 	To              string        `json:"to" jsonschema:"format=date,description=Last day\\, included"`
@@ -33,6 +34,8 @@ var getSalesSummary = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/sales"}},
 }, tools.Func[salesIn, salesOut]{Read: readSales})
 
+// readSales always gives the whole total beside the rows, so that nothing is lost to a limit. There is no cursor: whoever
+// wants more than 100 rows wants another grouping.
 func readSales(c *tools.Call, in salesIn) (out salesOut, err error) {
 	if err := daysInOrder("from", in.From, "to", in.To); err != nil {
 		return out, err

@@ -3,6 +3,7 @@ package dtc
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,15 +36,14 @@ type story struct {
 	tell func(h *house)
 }
 
-// tell runs stories on one generated shop an engine: loading it takes longer than most of them.
-func tell(t *testing.T, stories ...story) {
-	t.Helper()
+// TestShop tells all stories on one generated shop an engine: loading it takes longer than most of them.
+func TestShop(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		db.Now = func() time.Time { return sunday }
 		if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range stories {
+		for _, s := range slices.Concat(salesStories, discountStories, refundStories, campaignStories, readStories) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}
 	})

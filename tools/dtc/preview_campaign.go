@@ -15,6 +15,8 @@ type previewCampaignIn struct {
 	CampaignID string `json:"campaign_id" jsonschema:"minLength=1,maxLength=40,description=From dtc_list_campaigns or dtc_create_campaign"`
 }
 
+// A previewCampaignOut is the campaign with what sending it now would mean. Recipients, NoConsent and JustReached make up
+// the whole segment.
 type previewCampaignOut struct {
 	shop.Campaign
 	Recipients  int64      `json:"recipients"`
@@ -36,6 +38,7 @@ var previewCampaign = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
 }, tools.Func[previewCampaignIn, previewCampaignOut]{Read: readPreview})
 
+// readPreview works for a campaign in any state: of one that is sent it tells whom a repeat would reach.
 func readPreview(c *tools.Call, in previewCampaignIn) (previewCampaignOut, error) {
 	d, err := desk(c)
 	if err != nil {
@@ -81,6 +84,7 @@ type sendPlan struct {
 	cost     shop.Money
 }
 
+// planSend counts afresh every time; neither a preview nor a send trusts a count made before.
 func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
 	p := sendPlan{desk: d, campaign: campaign}
 	var err error
@@ -103,6 +107,8 @@ func channelWord(channel string) string {
 	return "e-mail"
 }
 
+// What the warnings look for in a text. They are hints for a person, not a filter: missing one harms less than a wall of
+// false ones.
 var (
 	optOut   = regexp.MustCompile(`(?i)\bstop\b|\bunsubscribe\b|\bopt[ -]?out\b`)
 	linkHost = regexp.MustCompile(`(?i)\bhttps?://([a-z0-9.-]+)`)
@@ -136,6 +142,7 @@ func (p sendPlan) warnings() []string {
 	return w
 }
 
+// leftOut says who of the segment gets nothing, and why.
 func (p sendPlan) leftOut() string {
 	var left []string
 	if n := p.reach.NoConsent; n > 0 {
@@ -150,6 +157,7 @@ func (p sendPlan) leftOut() string {
 	return "Left out: " + strings.Join(left, " and ") + "."
 }
 
+// hostsIn lists the hosts that a text links to: a link may read like one place and lead to another.
 func hostsIn(text string) []string {
 	var hosts []string
 	for _, m := range linkHost.FindAllStringSubmatch(text, -1) {

@@ -37,19 +37,17 @@ func TestWhoamiTellsWhatTheKeyMayDo(t *testing.T) {
 	h.fits(c.Tool, got)
 }
 
-func TestReads(t *testing.T) {
-	tell(t,
-		story{"SearchesFindWhatIsThere", searchesFindWhatIsThere},
-		story{"DaysOfASearchAreWhole", daysOfASearchAreWhole},
-		story{"PagesMakeUpTheList", pagesMakeUpTheList},
-		story{"CursorFitsOneCallerAndFilter", cursorFitsOneCallerAndFilter},
-		story{"MerchantsDoNotSeeEachOther", merchantsDoNotSeeEachOther},
-		story{"GetOrderTellsAll", getOrderTellsAll},
-		story{"ProductsAreFoundByWordsAndStock", productsAreFoundByWordsAndStock},
-		story{"GetJobWaitsForTheEnd", getJobWaitsForTheEnd},
-		story{"CancelJobStopsAndRepeats", cancelJobStopsAndRepeats},
-		story{"LongAnswersAreCut", longAnswersAreCut},
-	)
+var readStories = []story{
+	{"SearchesFindWhatIsThere", searchesFindWhatIsThere},
+	{"DaysOfASearchAreWhole", daysOfASearchAreWhole},
+	{"PagesMakeUpTheList", pagesMakeUpTheList},
+	{"CursorFitsOneCallerAndFilter", cursorFitsOneCallerAndFilter},
+	{"MerchantsDoNotSeeEachOther", merchantsDoNotSeeEachOther},
+	{"GetOrderTellsAll", getOrderTellsAll},
+	{"ProductsAreFoundByWordsAndStock", productsAreFoundByWordsAndStock},
+	{"GetJobWaitsForTheEnd", getJobWaitsForTheEnd},
+	{"CancelJobStopsAndRepeats", cancelJobStopsAndRepeats},
+	{"LongAnswersAreCut", longAnswersAreCut},
 }
 
 func searchesFindWhatIsThere(h *house) {
@@ -107,14 +105,16 @@ func daysOfASearchAreWhole(h *house) {
 
 // pagesMakeUpTheList walks every list in every order, by pages, and compares with the list read at once.
 func pagesMakeUpTheList(h *house) {
-	h.jobs.all = []tools.Job{{JobID: "job_3", Tool: "a"}, {JobID: "job_2", Tool: "a"}, {JobID: "job_1", Tool: "b"}}
+	for i := range 9 {
+		h.jobs.all = append([]tools.Job{{JobID: fmt.Sprint("job_", i)}}, h.jobs.all...)
+	}
 	for _, sort := range []string{"newest", "oldest", "largest"} {
-		walk(h, "dtc_search_orders", args{"sort": sort, "from": "2026-10-01"}, func(o searchOrdersOut) ([]string, Paged) {
+		walk(h, "dtc_search_orders", args{"sort": sort, "from": "2026-11-01"}, func(o searchOrdersOut) ([]string, Paged) {
 			return names(o.Orders, func(o shop.Order) string { return o.No }), o.Paged
 		})
 	}
 	for _, sort := range []string{"relevance", "title", "best_selling", "price_low", "price_high"} {
-		walk(h, "dtc_search_products", args{"sort": sort, "query": "a"}, func(o searchProductsOut) ([]string, Paged) {
+		walk(h, "dtc_search_products", args{"sort": sort, "query": "ea"}, func(o searchProductsOut) ([]string, Paged) {
 			return names(o.Products, func(p productRow) string { return p.Code }), o.Paged
 		})
 	}
@@ -139,7 +139,7 @@ func names[T any](rows []T, name func(T) string) []string {
 func walk[Out any](h *house, tool string, in args, of func(Out) ([]string, Paged)) {
 	h.Helper()
 	var lists [2][]string
-	for i, limit := range []int{2, 50} {
+	for i, limit := range []int{7, 50} {
 		cursor := any(nil)
 		for {
 			rows, p := of(must[Out](h)(read[Out](h, tool, in.with("limit", limit).with("cursor", cursor))))
@@ -158,7 +158,7 @@ func walk[Out any](h *house, tool string, in args, of func(Out) ([]string, Paged
 	}
 	sorted := slices.Clone(lists[0])
 	slices.Sort(sorted)
-	if len(slices.Compact(sorted)) != len(lists[0]) || len(lists[0]) < 3 {
+	if len(slices.Compact(sorted)) != len(lists[0]) || len(lists[0]) < 8 {
 		h.Errorf("%s %v repeats rows, or has hardly any: %d", tool, in, len(lists[0]))
 	}
 }

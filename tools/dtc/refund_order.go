@@ -12,6 +12,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A refundOrderIn always states the amount. Left to the server, the largest refund would be the easiest to ask for.
 type refundOrderIn struct {
 	OrderNo         string       `json:"order_no" jsonschema:"minLength=1,maxLength=20"`
 	ExpectedVersion int64        `json:"expected_version" jsonschema:"minimum=1,description=version as dtc_get_order gave it"`
@@ -48,6 +49,8 @@ var refundOrder = tools.Define(tools.Spec{
 // old is the age from which a refund is unusual.
 const old = 90 * 24 * time.Hour
 
+// previewRefund shows money, pieces, stock and the text to the customer as they will be. It counts a customer as reached
+// only when one is written to.
 func previewRefund(c *tools.Call, in refundOrderIn) (tools.Preview, error) {
 	d, o, err := in.order(c)
 	if err != nil {
@@ -88,12 +91,14 @@ func (in refundOrderIn) order(c *tools.Call) (*shop.Desk, shop.Order, error) {
 	return d, o, err
 }
 
+// staleOrder refuses with the order as it is now, so that the caller can decide again without another read.
 func staleOrder(o shop.Order) error {
 	return tools.Stale("The order has changed since it was looked at.", map[string]any{
 		"expected_version": o.Version, "status": o.Status, "refundable": o.Refundable(),
 	})
 }
 
+// check holds the amount to what is left of the order. The database holds it too.
 func (in refundOrderIn) check(d *shop.Desk, o shop.Order) error {
 	amount, err := in.Amount.inCurrency("amount", d)
 	switch left := o.Refundable(); {
@@ -107,6 +112,8 @@ func (in refundOrderIn) check(d *shop.Desk, o shop.Order) error {
 	return in.checkLines(o)
 }
 
+// checkLines holds the pieces to what is left of their lines. What they were sold for does not limit the amount: postage
+// and goodwill are given back beside them.
 func (in refundOrderIn) checkLines(o shop.Order) error {
 	seen := map[int64]bool{}
 	for i, b := range in.Lines {
@@ -135,6 +142,7 @@ func lineOf(o shop.Order, line int64) (shop.Line, bool) {
 	return o.Lines[i], true
 }
 
+// warnings are what makes a person look twice: money given back before, an old order, more than the pieces are worth.
 func (in refundOrderIn) warnings(c *tools.Call, o shop.Order) []string {
 	var w []string
 	if o.Refunded.AmountMinor > 0 {
@@ -154,6 +162,7 @@ func (in refundOrderIn) warnings(c *tools.Call, o shop.Order) []string {
 	return w
 }
 
+// changes lists every field that the refund will change, as from and to.
 func (in refundOrderIn) changes(d *shop.Desk, o shop.Order) ([]tools.Change, error) {
 	after := shop.Money{AmountMinor: o.Refunded.AmountMinor + in.Amount.AmountMinor, Currency: o.Total.Currency}
 	changes := []tools.Change{{Field: "refunded", From: o.Refunded.String(), To: after.String()}}
@@ -189,6 +198,8 @@ func stockChanges(d *shop.Desk, back map[string]int64) ([]tools.Change, error) {
 	return changes, nil
 }
 
+// refund reads the order again and gives back on the condition that it is still the same: between the preview and here
+// another refund may have been first.
 func refund(c *tools.Call, in refundOrderIn) (refundOrderOut, error) {
 	d, o, err := in.order(c)
 	if err != nil {
@@ -215,6 +226,7 @@ func refund(c *tools.Call, in refundOrderIn) (refundOrderOut, error) {
 	return refundOrderOut{Amount: made.Amount, RefundNo: made.No, StillRefundable: left}, nil
 }
 
+// mailTo gives the address for the notice, and refuses a notice that would reach nobody.
 func mailTo(d *shop.Desk, customer string) (string, error) {
 	address, err := d.AddressOf(customer)
 	if err == nil && address == "" {

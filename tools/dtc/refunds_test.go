@@ -8,24 +8,19 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dtcgate/dtcgate/shop"
-	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-func TestRefunds(t *testing.T) {
-	tell(t,
-		story{"RefundChangesAllItSays", refundChangesAllItSays},
-		story{"WholeRefundEndsTheOrder", wholeRefundEndsTheOrder},
-		story{"RefundIsRefusedBeyondTheOrder", refundIsRefusedBeyondTheOrder},
-		story{"NoNoticeWithoutAddress", noNoticeWithoutAddress},
-	)
+var refundStories = []story{
+	{"RefundChangesAllItSays", refundChangesAllItSays},
+	{"WholeRefundEndsTheOrder", wholeRefundEndsTheOrder},
+	{"RefundIsRefusedBeyondTheOrder", refundIsRefusedBeyondTheOrder},
+	{"NoNoticeWithoutAddress", noNoticeWithoutAddress},
+	{"RefundsNeverExceedTheirOrder", refundsNeverExceedTheirOrder},
 }
 
 // untouched gives an order of several lines of which nothing was given back.
@@ -178,46 +173,39 @@ func noNoticeWithoutAddress(h *house) {
 	must[refundOrderOut](h)(write[refundOrderOut](h, "dtc_refund_order", refunding(o, 100)))
 }
 
-// TestRefundsNeverExceedTheirOrder makes random refunds of the same few orders from several goroutines at once, most of
+// refundsNeverExceedTheirOrder makes random refunds of the same few orders from several goroutines at once, most of
 // them on facts that are stale by then. Whatever comes of them, what was given back is what the refunds say, never more
 // than was paid, and the sales are the orders minus the refunds.
-func TestRefundsNeverExceedTheirOrder(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		db.Now = func() time.Time { return sunday }
-		if _, err := shop.LoadDemo(t.Context(), db, merchant, 2, sunday); err != nil {
-			t.Fatal(err)
+func refundsNeverExceedTheirOrder(h *house) {
+	var orders []string
+	for i := range 4 {
+		orders = append(orders, h.untouched(i).No)
+	}
+	before := h.books()
+	var all sync.WaitGroup
+	for worker := range uint64(4) {
+		all.Go(func() { refundAtRandom(h, orders, rand.New(rand.NewPCG(worker, 7))) })
+	}
+	all.Wait()
+	after := h.books()
+	if after.Given == before.Given || after.Given-before.Given != after.Goods-before.Goods+after.Postage-before.Postage {
+		h.Errorf("the orders and the sales do not agree: %+v, before %+v", after, before)
+	}
+	if after.ByDay != after.Goods || after.ByMonth != after.Goods || after.UnitsBack != after.PiecesBack {
+		h.Errorf("the sales tables do not agree: %+v", after)
+	}
+	for _, no := range orders {
+		o := h.order(no)
+		made := h.number("SELECT CAST(SUM(amount_minor) AS BIGINT) FROM refunds WHERE order_no = $1", no)
+		pieces := h.number("SELECT CAST(COALESCE(SUM(l.qty), 0) AS BIGINT) FROM refund_lines l JOIN refunds r ON r.refund_no = l.refund_no WHERE r.order_no = $1", no)
+		var back int64
+		for _, l := range o.Lines {
+			back += l.QtyRefunded
 		}
-		h := newHouse(t, db)
-		var orders []string
-		for i := range 4 {
-			orders = append(orders, h.untouched(i).No)
+		if made != o.Refunded.AmountMinor || made > o.Total.AmountMinor || pieces != back {
+			h.Errorf("order %s of %s: refunded %s, refunds of %d; %d pieces, refund lines of %d", no, o.Total, o.Refunded, made, back, pieces)
 		}
-		before := h.books()
-		var all sync.WaitGroup
-		for worker := range uint64(4) {
-			all.Go(func() { refundAtRandom(h, orders, rand.New(rand.NewPCG(worker, 7))) })
-		}
-		all.Wait()
-		after := h.books()
-		if after.Given == before.Given || after.Given-before.Given != after.Goods-before.Goods+after.Postage-before.Postage {
-			t.Errorf("the orders and the sales do not agree: %+v, before %+v", after, before)
-		}
-		if after.ByDay != after.Goods || after.ByMonth != after.Goods || after.UnitsBack != after.PiecesBack {
-			t.Errorf("the sales tables do not agree: %+v", after)
-		}
-		for _, no := range orders {
-			o := h.order(no)
-			made := h.number("SELECT CAST(SUM(amount_minor) AS BIGINT) FROM refunds WHERE order_no = $1", no)
-			pieces := h.number("SELECT CAST(COALESCE(SUM(l.qty), 0) AS BIGINT) FROM refund_lines l JOIN refunds r ON r.refund_no = l.refund_no WHERE r.order_no = $1", no)
-			var back int64
-			for _, l := range o.Lines {
-				back += l.QtyRefunded
-			}
-			if made != o.Refunded.AmountMinor || made > o.Total.AmountMinor || pieces != back {
-				t.Errorf("order %s of %s: refunded %s, refunds of %d; %d pieces, refund lines of %d", no, o.Total, o.Refunded, made, back, pieces)
-			}
-		}
-	})
+	}
 }
 
 // refundAtRandom reads an order, waits for nobody, and asks for some of it back, often more than there is.

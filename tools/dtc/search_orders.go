@@ -5,6 +5,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A searchOrdersIn narrows by everything in it at once.
 type searchOrdersIn struct {
 	Query    string           `json:"query,omitempty" jsonschema:"maxLength=100,description=Order number (with or without #)\\, customer number\\, SKU\\, or words of a product title"`
 	Status   shop.OrderStatus `json:"status,omitempty" jsonschema:"enum=open,enum=fulfilled,enum=part_refunded,enum=refunded,enum=cancelled"`
@@ -30,6 +31,7 @@ var searchOrders = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "GET", Path: "/orders"}},
 }, tools.Func[searchOrdersIn, searchOrdersOut]{Read: readOrders})
 
+// readOrders tells no names and no addresses: a customer is a number here.
 func readOrders(c *tools.Call, in searchOrdersIn) (out searchOrdersOut, err error) {
 	if err := daysInOrder("from", in.From, "to", in.To); err != nil {
 		return out, err

@@ -15,6 +15,7 @@ type searchProductsIn struct {
 	Paging
 }
 
+// A productRow holds all variants, for prices and stock are theirs. Description and Tags are for detail full.
 type productRow struct {
 	Code        string         `json:"product_code"`
 	Title       string         `json:"title"`
@@ -68,6 +69,7 @@ func readProducts(c *tools.Call, in searchProductsIn) (out searchProductsOut, er
 	return out, err
 }
 
+// productRows reads the variants of all products of a page at once.
 func productRows(d *shop.Desk, products []shop.Product, full bool) ([]productRow, error) {
 	codes := make([]string, len(products))
 	for i, p := range products {

@@ -13,6 +13,7 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// A sendCampaignIn states what the caller saw and how far it may go. All of it is bound when people agree.
 type sendCampaignIn struct {
 	CampaignID         string    `json:"campaign_id" jsonschema:"minLength=1,maxLength=40"`
 	ExpectedVersion    int64     `json:"expected_version" jsonschema:"minimum=1,description=version as previewed"`
@@ -22,6 +23,7 @@ type sendCampaignIn struct {
 	Asked
 }
 
+// A sendCampaignOut is what was done: after a stop, as far as it came.
 type sendCampaignOut struct {
 	CampaignID string     `json:"campaign_id"`
 	Cost       shop.Money `json:"cost"`
@@ -45,6 +47,7 @@ var sendCampaign = tools.Define(tools.Spec{
 // trialSize is how many people a trial may reach.
 const trialSize = 25
 
+// rateSend lets a key that may not write to customers try a text out on the shop's own people.
 func rateSend(_ sendCampaignIn, p tools.Preview, r tools.Risk) tools.Risk {
 	if p.Trial && p.Customers <= trialSize {
 		r.Touch, r.Blast = 1, 1
@@ -94,6 +97,8 @@ func (in sendCampaignIn) plan(c *tools.Call) (sendPlan, error) {
 	return p, err
 }
 
+// previewSend is asked three times: when the call comes, for a rehearsal, and when a worker takes it up. The last time its
+// campaign is still a draft, for only the first step changes that.
 func previewSend(c *tools.Call, in sendCampaignIn) (tools.Preview, error) {
 	if err := in.checkTime(c); err != nil {
 		return tools.Preview{}, err
@@ -119,6 +124,7 @@ func previewSend(c *tools.Call, in sendCampaignIn) (tools.Preview, error) {
 	}, nil
 }
 
+// summary is the sentence that people agree to.
 func (in sendCampaignIn) summary(p sendPlan) string {
 	s := fmt.Sprintf("Send the %s “%s” to %s for at most %s",
 		channelWord(p.campaign.Channel), p.campaign.Name, count(p.reach.Recipients, "customer"), p.cost)

@@ -10,6 +10,7 @@ import (
 
 type whoamiIn struct{}
 
+// A whoamiOut tells a key about itself. Nothing in it is secret to its holder.
 type whoamiOut struct {
 	Kind             auth.Kind    `json:"kind"`
 	MerchantID       string       `json:"merchant_id"`
@@ -33,6 +34,7 @@ var whoami = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "GET", Path: "/whoami"}},
 }, tools.Func[whoamiIn, whoamiOut]{Read: readWhoami})
 
+// readWhoami shows the tools as the list does, and which of them would park: an agent that knows can plan for the wait.
 func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 	p := c.Principal
 	out := whoamiOut{

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dtc
+
+const raceEnabled = false
