@@ -131,7 +131,7 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 	if c == nil {
 		c = g.stored(j, auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant})
 	}
-	return g.work(ctx, func(tx *store.Tx) error {
+	err := g.work(ctx, func(tx *store.Tx) error {
 		if c.consumed {
 			return g.fail(tx, c, j, r)
 		}
@@ -141,6 +141,10 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 		}
 		return g.recordRun(tx, c, "refused", r)
 	})
+	if errors.Is(err, approvals.ErrDecided) || errors.Is(err, approvals.ErrLeaseLost) {
+		return nil // another worker, or the caller, ended it between the two transactions
+	}
+	return err
 }
 
 // fail ends a queued job whose effect was refused. Its approval is used up.

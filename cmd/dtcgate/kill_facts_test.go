@@ -54,6 +54,7 @@ type voteRow struct{ approval, person, decision string }
 type batchRow struct {
 	mailing, kind string
 	no, at        int64
+	customers     int64
 }
 
 func text(r store.Row) (string, error) {
@@ -163,9 +164,10 @@ func (f *facts) readEffects(tx *store.Tx, before map[string]bool) error {
 
 func (f *facts) readDeliveries(tx *store.Tx, before map[string]bool) error {
 	batches, err := store.All(tx, func(r store.Row) (b batchRow, err error) {
-		return b, r.Scan(&b.mailing, &b.kind, &b.no, &b.at)
-	}, `SELECT DISTINCT d.mailing_id, m.kind, d.batch, d.created_at FROM deliveries d
-		JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id`)
+		return b, r.Scan(&b.mailing, &b.kind, &b.no, &b.at, &b.customers)
+	}, `SELECT d.mailing_id, m.kind, d.batch, d.created_at, COUNT(*) FROM deliveries d
+		JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id
+		GROUP BY d.mailing_id, m.kind, d.batch, d.created_at`)
 	if err != nil {
 		return err
 	}

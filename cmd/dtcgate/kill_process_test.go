@@ -49,17 +49,10 @@ func (r *rig) start() *process {
 	}()
 	p.wire = newWire("http://" + <-address)
 	p.awaitReady()
-	if p.started = time.Since(begin); p.started > limit() {
-		r.t.Errorf("ready after %s, want at most %s", p.started, limit())
+	if p.started = time.Since(begin); p.started > readyWithin {
+		r.t.Errorf("ready after %s, want at most %s", p.started, readyWithin)
 	}
 	return p
-}
-
-func limit() time.Duration {
-	if underRace() {
-		return readyWithinRace
-	}
-	return readyWithin
 }
 
 func (p *process) awaitReady() {

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,20 +33,14 @@ const (
 	seedVariable  = "DTCGATE_TEST_SEED"
 )
 
-// readyWithin is how soon a server must be ready again after it was killed. The race detector makes everything five to
-// ten times slower, and on a busy machine that is all that the figure would say.
-const (
-	readyWithin     = 2 * time.Second
-	readyWithinRace = 10 * time.Second
-)
-
 // The parties. Both keys hold all scopes.
 const (
 	freeKey  = "free"
 	gatedKey = "gated" // requires approval
 )
 
-func TestKilledAtAnyTimeNothingIsLostOrDoubled(t *testing.T) {
+// killAtAnyTime is TestKilledAtAnyTimeNothingIsLostOrDoubled, which differs by build (kill_race_test.go).
+func killAtAnyTime(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -101,21 +94,7 @@ func kills(t *testing.T) int {
 	if testing.Short() {
 		return 5
 	}
-	return 50
-}
-
-// underRace reports whether this binary, and so the server, was built with the race detector.
-func underRace() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
+	return killTimes
 }
 
 // A rig is a database with a server that comes and goes.
@@ -355,6 +334,8 @@ func (r *rig) settle() {
 		}
 	})
 }
+
+func (r *rig) outbox() string { return filepath.Join(r.dir, "outbox") }
 
 // check holds everything against everything.
 func (r *rig) check() {

@@ -161,7 +161,7 @@ func TestPackagesSayWhatTheyAre(t *testing.T) {
 	}
 }
 
-// What was measured of projects that read well; see docs/design.md.
+// Bounds that were read off projects which read well.
 const (
 	medianLines      = 12
 	maxLines         = 100

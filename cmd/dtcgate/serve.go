@@ -40,18 +40,13 @@ func (c *serve) Validate() error {
 	return nil
 }
 
-// drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step and the audit
+// drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
 // log's last pass (5 s at most) it stays below 10 s.
-const drainTime = 4 * time.Second
+const drainTime = 3 * time.Second
 
 func (c *serve) Run(ctx context.Context, a *app) error {
 	tuneMemory()
 	log := newLog(a.err, c.Dev)
-	db, err := a.create(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	if a.embedded() {
 		unlock, err := lockServer(a.dsn())
 		if err != nil {
@@ -59,12 +54,17 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		}
 		defer unlock()
 	}
+	db, err := a.create(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return fmt.Errorf("listening: %w", err)
+		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)
 	}
 	defer listener.Close()
-	gate, err := c.assemble(a, db, log)
+	g, err := c.assemble(a, db, log)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info().Str("address", listener.Addr().String()).Str("store", db.Engine()).Msg("serving")
-	return gate.run(ctx, listener)
+	return g.run(ctx, listener)
 }
 
 // tuneMemory trades memory for speed: the MCP library makes 0.4 MB of garbage a call, and collecting it four times as
