@@ -152,7 +152,7 @@ func reject(tx *store.Tx, j Job, r Request, v Vote) error {
 // request lapses at the same moment for the sweeper, for votes and for the worker.
 func Expire(tx *store.Tx, limit int) (int, error) {
 	due, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals
-		WHERE (state = 'pending' AND expires_at <= $1) OR (state = 'approved' AND execute_before <= $1) ORDER BY created_at LIMIT $2`,
+		WHERE (state = 'pending' AND expires_at <= $1) OR (state = 'approved' AND execute_before <= $1) ORDER BY created_at, id LIMIT $2`,
 		store.Micros(tx.Now), limit)
 	if err != nil {
 		return 0, fmt.Errorf("reading requests that are due: %w", err)

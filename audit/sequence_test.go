@@ -75,11 +75,11 @@ func TestTreeGrowsAcrossPasses(t *testing.T) {
 	})
 }
 
-func TestTenThousandEntriesOfOneMillisecondAreOrdered(t *testing.T) {
+func TestThousandsOfEntriesOfOneMillisecondAreOrdered(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 		db.Now = func() time.Time { return now }
-		const total = 10_000
+		const total = 3_000
 		var want []string
 		inTx(t, db, func(tx *store.Tx) error {
 			for range total {

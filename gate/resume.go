@@ -46,8 +46,10 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 		if err != nil || !worked || j.Status == tools.JobRunning {
 			return err
 		}
-		c, err = g.begin(tx, j, worker)
-		return err
+		return g.safely(j.CallID, func() error {
+			c, err = g.begin(tx, j, worker)
+			return err
+		})
 	})
 	switch {
 	case !worked:
@@ -93,7 +95,7 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error
 	if c.approval.Overdue(tx.Now) {
 		return nil, approvals.Lapse(tx, c.approval)
 	}
-	if err := g.safely(c.ID, func() error { return g.judgeTx(c, resumeChecks) }); err != nil {
+	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err
 	}
 	if j.ApprovalID != "" {
@@ -111,7 +113,7 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error
 // finish runs a write that was waiting and ends its job, in the transaction of the effect.
 func (g *Gate) finish(tx *store.Tx, c *call, j approvals.Job) error {
 	if err := g.safely(c.ID, func() error { return run(c) }); err != nil {
-		return err
+		return err // of a call that began: it failed, and was not invalidated
 	}
 	var r tools.Result
 	if err := json.Unmarshal(c.out.Body, &r); err != nil {

@@ -10,7 +10,7 @@ import (
 // The race detector makes everything five to ten times slower. The rounds under it look for races in the server; the
 // many kills, and the time to get ready, are for the build without it.
 const (
-	killTimes   = 10
+	killTimes   = 6
 	readyWithin = 20 * time.Second
 )
 
