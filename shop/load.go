@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -28,6 +29,15 @@ func LoadDemo(ctx context.Context, db *store.DB, merchant string, seed int64, to
 	return c.Summary(), load(ctx, db, merchant, c, nil)
 }
 
+// record says on the record what was loaded. Only the command line loads.
+func record(tx *store.Tx, merchant string, s Summary) error {
+	_, err := audit.Append(tx, audit.Entry{
+		Merchant: merchant, Event: "demo.loaded", Actor: "operator:cli", Chain: []string{"operator:cli"}, Transport: "cli", Status: "done",
+		Resource: "shop:" + merchant, Reason: fmt.Sprintf("%s: %d orders, %d lines", s.Source, s.Orders, s.Lines),
+	})
+	return err
+}
+
 // load writes contents into the merchant's shop, in one transaction that also removes the demo data before it.
 // progress, if any, hears of rows written and rows in all.
 func load(ctx context.Context, db *store.DB, merchant string, c *Contents, progress func(done, total int)) error {
@@ -45,7 +55,10 @@ func load(ctx context.Context, db *store.DB, merchant string, c *Contents, progr
 		w.contents(c)
 		w.sales(b)
 		w.analyze()
-		return w.err
+		if w.err != nil {
+			return w.err
+		}
+		return record(tx, merchant, c.Summary())
 	})
 	if err != nil {
 		return fmt.Errorf("loading the shop: %w", err)

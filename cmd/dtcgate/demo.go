@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -71,9 +70,6 @@ func (a *app) fill(ctx context.Context, f asJSON, load func(*store.DB, auth.Merc
 		return err
 	}
 	took := time.Since(start)
-	if err := db.InTx(ctx, func(tx *store.Tx) error { return recordLoad(tx, m, s) }); err != nil {
-		return err
-	}
 	return f.print(a, s, func(w io.Writer) { writeSummary(w, s, took) })
 }
 
@@ -83,13 +79,6 @@ func ensureDemo(ctx context.Context, db *store.DB) (m auth.Merchant, err error) 
 		return err
 	})
 	return m, err
-}
-
-func recordLoad(tx *store.Tx, m auth.Merchant, s shop.Summary) error {
-	return record(tx, audit.Entry{
-		Merchant: m.ID, Event: "demo.loaded", Resource: "shop:" + m.ID,
-		Reason: fmt.Sprintf("%s: %d orders, %d lines", s.Source, s.Orders, s.Lines),
-	})
 }
 
 func writeSummary(w io.Writer, s shop.Summary, took time.Duration) {

@@ -64,11 +64,8 @@ func (g *greeting) load(ctx context.Context, db *store.DB, m auth.Merchant) erro
 		return err
 	}
 	s, err := shop.LoadDemo(ctx, db, m.ID, demoSeed, db.Now())
-	if err != nil {
-		return err
-	}
 	g.loaded = &s
-	return db.InTx(ctx, func(tx *store.Tx) error { return recordLoad(tx, m, s) })
+	return err
 }
 
 func (g *greeting) mint(tx *store.Tx, m auth.Merchant) error {
