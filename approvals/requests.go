@@ -73,15 +73,14 @@ func Find(tx *store.Tx, merchant, id string) (Request, error) {
 	return r, err
 }
 
-// List gives a merchant's requests, newest first, open ones only or all. Votes are left out.
+// List gives a merchant's open requests, oldest first, so that a flood of new ones hides no old one; or all requests,
+// newest first. Votes are left out.
 func List(tx *store.Tx, merchant string, all bool, limit int) ([]Request, error) {
-	open := ` AND state = 'pending'`
+	which := ` AND state = 'pending' ORDER BY created_at, id`
 	if all {
-		open = ``
+		which = ` ORDER BY created_at DESC, id DESC`
 	}
-	return store.All(tx, scanRequest,
-		`SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1`+open+` ORDER BY created_at DESC, id DESC LIMIT $2`,
-		merchant, limit)
+	return store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1`+which+` LIMIT $2`, merchant, limit)
 }
 
 // Cast counts a person's vote. One approval is enough, one denial ends it. The caller has judged that the person may

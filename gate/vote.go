@@ -160,7 +160,7 @@ func (g *Gate) refuseVote(ctx context.Context, p auth.Principal, b Ballot, cause
 	return &r
 }
 
-// Requests lists what waits for a decision, or everything, newest first, for a person.
+// Requests lists for a person what waits for a decision, oldest first, or everything, newest first.
 func (g *Gate) Requests(ctx context.Context, p auth.Principal, all bool) ([]approvals.Request, error) {
 	return look(ctx, g, p, "", func(tx *store.Tx) ([]approvals.Request, error) { return approvals.List(tx, p.Merchant, all, listMax) })
 }
