@@ -83,8 +83,8 @@ func goodID(id json.RawMessage) bool { return len(id) > 0 && id[0] == '"' || int
 
 func checkMethod(m map[string]json.RawMessage, hasID bool) *fault {
 	raw, asks := m["method"]
-	if !asks && (m["result"] == nil) != (m["error"] == nil) {
-		return nil // an answer to a question that we never ask; the go-sdk drops it
+	if !asks && hasID && isAnswer(m) {
+		return nil // to a question that we never ask; the go-sdk drops it
 	}
 	var method string
 	if err := json.Unmarshal(raw, &method); err != nil || method == "" {
@@ -97,6 +97,17 @@ func checkMethod(m map[string]json.RawMessage, hasID bool) *fault {
 		return &fault{code: rpcUnknownMethod, text: "This server has no such method; of the protocol's features it has tools."}
 	}
 	return checkParams(method, m)
+}
+
+func isAnswer(m map[string]json.RawMessage) bool {
+	if m["error"] == nil {
+		return m["result"] != nil
+	}
+	var e struct {
+		Code    int64  `json:"code"`
+		Message string `json:"message"`
+	}
+	return m["result"] == nil && m["error"][0] == '{' && json.Unmarshal(m["error"], &e) == nil
 }
 
 func checkParams(method string, m map[string]json.RawMessage) *fault {
