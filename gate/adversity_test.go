@@ -177,6 +177,20 @@ func TestAnApprovalIsWorthNoMoreThanItsVoterAndItsPreview(t *testing.T) {
 	}
 }
 
+func TestAnAmountInAnotherCurrencyIsNotTheOneApproved(t *testing.T) {
+	hooked(t, func(t *testing.T, h *house, k *hook) {
+		id := h.approved("test_hook")
+		shown := k.preview
+		k.preview = func(c *tools.Call, in moveIn) (tools.Preview, error) {
+			p, err := shown(c, in)
+			p.Money.Currency = "EUR"
+			return p, err
+		}
+		h.resume()
+		h.want(id, tools.JobCancelled, 0)
+	})
+}
+
 func TestAYesThatComesAfterTheTimeSetIsTooLate(t *testing.T) {
 	hooked(t, func(t *testing.T, h *house, k *hook) {
 		k.setFor(h, time.Hour)

@@ -11,6 +11,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -238,17 +239,18 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "What the request is about has changed since it was approved.")
 	}
-	if c.preview.Customers > r.Preview.Customers || moneyOf(c.preview) > moneyOf(r.Preview) {
+	if c.preview.Customers > r.Preview.Customers || !within(c.preview.Money, r.Preview.Money) {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "It would reach more customers or cost more than was approved.")
 	}
 	return nil
 }
 
-func moneyOf(p tools.Preview) int64 {
-	if p.Money == nil {
-		return 0
+// within reports whether now is at most shown, in the same currency. No money is within every amount.
+func within(now, shown *shop.Money) bool {
+	if now == nil || now.AmountMinor == 0 {
+		return true
 	}
-	return p.Money.AmountMinor
+	return shown != nil && now.Currency == shown.Currency && now.AmountMinor <= shown.AmountMinor
 }
 
 // steps carries a running job to its end, one transaction a step. It stops where the lease is lost, the caller asked it
