@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -119,6 +121,33 @@ func TestWorkersAndSweepersLapseTheSameRequests(t *testing.T) {
 			t.Errorf("%d of %d jobs lapsed, %d effects", n, requests, h.effects())
 		}
 	})
+}
+
+// A job whose effect was refused is queued again until its end is written down, and another worker may take it up before.
+// On SQLite there is one writer, so that the two cannot meet.
+func TestAJobThatFailsWhileAnotherWorkerTakesItUpBlocksNeither(t *testing.T) {
+	h, _ := newHooked(t, storetest.Open(t, storetest.DSN(t, "postgres")))
+	id := h.approved("test_hook")
+	failed := make(chan error, 1)
+	h.tx(func(tx *store.Tx) error {
+		j, _, err := approvals.Claim(tx, "second")
+		if err != nil {
+			return err
+		}
+		c, err := h.rebuild(tx, j)
+		if err != nil {
+			return err
+		}
+		go func() {
+			failed <- h.work(t.Context(), func(tx *store.Tx) error { return h.fail(tx, c, j, tools.Refuse(tools.Conflict, "", "refused")) })
+		}()
+		h.waitForLock()
+		return errors.Join(approvals.Consume(tx, j, c.approval), approvals.Succeed(tx, j, tools.JobQueued, []byte(`{}`)))
+	})
+	if err := <-failed; !errors.Is(err, approvals.ErrDecided) {
+		t.Errorf("the first worker is told %v", err)
+	}
+	h.want(id, tools.JobSucceeded, 0)
 }
 
 func TestTheSameVoteTwiceAtOnceIsOneVote(t *testing.T) {

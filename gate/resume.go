@@ -151,14 +151,17 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 }
 
 // fail ends a queued job whose effect was refused. Its approval is used up.
+//
+// The job goes first: another worker may hold it by now and want its approval, and two that took the two rows in different
+// orders would wait for each other.
 func (g *Gate) fail(tx *store.Tx, c *call, j approvals.Job, r *tools.Refusal) error {
+	if err := approvals.Fail(tx, j, tools.JobQueued, r.Code, r.Message+" "+r.Next); err != nil {
+		return err
+	}
 	if j.ApprovalID != "" {
 		if err := approvals.Consume(tx, j, c.approval); err != nil {
 			return err
 		}
-	}
-	if err := approvals.Fail(tx, j, tools.JobQueued, r.Code, r.Message+" "+r.Next); err != nil {
-		return err
 	}
 	return g.recordRun(tx, c, "failed", r)
 }
