@@ -19,7 +19,7 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 var tables = []string{
 	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
-	"sales_daily", "sales_totals", "sales_monthly",
+	"product_sales", "sales_totals", "sales_monthly", "cohort_months", "order_touches", "attribution_days",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
@@ -41,6 +41,7 @@ func record(tx *store.Tx, merchant string, s Summary) error {
 // load writes contents into the merchant's shop, in one transaction that also removes the demo data before it.
 // progress, if any, hears of rows written and rows in all.
 func load(ctx context.Context, db *store.DB, merchant string, c *Contents, progress func(done, total int)) error {
+	c.addTouches()
 	b := newBook()
 	b.addAll(c)
 	if progress == nil {
@@ -90,7 +91,7 @@ func empty(tx *store.Tx, merchant string) error {
 func (c *Contents) rows() int {
 	n := len(c.Products) + len(c.Variants) + len(c.Customers) + len(c.Deliveries)
 	for _, o := range c.Orders {
-		n += 2 + len(o.Lines) // and an event
+		n += 2 + len(o.Lines) + len(c.Touches[o.No]) // and an event
 	}
 	for _, r := range c.Refunds {
 		n += 2 + len(r.Lines)
@@ -154,6 +155,7 @@ func (w *writer) contents(c *Contents) {
 	w.marketing(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
+	w.orderTouches(c)
 }
 
 // analyze tells the planner how the rows are spread. Without it SQLite takes a merchant for a handful of rows, because
