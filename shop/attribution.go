@@ -70,6 +70,7 @@ func (d *Desk) Attributed(q AttributionQuestion) (rows []Attribution, total Attr
 		return nil, total, err
 	}
 	var all tally
+	rows = []Attribution{}
 	byKey := map[string]*tally{}
 	for _, tallies := range []map[Touch]tally{sent, credited} {
 		for touch, t := range tallies {
