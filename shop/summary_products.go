@@ -1,76 +1,121 @@
 package shop
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
 )
 
-// productGroups says by which column of products a grouping goes, what its rows are called, and what counts its orders.
-var productGroups = map[Grouping]struct{ key, label, orders string }{
-	ByProduct:  {"p.product_code", "MAX(p.title)", "orders"},
-	ByCategory: {"p.category", "p.category", "category_orders"},
+// upTo is what a product p has sold to the end of a day: one look into an index. It gives the sums as one text because
+// that is all a sub-query can give; joined instead, PostgreSQL reads the whole table.
+const upTo = `COALESCE((SELECT s.day || ' ' || s.orders || ' ' || s.category_orders || ' ' || s.units || ' ' || s.gross_minor || ' ' || s.refunds_minor
+	FROM product_sales s WHERE s.merchant_id = p.merchant_id AND s.product_code = p.product_code AND s.day <= ? ORDER BY s.day DESC LIMIT 1), '')`
+
+// A toDate is an answer of upTo: the last day on which anything happened, and the sums to its end.
+type toDate struct {
+	day                                            string
+	orders, categoryOrders, units, gross, refunded int64
 }
 
-// upTo joins what each product p has sold up to the end of a day, under a name.
-const upTo = ` LEFT JOIN product_sales %[1]s ON %[1]s.merchant_id = p.merchant_id AND %[1]s.product_code = p.product_code AND %[1]s.day =
-	(SELECT MAX(x.day) FROM product_sales x WHERE x.merchant_id = p.merchant_id AND x.product_code = p.product_code AND x.day <= ?)`
-
-// between is the sum of a column between the ends of two days that are joined with upTo.
-func between(column, later, earlier string) string {
-	return fmt.Sprintf("CAST(SUM(COALESCE(%[2]s.%[1]s, 0) - COALESCE(%[3]s.%[1]s, 0)) AS BIGINT)", column, later, earlier)
+func readToDate(text string) (s toDate, err error) {
+	if text == "" {
+		return s, nil
+	}
+	day, rest, _ := strings.Cut(text, " ")
+	s.day = day
+	for _, to := range []*int64{&s.orders, &s.categoryOrders, &s.units, &s.gross, &s.refunded} {
+		var next string
+		next, rest, _ = strings.Cut(rest, " ")
+		if *to, err = strconv.ParseInt(next, 10, 64); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
-// productQuery asks for the groups with sales in the period. Where it is to be compared it asks for those of both periods,
-// and for the net and the refunds of the one before.
-func (d *Desk) productQuery(q SalesQuestion, now, before period) *query {
-	g := productGroups[q.By]
-	net := func(later, earlier string) string {
-		return between("gross_minor", later, earlier) + " - " + between("refunds_minor", later, earlier)
+// since is what came after an earlier day.
+func (s toDate) since(earlier toDate) toDate {
+	return toDate{
+		s.day, s.orders - earlier.orders, s.categoryOrders - earlier.categoryOrders, s.units - earlier.units, s.gross - earlier.gross,
+		s.refunded - earlier.refunded,
 	}
-	then, since := "0, 0", now.before
-	if q.Compare {
-		then, since = net("b", "c")+", "+between("refunds_minor", "b", "c"), before.before
+}
+
+// A productRow is what a product sold in a period and in the one before it.
+type productRow struct {
+	code, title, category string
+	now, then             toDate
+}
+
+// soldBetween gives the products that ever sold anything up to the end of a period.
+func (d *Desk) soldBetween(now, before period) ([]productRow, error) {
+	q := sqlText("SELECT p.product_code, p.title, p.category, "+upTo+", "+upTo, now.to, now.before)
+	if before.days > 0 {
+		q.add(", "+upTo, before.before)
+	} else {
+		q.add(", ''")
 	}
-	text := sqlText("SELECT " + g.key + ", " + g.label + ", MAX(a.day), " + between(g.orders, "a", "b") + ", " + between("units", "a", "b") + ", " +
-		between("gross_minor", "a", "b") + ", " + between("refunds_minor", "a", "b") + ", " + net("a", "b") + ", " + then + " FROM products p")
-	text.add(fmt.Sprintf(upTo, "a"), now.to).add(fmt.Sprintf(upTo, "b"), now.before)
-	if q.Compare {
-		text.add(fmt.Sprintf(upTo, "c"), before.before)
-	}
-	return text.add(" WHERE p.merchant_id = ? GROUP BY "+g.key+" HAVING MAX(a.day) > ?", d.merchant, since)
+	q.add(" FROM products p WHERE p.merchant_id = ?", d.merchant)
+	return store.All(d.tx, func(r store.Row) (p productRow, err error) {
+		var text [3]string
+		var ends [3]toDate
+		if err = r.Scan(&p.code, &p.title, &p.category, &text[0], &text[1], &text[2]); err != nil {
+			return p, err
+		}
+		for i := range text {
+			if ends[i], err = readToDate(text[i]); err != nil {
+				return p, err
+			}
+		}
+		p.now, p.then = ends[0].since(ends[1]), ends[1].since(ends[2])
+		return p, nil
+	}, q.sql(), q.args...)
 }
 
 // productSales are the groups by product or category. all and then are the totals of the two periods: what they gave back
 // beyond all products together was for no product.
 func (d *Desk) productSales(q SalesQuestion, now, before period, all, then Sales) ([]Sales, error) {
-	rest, restThen := all.Refunds.AmountMinor, then.Refunds.AmountMinor
-	groups := []Sales{}
-	text := d.productQuery(q, now, before)
-	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
-		s := Sales{Gross: d.money(0), Refunds: d.money(0), Net: d.money(0)}
-		var last string
-		var net, refunds int64 // of the period before
-		err := r.Scan(&s.Key, &s.Label, &last, &s.Orders, &s.Units, &s.Gross.AmountMinor, &s.Refunds.AmountMinor, &s.Net.AmountMinor, &net, &refunds)
-		rest -= s.Refunds.AmountMinor
-		restThen -= refunds
-		if q.Compare {
-			s.NetChangePercent = change(net, s.Net.AmountMinor)
-		}
-		if last >= now.from {
-			groups = append(groups, s)
-		}
-		return struct{}{}, err
-	}, text.sql(), text.args...)
+	if !q.Compare {
+		before = period{}
+	}
+	products, err := d.soldBetween(now, before)
 	if err != nil {
 		return nil, fmt.Errorf("adding up the sales of products: %w", err)
 	}
-	if rest > 0 {
-		s := Sales{Label: "refunds of no product", Gross: d.money(0), Refunds: d.money(rest), Net: d.money(-rest)}
-		if q.Compare {
-			s.NetChangePercent = change(-restThen, -rest)
+	rows, netThen := []Sales{}, map[string]int64{}
+	rest, restThen := all.Refunds.AmountMinor, then.Refunds.AmountMinor
+	for _, p := range products {
+		row := p.sales(d, q.By)
+		rest -= p.now.refunded
+		restThen -= p.then.refunded
+		netThen[row.Key] += p.then.gross - p.then.refunded
+		if p.now.day >= now.from {
+			rows = append(rows, row)
 		}
-		groups = append(groups, s)
+	}
+	if rest > 0 {
+		rows = append(rows, Sales{Label: "refunds of no product", Gross: d.money(0), Refunds: d.money(rest), Net: d.money(-rest)})
+		netThen[""] = -restThen
+	}
+	groups := d.group(rows, q.bucket)
+	for i := range groups {
+		if q.Compare {
+			groups[i].NetChangePercent = change(netThen[groups[i].Key], groups[i].Net.AmountMinor)
+		}
 	}
 	return groups, nil
+}
+
+func (p productRow) sales(d *Desk, by Grouping) Sales {
+	s := Sales{
+		Key: p.code, Label: cmp.Or(p.title, p.code), Orders: p.now.orders, Units: p.now.units,
+		Gross: d.money(p.now.gross), Refunds: d.money(p.now.refunded), Net: d.money(p.now.gross - p.now.refunded),
+	}
+	if by == ByCategory {
+		s.Key, s.Label, s.Orders = p.category, p.category, p.now.categoryOrders
+	}
+	return s
 }
