@@ -14,8 +14,162 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
 )
+
+var analyticsStories = []story{
+	{"AttributionSharesTheSales", attributionSharesTheSales},
+	{"CampaignsAreToldWithWhatTheyCost", campaignsAreToldWithWhatTheyCost},
+	{"FunnelFollowsItsCampaigns", funnelFollowsItsCampaigns},
+	{"ManyCampaignsAreCut", manyCampaignsAreCut},
+	{"CohortsAddUpToTheSales", cohortsAddUpToTheSales},
+	{"AnalyticQuestionsAreChecked", analyticQuestionsAreChecked},
+}
+
+// attributionSharesTheSales holds whatever the other stories have refunded.
+func attributionSharesTheSales(h *house) {
+	for _, p := range [][2]string{{"2025-10-01", "2026-12-31"}, {"2026-09-01", "2026-10-31"}, {"2026-11-22", "2026-11-22"}, {"2026-03-03", "2026-03-03"}} {
+		h.checkAttribution(p[0], p[1])
+	}
+	channels := h.attribution("2026-01-01", "2026-11-21", args{"view": "channel", "model": "linear"}).Rows
+	if len(channels) != 5 {
+		h.Errorf("there are %d channels: %+v", len(channels), channels)
+	}
+	for _, r := range channels {
+		if known := r.Reached != nil; known != (r.Key == "email" || r.Key == "sms") || r.Orders <= 0 || r.Net.AmountMinor <= 0 {
+			h.Errorf("%s is told as %+v", r.Key, r)
+		}
+	}
+}
+
+// campaignsAreToldWithWhatTheyCost looks at the autumn, in which one text message and one e-mail went out.
+func campaignsAreToldWithWhatTheyCost(h *house) {
+	rows := h.attribution("2026-10-01", "2026-11-21", args{"view": "campaign"}).Rows
+	byLabel := map[string]shop.Attribution{}
+	for _, r := range rows {
+		byLabel[r.Label] = r
+	}
+	for name, cost := range map[string]func(sent int64) int64{
+		"Autumn Evenings":      func(sent int64) int64 { return sent * 4 },
+		"Early Christmas List": func(sent int64) int64 { return (sent + 9) / 10 },
+	} {
+		id := h.text("SELECT campaign_id FROM campaigns WHERE merchant_id = $1 AND name = $2", merchant, name)
+		sent := h.number("SELECT COUNT(*) FROM deliveries WHERE merchant_id = $1 AND mailing_id = $2", merchant, id)
+		r := byLabel[name]
+		if r.Key != id || r.Reached == nil || *r.Reached != sent || r.Cost.AmountMinor != cost(sent) || r.Orders < 1 {
+			h.Errorf("%s, sent to %d, is told as %+v", name, sent, r)
+		}
+	}
+	if none := byLabel["no campaign"]; none.Key != shop.NoCampaign || none.Reached != nil || none.Cost != nil || none.Orders < 1 {
+		h.Errorf("what no campaign is credited with is told as %+v", none)
+	}
+}
+
+// funnelFollowsItsCampaigns asks for a day in summer, on which one campaign went out: its orders came later.
+func funnelFollowsItsCampaigns(h *house) {
+	day := shop.Day(sunday.AddDate(0, 0, -118))
+	got := h.attribution(day, day, args{"view": "funnel"})
+	if len(got.Rows) != 1 || got.Rows[0].Label != "Summer Table" || got.Rows[0].Net != got.Total.Net || got.Total.Reached == nil {
+		h.Fatalf("the funnel of %s is %+v", day, got)
+	}
+	r := got.Rows[0]
+	orders := h.number(`SELECT COUNT(*) FROM order_touches t WHERE merchant_id = $1 AND campaign_id = $2 AND touch_no =
+		(SELECT MAX(touch_no) FROM order_touches x WHERE x.merchant_id = $1 AND x.order_no = t.order_no)`, merchant, r.Key)
+	if r.Orders != float64(orders) || orders == 0 || *r.Reached < *r.Opened || *r.Opened < *r.Clicked || *r.Clicked == 0 {
+		h.Errorf("%d orders came last from the campaign, it is told as %+v", orders, r)
+	}
+	campaign := must[listCampaignsOut](h)(read[listCampaignsOut](h, "dtc_list_campaigns", args{"status": "sent", "limit": 50}))
+	for _, c := range campaign.Campaigns {
+		if c.ID == r.Key && (c.AttributedRevenue.AmountMinor < r.Net.AmountMinor || r.Net.AmountMinor <= 0) {
+			h.Errorf("the campaign list says %s, the funnel %s after refunds", c.AttributedRevenue, r.Net)
+		}
+	}
+	if empty := h.attribution("1999-01-01", "1999-12-31", args{"view": "funnel"}); empty.Rows == nil || len(empty.Rows) != 0 || empty.Total.Net.Currency != "GBP" {
+		h.Errorf("a year without campaigns: %+v", empty)
+	}
+}
+
+// manyCampaignsAreCut sends sixty campaigns on one day of long ago.
+func manyCampaignsAreCut(h *house) {
+	at, err := shop.Midnight("2001-05-05")
+	if err != nil {
+		h.Fatal(err)
+	}
+	for i := range 60 {
+		h.exec(`INSERT INTO campaigns (merchant_id, campaign_id, name, channel, body, status, sent_at, sent_to, created_at, created_by)
+			VALUES ($1, $2, 'a name as long as names of campaigns may be, which is eighty letters and not more..', 'email', 'x', 'sent', $3, 10, $3, 'test')`,
+			merchant, fmt.Sprintf("cmp_many%02d", i), store.Micros(at))
+	}
+	defer h.exec("DELETE FROM campaigns WHERE merchant_id = $1 AND campaign_id LIKE 'cmp_many%'", merchant)
+	got := h.attribution("2001-05-05", "2001-05-05", args{"view": "campaign"})
+	if len(got.Rows) != 50 || !got.Truncated || got.Narrow == "" || *got.Total.Reached != 600 || got.Total.Cost.AmountMinor != 60 {
+		h.Errorf("of 60 campaigns %d are told, truncated %v, total %+v", len(got.Rows), got.Truncated, got.Total)
+	}
+}
+
+// cohortsAddUpToTheSales adds up cohorts by the month in which they bought.
+func cohortsAddUpToTheSales(h *house) {
+	months := h.sales("2025-10-01", "2026-11-30", args{"group_by": "month"}).Rows
+	net, orders := map[string]int64{}, map[string]int64{}
+	add := func(measure shop.Measure, sums map[string]int64) {
+		for _, c := range h.cohorts("2025-10", "2026-11", measure).Cohorts {
+			for i, v := range c.Values {
+				sums[shop.MonthAfter(c.Month, i)] += v
+			}
+		}
+	}
+	add(shop.CohortNet, net)
+	add(shop.CohortOrders, orders)
+	for _, m := range months {
+		if net[m.Key] != m.Net.AmountMinor || orders[m.Key] != m.Orders {
+			h.Errorf("in %s cohorts come to %d and %d orders, sales to %d and %d", m.Key, net[m.Key], orders[m.Key], m.Net.AmountMinor, m.Orders)
+		}
+	}
+	got := must[cohortsOut](h)(read[cohortsOut](h, "dtc_get_cohorts", args{}))
+	if got.Measure != shop.CohortCustomers || got.Currency != "" || len(got.Cohorts) == 0 || got.Cohorts[0].Month < "2025-12" {
+		h.Errorf("without arguments the cohorts are %+v", got)
+	}
+	for _, c := range got.Cohorts {
+		if last := shop.MonthAfter(c.Month, len(c.Values)-1); c.Values[0] != c.Customers || last != "2026-11" {
+			h.Errorf("%d customers came in %s, of them %v until %s", c.Customers, c.Month, c.Values, last)
+		}
+	}
+	if ltv := h.cohorts("2026-01", "2026-06", shop.CohortLTV); ltv.Currency != "GBP" {
+		h.Errorf("LTV is told in %q", ltv.Currency)
+	}
+}
+
+func analyticQuestionsAreChecked(h *house) {
+	for what, c := range map[string]struct {
+		in    args
+		field string
+	}{
+		"25 cohorts":         {args{"first_order_from": "2024-01", "first_order_to": "2026-01"}, "first_order_to"},
+		"since long ago":     {args{"first_order_from": "2001-01"}, "first_order_to"},
+		"wrong way round":    {args{"first_order_from": "2026-02", "first_order_to": "2026-01"}, "first_order_to"},
+		"a thirteenth month": {args{"first_order_from": "2026-13"}, "first_order_from"},
+		"another measure":    {args{"measure": "profit"}, "measure"},
+	} {
+		_, err := read[cohortsOut](h, "dtc_get_cohorts", c.in)
+		h.refused(what, err, tools.InvalidArguments, c.field)
+	}
+	if got := h.cohorts("2024-02", "2026-01", shop.CohortNet); len(got.Cohorts) == 0 {
+		h.Error("24 cohorts are not told")
+	}
+	for what, c := range map[string]struct {
+		in    args
+		field string
+	}{
+		"the wrong way round": {args{"from": "2026-11-02", "to": "2026-11-01", "view": "channel"}, "to"},
+		"another model":       {args{"from": "2026-11-01", "to": "2026-11-01", "view": "channel", "model": "u_shaped"}, "model"},
+		"no view":             {args{"from": "2026-11-01", "to": "2026-11-01"}, "view"},
+	} {
+		_, err := read[attributionOut](h, "dtc_get_attribution", c.in)
+		h.refused(what, err, tools.InvalidArguments, c.field)
+	}
+}
 
 // A fact is a line sold or given back, or what a whole order has besides, as read from the real merchant's files.
 type fact struct {
