@@ -19,7 +19,7 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 var tables = []string{
 	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
-	"sales_daily", "sales_totals", "sales_monthly",
+	"sales_daily", "sales_totals", "sales_monthly", "search_words",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
@@ -105,6 +105,7 @@ type writer struct {
 	done     int
 	total    int
 	progress func(done, total int)
+	words    *sheet // of the index, see index
 	err      error
 }
 
@@ -154,6 +155,9 @@ func (w *writer) contents(c *Contents) {
 	w.marketing(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
+	if w.words != nil {
+		w.words.flush()
+	}
 }
 
 // analyze tells the planner how the rows are spread. Without it SQLite takes a merchant for a handful of rows, because
@@ -187,6 +191,13 @@ func (w *writer) catalogue(c *Contents) {
 		t.add(v.SKU, v.ProductCode, v.Title, v.Option, v.Price.AmountMinor, v.OnHand)
 	}
 	t.flush()
+	texts := map[string][]string{}
+	for _, v := range c.Variants {
+		texts[v.ProductCode] = append(texts[v.ProductCode], v.SKU, v.Title)
+	}
+	for _, p := range c.Products {
+		w.index(productWords, p.Code, append(texts[p.Code], p.Code, p.Title)...)
+	}
 }
 
 func (w *writer) customers(customers []Customer) {
