@@ -39,6 +39,9 @@ type Shop struct {
 	LoadedAt     time.Time
 }
 
+// Simulated reports whether what no shop's data has, such as costs, is made up.
+func (s Shop) Simulated() bool { return s.Source != Live }
+
 // A Product is what is shown as one thing; its variants are what is sold.
 type Product struct {
 	Code        string   `json:"product_code"`
@@ -59,6 +62,7 @@ type Variant struct {
 	Price       Money  `json:"price"`
 	OnHand      int64  `json:"on_hand"`
 	Version     int64  `json:"version"`
+	Cost        Money  `json:"-"` // of a piece to the shop; zero: not known. A demo's are made up: see Shop.Simulated
 }
 
 // LowStock is the number of pieces on hand below which a variant counts as low.
