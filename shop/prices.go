@@ -46,6 +46,16 @@ func (d *Desk) SetPrices(b PriceBatch) (PriceBatch, error) {
 	return b, d.priceProducts(skus)
 }
 
+// HoldVariants keeps others from changing variants until the transaction ends, SKU by SKU in one order for all callers.
+func (d *Desk) HoldVariants(skus []string) error {
+	for _, sku := range slices.Sorted(slices.Values(skus)) {
+		if _, err := d.tx.Exec("UPDATE variants SET version = version WHERE merchant_id = $1 AND sku = $2", d.merchant, sku); err != nil {
+			return fmt.Errorf("holding a variant: %w", err)
+		}
+	}
+	return nil
+}
+
 func (d *Desk) keepBatch(b PriceBatch) error {
 	_, err := d.tx.Exec("INSERT INTO price_batches (merchant_id, batch_id, at, undoes, reason, actor) VALUES ($1, $2, $3, $4, $5, $6)",
 		d.merchant, b.ID, store.Micros(b.At), orNull(b.Undoes), b.Reason, b.Actor)
