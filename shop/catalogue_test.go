@@ -106,7 +106,7 @@ func TestPricesAreSetTogether(t *testing.T) {
 		}
 
 		// Two prices of one product from two sides: the product's sums see both.
-		product := "40020"
+		product := "40010"
 		skus := sums(t, db, "SELECT sku, price_minor FROM variants WHERE merchant_id = $1 AND product_code = '"+product+"'")
 		var all sync.WaitGroup
 		for sku, old := range skus {

@@ -31,7 +31,7 @@ var adjustInventory = tools.Define(tools.Spec{
 	Scope: "catalog:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "variant:/sku",
 	Undo:    "Books the opposite, unless too few pieces are left",
 	Routes:  []tools.Route{{Method: "POST", Path: "/variants/{sku}/inventory"}},
-	Example: `{"sku":"40010","delta":5,"cause":"received","expected_on_hand":0,"dry_run":true}`,
+	Example: `{"sku":"40010B","delta":48,"cause":"received","expected_on_hand":439}`,
 }, tools.Func[adjustInventoryIn, adjustInventoryOut]{
 	Preview: previewStock, Write: moveStock, Class: classOfMove, Undo: tools.Reversible(keepStock, restoreStock),
 })

@@ -38,7 +38,8 @@ var searchProducts = tools.Define(tools.Spec{
 		"on hand. best_selling goes by pieces sold over all time; for a period use dtc_get_sales_summary by product, for who bought it " +
 		"dtc_search_orders. Archived products are found too.",
 	Scope: "catalog:read", Risk: tools.Risk{DataOut: 1}, Resource: "product:*", Undo: nothing,
-	Routes: []tools.Route{{Method: "GET", Path: "/products"}},
+	Routes:  []tools.Route{{Method: "GET", Path: "/products"}},
+	Example: `{"query":"mug","stock":"in_stock","sort":"best_selling"}`,
 }, tools.Func[searchProductsIn, searchProductsOut]{Read: readProducts})
 
 func readProducts(c *tools.Call, in searchProductsIn) (out searchProductsOut, err error) {

@@ -35,8 +35,8 @@ var setPrices = tools.Define(tools.Spec{
 	Scope: "pricing:write", Risk: tools.Risk{Undo: 2, Blast: 2, Money: 1}, Class: tools.ClassSpend, Resource: "variant:/prices/*/sku",
 	Undo:   "Restores the batch; orders placed meanwhile keep their price",
 	Routes: []tools.Route{{Method: "POST", Path: "/prices"}},
-	Example: `{"prices":[{"sku":"40010","expected_price":{"amount_minor":1,"currency":"GBP"},"new_price":{"amount_minor":2,"currency":"GBP"}}],` +
-		`"idempotency_key":"autumn-prices","reason":"New prices of the supplier","dry_run":true}`,
+	Example: `{"prices":[{"sku":"40040","expected_price":{"amount_minor":1890,"currency":"GBP"},"new_price":{"amount_minor":1990,"currency":"GBP"}}],` +
+		`"idempotency_key":"cups-2026-11","reason":"The supplier charges more from December"}`,
 }, tools.Func[setPricesIn, setPricesOut]{
 	Preview: previewPrices, Write: writePrices, Class: classOfPrices, Undo: tools.Reversible(keepPrices, restorePrices),
 })

@@ -34,7 +34,7 @@ var updateProduct = tools.Define(tools.Spec{
 	Scope: "catalog:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "product:/product_code",
 	Undo:    "Restores the fields as they were",
 	Routes:  []tools.Route{{Method: "PATCH", Path: "/products/{product_code}"}},
-	Example: `{"product_code":"40020","expected_version":1,"tags":["gift","new"],"dry_run":true}`,
+	Example: `{"product_code":"40020","expected_version":1,"category":"gifts","tags":["wedding","new"]}`,
 }, tools.Func[updateProductIn, updateProductOut]{
 	Preview: previewProduct, Write: changeProduct, Undo: tools.Reversible(keepProduct, restoreProduct),
 })
