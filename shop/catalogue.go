@@ -31,7 +31,7 @@ func (d *Desk) UpdateProduct(from, to Product) (Product, error) {
 		}
 	}
 	if from.Category != to.Category {
-		err = d.recategorise(from.Code, from.Category)
+		err = d.recategorise(from.Code, from.Category, to.Category)
 	}
 	return to, err
 }
@@ -61,8 +61,8 @@ func (d *Desk) holdCategories() error {
 }
 
 // recategorise counts again which SKU is the first of its category in each order that holds a product, after the product
-// has left a category: see sales_daily.
-func (d *Desk) recategorise(code, left string) error {
+// has moved from one category to another: see sales_daily.
+func (d *Desk) recategorise(code, left, joined string) error {
 	moved := map[dailyKey]int64{}
 	var order string
 	var before, after map[string]bool
@@ -94,7 +94,9 @@ func (d *Desk) recategorise(code, left string) error {
 		JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
 		WHERE l.merchant_id = $1 AND l.order_no IN (SELECT b.order_no FROM variants s
 			JOIN order_lines b ON b.merchant_id = s.merchant_id AND b.sku = s.sku WHERE s.merchant_id = $1 AND s.product_code = $2)
-		ORDER BY l.order_no, l.line`, d.merchant, code)
+			AND l.sku IN (SELECT w.sku FROM products c JOIN variants w ON w.merchant_id = c.merchant_id AND w.product_code = c.product_code
+				WHERE c.merchant_id = $1 AND c.category IN ($3, $4))
+		ORDER BY l.order_no, l.line`, d.merchant, code, left, joined)
 	if err != nil {
 		return fmt.Errorf("counting the orders of categories: %w", err)
 	}

@@ -12,6 +12,10 @@
 // day of the refund. Net is gross minus discounts minus refunds. Postage paid and postage given back are kept apart.
 // Whatever books a refund calls AddRefund in the same transaction, so that the sums are never behind the orders.
 //
+// What is searched by words has them in search_words (words.go), and what a list is sorted by is a column that whatever
+// changes it keeps up to date in the same transaction (catalogue.go, prices.go): no list reads the whole shop. Rows are
+// locked in one order by all: an order, its customer, variants by SKU, products by code, and then sums.
+//
 // Messages to customers are rows of deliveries, one per customer and mailing. The Carrier hands them over as files:
 // no message leaves the machine.
 package shop
