@@ -18,7 +18,7 @@ type book struct {
 	joined            map[string]string  // the month of a customer's first order, by order
 	touches           map[string][]Touch // by order
 
-	products map[productKey]*productSum
+	products map[productKey]*soldSum
 	totals   map[totalKey]*totalSum
 	monthly  map[monthlyKey]*goods
 	cohorts  map[cohortKey]*cohortSum
@@ -37,10 +37,14 @@ type (
 	}
 )
 
+func (k productKey) compare(o productKey) int {
+	return cmp.Or(cmp.Compare(k.product, o.product), cmp.Compare(k.day, o.day))
+}
+
 // goods is what every cut by goods has.
 type goods struct{ units, gross, unitsRefunded, refunds int64 }
 
-type productSum struct {
+type soldSum struct {
 	goods
 	orders, categoryOrders int64 // orders in which a SKU of the product is the first of it, of its category
 }
@@ -52,8 +56,15 @@ type totalSum struct {
 
 func newBook() *book {
 	return &book{
-		map[string]string{}, map[string]string{}, map[string]string{}, map[string][]Touch{},
-		map[productKey]*productSum{}, map[totalKey]*totalSum{}, map[monthlyKey]*goods{}, map[cohortKey]*cohortSum{}, map[creditKey]*creditSum{},
+		map[string]string{},
+		map[string]string{},
+		map[string]string{},
+		map[string][]Touch{},
+		map[productKey]*soldSum{},
+		map[totalKey]*totalSum{},
+		map[monthlyKey]*goods{},
+		map[cohortKey]*cohortSum{},
+		map[creditKey]*creditSum{},
 	}
 }
 
@@ -75,7 +86,7 @@ func (g *goods) add(o goods) {
 }
 
 // book puts goods under a SKU into all three cuts by goods. The SKU is empty for money that belongs to none.
-func (b *book) book(day, country, sku string, g goods) *productSum {
+func (b *book) book(day, country, sku string, g goods) *soldSum {
 	sum := at(b.products, productKey{b.product[sku], day})
 	sum.add(g)
 	at(b.totals, totalKey{day, country}).add(g)
@@ -180,8 +191,8 @@ var (
 
 // byProduct, byDay, … hand out the rows of a table by its key, so that all writers touch rows in one order.
 
-func (b *book) byProduct(row func(productKey, productSum)) {
-	inOrder(b.products, func(x, y productKey) int { return cmp.Or(cmp.Compare(x.product, y.product), cmp.Compare(x.day, y.day)) }, row)
+func (b *book) byProduct(row func(productKey, soldSum)) {
+	inOrder(b.products, productKey.compare, row)
 }
 
 func (b *book) byDay(row func(values ...any)) {
@@ -223,8 +234,10 @@ func (w *writer) sales(b *book) {
 		cols []string
 		rows func(row func(values ...any))
 	}{
-		{"sales_totals", totalCols, b.byDay}, {"sales_monthly", monthlyCols, b.byMonth},
-		{"cohort_months", cohortCols, b.byCohort}, {"attribution_days", creditCols, b.byCredit},
+		{"sales_totals", totalCols, b.byDay},
+		{"sales_monthly", monthlyCols, b.byMonth},
+		{"cohort_months", cohortCols, b.byCohort},
+		{"attribution_days", creditCols, b.byCredit},
 	} {
 		s := w.sheet(t.name, t.cols...)
 		t.rows(s.add)
@@ -236,10 +249,10 @@ func (w *writer) sales(b *book) {
 func (w *writer) productSales(b *book) {
 	t := w.sheet("product_sales", productCols...)
 	var product string
-	var sum productSum
-	b.byProduct(func(k productKey, s productSum) {
+	var sum soldSum
+	b.byProduct(func(k productKey, s soldSum) {
 		if k.product != product {
-			product, sum = k.product, productSum{}
+			product, sum = k.product, soldSum{}
 		}
 		sum.add(s.goods)
 		sum.orders += s.orders
@@ -251,12 +264,12 @@ func (w *writer) productSales(b *book) {
 
 // AddRefund books a refund into the tables of sums, in the transaction that makes it. o is the order as it was before the
 // refund. A refund's lines take what they are worth at most; what is left of it belongs to no SKU.
-// It holds the shop's row to its end: sums up to a day are made from those up to the day before, which must stand still.
 func AddRefund(tx *store.Tx, merchant string, o Order, r Refund) error {
-	_, err := tx.Exec("UPDATE shops SET data_until = CASE WHEN data_until < $1 THEN $1 ELSE data_until END WHERE merchant_id = $2",
-		store.Micros(r.At), merchant)
-	if err != nil {
-		return fmt.Errorf("holding the sales for refund %s: %w", r.No, err)
+	if err := unsell(tx, merchant, r); err != nil {
+		return err
+	}
+	if err := holdSums(tx, merchant, r.At); err != nil {
+		return err
 	}
 	b := newBook()
 	if err := b.lookUp(tx, merchant, o.No, r.Lines); err != nil {
@@ -265,6 +278,17 @@ func AddRefund(tx *store.Tx, merchant string, o Order, r Refund) error {
 	b.refund(&r, &o, o.Refunded.AmountMinor)
 	if err := b.moveSums(tx, merchant); err != nil {
 		return fmt.Errorf("adding refund %s to the sales: %w", r.No, err)
+	}
+	return nil
+}
+
+// holdSums lets one transaction at a time, to its end, change sums up to a day: a new day's are made from those of the day before
+// it, which must stand still. The lock is the shop's row, which also notes how far the data reaches, if any time is given.
+func holdSums(tx *store.Tx, merchant string, until time.Time) error {
+	_, err := tx.Exec("UPDATE shops SET data_until = CASE WHEN data_until < $1 THEN $1 ELSE data_until END WHERE merchant_id = $2",
+		store.Micros(until), merchant)
+	if err != nil {
+		return fmt.Errorf("holding the sales: %w", err)
 	}
 	return nil
 }
@@ -293,7 +317,7 @@ func (b *book) lookUp(tx *store.Tx, merchant, order string, lines []RefundLine) 
 
 // moveSums adds the book of a refund to the tables of sums, table by table and row by row in one order for all.
 func (b *book) moveSums(tx *store.Tx, merchant string) (err error) {
-	b.byProduct(func(k productKey, s productSum) {
+	b.byProduct(func(k productKey, s soldSum) {
 		if err == nil {
 			err = moveProduct(tx, merchant, k, s.refunds)
 		}
