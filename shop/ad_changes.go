@@ -79,6 +79,7 @@ func (d *Desk) DisconnectAds(id string) error {
 // its id. It answers ErrChanged when its account is not connected, ErrFull, or an OverCap.
 func (d *Desk) LaunchAd(c AdCampaign) (AdCampaign, error) {
 	c.ID, c.Status, c.Version, c.CreatedAt, c.SpentUntil = store.NewID("adc", d.tx.Now), AdActive, 1, d.tx.Now, dayBefore(d.today())
+	c.Spent, c.AttributedRevenue = d.money(0), d.money(0)
 	a, err := d.holdAccount(c.AccountID)
 	if err != nil {
 		return c, err

@@ -221,3 +221,11 @@ func (d *Desk) AdMonths(a AdAccount, c AdCampaign, budget Money) ([]AdMonth, err
 	}
 	return months, nil
 }
+
+// DaysBetween is how many days there are from one to another, both included.
+func DaysBetween(from, to string) (n int64) {
+	for range eachDay(from, to) {
+		n++
+	}
+	return n
+}

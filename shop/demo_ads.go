@@ -35,7 +35,7 @@ var adPlans = []struct {
 	{0, "Christmas gifts", "sales", "Gifts worth wrapping", "Small makers, good parcels. Order early for Christmas.", 2, 32_00, -30, 33, 0},
 	{1, "Best sellers", "sales", "What everybody comes back for", "Our best sellers, in stock and posted the next day.", 3, 28_00, -88, 60, 0},
 	{1, "Our name", "traffic", "Straight to the shop", "Everything we make, in one place.", 1, 12_00, -60, 30, 0},
-	{2, "Candle evenings", "awareness", "Light one", "Forty hours of quiet in a jar.", 1, 15_00, -45, -20, 0},
+	{2, "Meet the makers", "awareness", "Made slowly", "The people behind the things on your table.", 1, 15_00, -45, -20, 0},
 	{2, "Gift ideas", "traffic", "Ten gifts under ten pounds", "Found something for everybody yet?", 1, 10_00, -14, 20, -4},
 }
 
@@ -114,7 +114,8 @@ func (c *Contents) addAdDays() {
 }
 
 // loaded is a day of a of which the orders are known. Of a usual day's orders a spends 60 to 100 percent of its budget.
-// Four in a hundred of the orders that were not given back are taken to have come of the campaign with number n.
+// Four in a hundred of the orders that were not given back are taken to have come of the campaign with number n, though
+// of no more than one click in twenty.
 func (a AdCampaign) loaded(day string, n int64, orders []*Order, usual int64) adDay {
 	h := hash("ad day", a.ID+day)
 	budget := a.DailyBudget.AmountMinor
@@ -122,7 +123,7 @@ func (a AdCampaign) loaded(day string, n int64, orders []*Order, usual int64) ad
 	d := adDay{Campaign: a.ID, Account: a.AccountID, Day: day, Budget: budget, Spent: spent, Clicks: clicksFor(spent, h)}
 	for _, o := range orders {
 		kept := o.Status != OrderRefunded && o.Status != OrderCancelled
-		if kept && spent > 0 && int64(hash("ad", o.No)%100/4) == n && slices.Contains(a.Countries, o.ShipCountry) {
+		if kept && 20*d.Orders < d.Clicks && int64(hash("ad", o.No)%100/4) == n && slices.Contains(a.Countries, o.ShipCountry) {
 			d.Orders++
 			d.Attributed += o.Subtotal.AmountMinor - o.Discount.AmountMinor
 		}
