@@ -61,7 +61,6 @@ CREATE TABLE ad_days (
     PRIMARY KEY (merchant_id, ad_campaign_id, day)
 );
 CREATE INDEX ad_days_account ON ad_days (merchant_id, ad_account_id, day);
-CREATE INDEX ad_days_day ON ad_days (merchant_id, day);
 
 -- Is there anybody in this country?
 CREATE INDEX customers_in_country ON customers (merchant_id, country, customer_no);
