@@ -163,3 +163,16 @@ func (d *Desk) PauseAd(id string) (was string, err error) {
 	}
 	return AdActive, nil
 }
+
+// SignInAds connects an account that waits for it, as a person does. It answers ErrChanged when it waits no more.
+func (d *Desk) SignInAds(id string) error {
+	_, err := d.holdAccount(id)
+	if err == nil {
+		err = changed(d.tx.Exec(`UPDATE ad_accounts SET status = 'connected'
+			WHERE merchant_id = $1 AND ad_account_id = $2 AND status = 'pending_sign_in'`, d.merchant, id))
+	}
+	if err != nil {
+		return fmt.Errorf("signing in to the ad account: %w", err)
+	}
+	return nil
+}

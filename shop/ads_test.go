@@ -478,3 +478,29 @@ func TestOneAccountHasRoomForSix(t *testing.T) {
 		}
 	})
 }
+
+// TestAnImportHasAds loads a part of the real merchant, in which there are no ads.
+func TestAnImportHasAds(t *testing.T) {
+	dir := needBundle(t, bundleDir+"/mini")
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		h := &adHouse{T: t, db: db, now: sunday}
+		db.Now = func() time.Time { return h.now }
+		for range 2 {
+			if _, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{Today: sunday}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := number(t, db, "SELECT COUNT(*) FROM ad_campaigns c JOIN variants v ON v.merchant_id = c.merchant_id AND v.sku = c.sku"); n != 6 {
+			t.Errorf("%d campaigns show a SKU of the shop, want 6", n)
+		}
+		h.must(func(d *shop.Desk) error {
+			page, err := d.AdAccounts("", 90, shop.Cut{Limit: 10})
+			for _, a := range page.Rows {
+				if a.SpentThisMonth.AmountMinor > a.MonthCap.AmountMinor {
+					h.Errorf("%s has spent %s of %s", a.Name, a.SpentThisMonth, a.MonthCap)
+				}
+			}
+			return err
+		})
+	})
+}

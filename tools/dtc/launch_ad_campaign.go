@@ -63,13 +63,13 @@ func previewLaunch(c *tools.Call, in launchAdIn) (tools.Preview, error) {
 	if err != nil {
 		return tools.Preview{}, err
 	}
+	if a.Status != shop.AdConnected {
+		return tools.Preview{}, notConnected(a)
+	}
 	for _, check := range []func(*tools.Call, *shop.Desk) error{in.checkTexts, in.checkBudget, in.checkDays, in.checkCountries} {
 		if err := check(c, d); err != nil {
 			return tools.Preview{}, err
 		}
-	}
-	if a.Status != shop.AdConnected {
-		return tools.Preview{}, notConnected(a)
 	}
 	variant, err := in.variant(d)
 	if err != nil {
