@@ -20,7 +20,7 @@ var tables = []string{
 	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"sales_daily", "sales_totals", "sales_monthly", "search_words",
-	"stock_moves", "price_batches", "price_changes",
+	"stock_moves", "price_batches", "price_changes", "ad_accounts", "ad_campaigns", "ad_days",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
@@ -154,6 +154,7 @@ func (w *writer) contents(c *Contents) {
 	w.refunds(c.Refunds)
 	w.events(c)
 	w.marketing(c)
+	w.ads(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
 	if w.words != nil {

@@ -44,6 +44,7 @@ type cli struct {
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
+	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
 	Version   version      `cmd:"" help:"Say which version this is."`
 }

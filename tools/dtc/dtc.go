@@ -29,8 +29,9 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
-		refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
+		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, getJob, getOrder, getSalesSummary,
+		launchAdCampaign, listAdAccounts, listCampaigns, previewCampaign, refundOrder, searchOrders, searchProducts, sendCampaign,
+		setAdBudget, setPrices, undo, updateProduct, whoami,
 	}
 }
 
