@@ -12,18 +12,6 @@ import (
 	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
-// atDesk does something at the merchant's desk, in one transaction.
-func atDesk(t *testing.T, db *store.DB, do func(d *shop.Desk) error) error {
-	t.Helper()
-	return db.InTx(t.Context(), func(tx *store.Tx) error {
-		d, err := shop.At(tx, merchant)
-		if err != nil {
-			return err
-		}
-		return do(d)
-	})
-}
-
 // ticketID finds a ticket by a condition.
 func ticketID(t *testing.T, db *store.DB, condition string) (id string) {
 	t.Helper()
@@ -38,7 +26,7 @@ func ticketID(t *testing.T, db *store.DB, condition string) (id string) {
 
 func ticketAs(t *testing.T, db *store.DB, id string) (k shop.Ticket) {
 	t.Helper()
-	err := atDesk(t, db, func(d *shop.Desk) (err error) {
+	err := at(t, db, func(d *shop.Desk) (err error) {
 		k, err = d.Ticket(id)
 		return err
 	})
@@ -82,11 +70,11 @@ func TestReplyReachesTheCustomerOnce(t *testing.T) {
 			return err
 		}
 		reply := func(version int64) error {
-			return atDesk(t, db, func(d *shop.Desk) error {
+			return at(t, db, func(d *shop.Desk) error {
 				return d.SendReply(id, version, "It arrives tomorrow, says Wilhelmina.", "Ann")
 			})
 		}
-		if err := atDesk(t, db, draft); err != nil {
+		if err := at(t, db, draft); err != nil {
 			t.Fatal(err)
 		}
 		if err := reply(before.Version + 1); !errors.Is(err, shop.ErrChanged) {
@@ -103,7 +91,7 @@ func TestReplyReachesTheCustomerOnce(t *testing.T) {
 		if diff := cmp.Diff(want, ticketAs(t, db, id)); diff != "" {
 			t.Errorf("the ticket after a reply (-want +got):\n%s", diff)
 		}
-		err := atDesk(t, db, func(d *shop.Desk) error {
+		err := at(t, db, func(d *shop.Desk) error {
 			thread, err := d.Thread(id, 1)
 			if err == nil && (thread[0].Author != "staff" || thread[0].By != "Ann" || thread[0].Body != "It arrives tomorrow, says Wilhelmina.") {
 				err = fmt.Errorf("the last message is %+v", thread[0])
@@ -136,7 +124,7 @@ func TestReplyWithoutAddressStaysInTheTicket(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := number(t, db, "SELECT COUNT(*) FROM deliveries")
-		if err := atDesk(t, db, func(d *shop.Desk) error { return d.SendReply(id, 1, "Hello.", "Ann") }); err != nil {
+		if err := at(t, db, func(d *shop.Desk) error { return d.SendReply(id, 1, "Hello.", "Ann") }); err != nil {
 			t.Fatal(err)
 		}
 		if n := number(t, db, "SELECT COUNT(*) FROM deliveries") - before; n != 0 || ticketAs(t, db, id).Status != shop.TicketWaiting {
@@ -150,7 +138,7 @@ func TestClosedTicketOpensAsItWas(t *testing.T) {
 		loadDemo(t, db)
 		id := ticketID(t, db, "status = 'waiting'")
 		closing := func(version int64) (was string, err error) {
-			err = atDesk(t, db, func(d *shop.Desk) (err error) {
+			err = at(t, db, func(d *shop.Desk) (err error) {
 				was, err = d.CloseTicket(id, version, "Ann")
 				return err
 			})
@@ -164,12 +152,12 @@ func TestClosedTicketOpensAsItWas(t *testing.T) {
 			if _, err := closing(version); !errors.Is(err, shop.ErrChanged) {
 				t.Errorf("closing it again with version %d: %v", version, err)
 			}
-			err := atDesk(t, db, func(d *shop.Desk) error { return d.SendReply(id, version, "Hello.", "Ann") })
+			err := at(t, db, func(d *shop.Desk) error { return d.SendReply(id, version, "Hello.", "Ann") })
 			if !errors.Is(err, shop.ErrChanged) {
 				t.Errorf("a reply to a closed ticket: %v", err)
 			}
 		}
-		err = atDesk(t, db, func(d *shop.Desk) error {
+		err = at(t, db, func(d *shop.Desk) error {
 			_, err := d.AddDraft(id, shop.Draft{Text: "Hello.", By: "bot"})
 			return err
 		})
@@ -177,7 +165,7 @@ func TestClosedTicketOpensAsItWas(t *testing.T) {
 			t.Errorf("a draft to a closed ticket: %v", err)
 		}
 		reopen := func(as string, version int64) error {
-			return atDesk(t, db, func(d *shop.Desk) error { return d.ReopenTicket(id, as, version) })
+			return at(t, db, func(d *shop.Desk) error { return d.ReopenTicket(id, as, version) })
 		}
 		if err := reopen(shop.TicketClosed, 2); err == nil {
 			t.Error("a ticket was reopened as closed")
@@ -200,7 +188,7 @@ func TestDraftsHaveALimit(t *testing.T) {
 		id := ticketID(t, db, "status = 'open'")
 		var last shop.Draft
 		add := func() error {
-			return atDesk(t, db, func(d *shop.Desk) (err error) {
+			return at(t, db, func(d *shop.Desk) (err error) {
 				last, err = d.AddDraft(id, shop.Draft{Text: "Hello.", Advice: "Check the stock.", By: "bot"})
 				return err
 			})
@@ -215,7 +203,7 @@ func TestDraftsHaveALimit(t *testing.T) {
 			t.Errorf("one draft more: %v", err)
 		}
 		remove := func() error {
-			return atDesk(t, db, func(d *shop.Desk) error { return d.DeleteDraft(id, kept.ID) })
+			return at(t, db, func(d *shop.Desk) error { return d.DeleteDraft(id, kept.ID) })
 		}
 		if err := remove(); err != nil {
 			t.Fatal(err)
@@ -236,7 +224,7 @@ func TestPublishedPagesKeepTheirHistory(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		loadDemo(t, db)
 		publish := func(version int64) error {
-			return atDesk(t, db, func(d *shop.Desk) error {
+			return at(t, db, func(d *shop.Desk) error {
 				_, err := d.PublishPage(shop.WebPage{Slug: "faq", Title: "FAQ", Body: "Ask.", Version: version, By: "Ann"})
 				return err
 			})

@@ -29,8 +29,8 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		cancelJob, createCampaign, createDiscount, draftReply, getJob, getOrder, getSalesSummary, getTickets, listCampaigns, previewCampaign,
-		publishPage, refundOrder, searchOrders, searchProducts, sendCampaign, undo, whoami,
+		adjustInventory, cancelJob, createCampaign, createDiscount, draftReply, getJob, getOrder, getSalesSummary, getTickets, listCampaigns,
+		previewCampaign, publishPage, refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
 	}
 }
 
