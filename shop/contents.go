@@ -25,6 +25,7 @@ type Contents struct {
 	AdAccounts  []AdAccount
 	AdCampaigns []AdCampaign
 	AdDays      []adDay
+	Pages       []WebPage
 }
 
 // A Delivery is one message to one customer.

@@ -29,9 +29,9 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, getJob, getOrder, getSalesSummary,
-		launchAdCampaign, listAdAccounts, listCampaigns, previewCampaign, refundOrder, searchOrders, searchProducts, sendCampaign,
-		setAdBudget, setPrices, undo, updateProduct, whoami,
+		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, draftReply, getJob, getOrder,
+		getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, previewCampaign, publishPage,
+		refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateProduct, whoami,
 	}
 }
 
