@@ -204,6 +204,7 @@ func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
 	c := g.newCall(p, Request{Tool: j.Tool, Transport: j.Transport, IdempotencyKey: j.Idempotency})
 	c.ID, c.Args, c.job, c.argsHash = j.CallID, j.Args, j.JobID, schemas.Fingerprint(j.Args)
 	c.Tool, _ = g.tools.Find(j.Tool)
+	c.Resumed = true
 	c.stored, c.approval.ID = j, j.ApprovalID
 	return c
 }
@@ -315,7 +316,7 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 		return false, fmt.Errorf("writing the result: %w", err)
 	}
 	if !p.Done {
-		return false, approvals.Advance(tx, j, worker, p, raw)
+		return p.Stop != "", g.advance(tx, j, worker, p, raw)
 	}
 	if err := approvals.Succeed(tx, j, tools.JobRunning, raw); err != nil {
 		return false, err
@@ -336,6 +337,14 @@ func (g *Gate) stepFailed(ctx context.Context, j approvals.Job, cause error) err
 	}
 	g.logInternal(j.CallID, tools.Internal, err) // a job whose tool cannot settle it ends all the same
 	return g.work(ctx, fail)
+}
+
+// advance keeps what a step did, and ends the job when the step found that no other is to follow.
+func (g *Gate) advance(tx *store.Tx, j approvals.Job, worker string, p tools.Progress, result []byte) error {
+	if err := approvals.Advance(tx, j, worker, p, result); err != nil || p.Stop == "" {
+		return err
+	}
+	return g.stop(tx, j, p.Stop, p.Note)
 }
 
 // stop ends a running job between two steps.
