@@ -22,6 +22,7 @@ var resumeChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"bytes", (*Gate).checkBytes},
+	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
 	{"ceiling", (*Gate).checkCeiling},
 	{"binding", (*Gate).checkBinding},
@@ -32,6 +33,7 @@ var stepChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"bytes", (*Gate).checkBytes},
+	{"needs", (*Gate).checkNeeds},
 }
 
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
@@ -113,7 +115,7 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error
 
 // finish runs a write that was waiting and ends its job, in the transaction of the effect.
 func (g *Gate) finish(tx *store.Tx, c *call, j approvals.Job) error {
-	if err := g.safely(c.ID, func() error { return run(c) }); err != nil {
+	if err := g.safely(c.ID, func() error { return g.run(c) }); err != nil {
 		return err // of a call that began: it failed, and was not invalidated
 	}
 	var r tools.Result
@@ -203,7 +205,9 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
 	c := g.newCall(p, Request{Tool: j.Tool, Transport: j.Transport, IdempotencyKey: j.Idempotency})
 	c.ID, c.Args, c.job, c.argsHash = j.CallID, j.Args, j.JobID, schemas.Fingerprint(j.Args)
-	c.Tool, _ = g.tools.Find(j.Tool)
+	if c.Tool, _ = g.tools.Find(j.Tool); c.Tool != nil {
+		c.class = c.Tool.Class
+	}
 	c.Resumed = true
 	c.stored, c.approval.ID = j, j.ApprovalID
 	return c
@@ -304,7 +308,11 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (done bool, err error) {
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
 	var result any
+	var image json.RawMessage
 	err = g.safely(c.ID, func() error {
+		if image, err = keep(c); err != nil {
+			return err
+		}
 		result, err = c.Tool.Handler().Step(&c.Call, &p)
 		return err
 	})
@@ -318,10 +326,22 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 	if !p.Done {
 		return p.Stop != "", g.advance(tx, j, worker, p, raw)
 	}
+	c.preview.Summary = j.Summary
+	if err := g.done(c, &tools.Result{Result: raw}, image); err != nil {
+		return false, err
+	}
 	if err := approvals.Succeed(tx, j, tools.JobRunning, raw); err != nil {
 		return false, err
 	}
 	return true, g.recordRun(tx, c, string(tools.Done), nil)
+}
+
+// advance keeps what a step did, and ends the job when the step found that no other is to follow.
+func (g *Gate) advance(tx *store.Tx, j approvals.Job, worker string, p tools.Progress, result []byte) error {
+	if err := approvals.Advance(tx, j, worker, p, result); err != nil || p.Stop == "" {
+		return err
+	}
+	return g.stop(tx, j, p.Stop, p.Note)
 }
 
 // stepFailed ends a running job whose step cannot be done. The steps before it stand.
@@ -339,14 +359,6 @@ func (g *Gate) stepFailed(ctx context.Context, j approvals.Job, cause error) err
 	return g.work(ctx, fail)
 }
 
-// advance keeps what a step did, and ends the job when the step found that no other is to follow.
-func (g *Gate) advance(tx *store.Tx, j approvals.Job, worker string, p tools.Progress, result []byte) error {
-	if err := approvals.Advance(tx, j, worker, p, result); err != nil || p.Stop == "" {
-		return err
-	}
-	return g.stop(tx, j, p.Stop, p.Note)
-}
-
 // stop ends a running job between two steps.
 func (g *Gate) stop(tx *store.Tx, j approvals.Job, reason, why string) error {
 	if err := g.settle(tx, j); err != nil {
@@ -359,11 +371,17 @@ func (g *Gate) stop(tx *store.Tx, j approvals.Job, reason, why string) error {
 // right: the asker's key may be the reason why the job ends.
 func (g *Gate) settle(tx *store.Tx, j approvals.Job) error {
 	t, ok := g.tools.Find(j.Tool)
-	if !ok || t.Handler().Stopped == nil {
+	if !ok {
 		return nil
 	}
 	j, err := approvals.FindJob(tx, j.Merchant, j.JobID) // with the last step's checkpoint
-	if err != nil {
+	if err == nil && len(j.Checkpoint) > 0 {
+		_, err = approvals.AddEffect(tx, approvals.Effect{
+			Effect:   tools.Effect{Tool: t.Name, Resource: j.Resource, Summary: j.Summary + " (in part)", Why: t.Undo},
+			Merchant: j.Merchant, PrincipalID: j.PrincipalID, CallID: j.CallID, JobID: j.JobID, Level: t.Risk.Level().String(),
+		})
+	}
+	if err != nil || t.Handler().Stopped == nil {
 		return err
 	}
 	c := g.newCall(auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant}, Request{Tool: j.Tool})

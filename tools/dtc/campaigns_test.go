@@ -191,6 +191,7 @@ func sendAtIsJudgedAtTheTimeOfTheCall(h *house) {
 	}
 	var first, then tools.Preview
 	for _, p := range []*tools.Preview{&first, &then} {
+		c.Resumed = p == &then
 		err := h.db.Read(h.Context(), func(tx *store.Tx) (err error) {
 			c.Tx = tx
 			*p, err = c.Tool.Handler().Preview(c)
