@@ -43,6 +43,7 @@ type cli struct {
 	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
+	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
 	Version   version      `cmd:"" help:"Say which version this is."`
 }

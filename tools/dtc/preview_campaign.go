@@ -35,7 +35,8 @@ var previewCampaign = tools.Define(tools.Spec{
 		"24 hours), its cost in minor units (1230 GBP is £12.30) and warnings. It sends nothing. dtc_send_campaign needs version, recipients and " +
 		"cost from here; to change the text use dtc_update_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:/campaign_id", Undo: nothing,
-	Routes: []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
+	Routes:  []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
+	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4"}`,
 }, tools.Func[previewCampaignIn, previewCampaignOut]{Read: readPreview})
 
 // readPreview works for a campaign in any state: of one that is sent it tells whom a repeat would reach.

@@ -38,6 +38,8 @@ var sendCampaign = tools.Define(tools.Spec{
 	Resource: "campaign:/campaign_id",
 	Undo:     "None for what is sent. dtc_pause stops the rest",
 	Routes:   []tools.Route{{Method: "POST", Path: "/campaigns/{campaign_id}/send", FillFacts: true}},
+	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4","expected_version":1,"expected_recipients":96,` +
+		`"max_cost":{"amount_minor":384,"currency":"GBP"},"idempotency_key":"soap-drop-1","reason":"The soap is back in stock"}`,
 }, tools.Func[sendCampaignIn, sendCampaignOut]{
 	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend,
 })

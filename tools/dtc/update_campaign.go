@@ -34,6 +34,7 @@ var updateCampaign = tools.Define(tools.Spec{
 	Scope: "marketing:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "campaign:/campaign_id",
 	Undo:   "dtc_undo restores the version before, unless it has been changed or sent since",
 	Routes: []tools.Route{{Method: "PATCH", Path: "/campaigns/{campaign_id}"}},
+	Example: `{"campaign_id":"cmp_01M7N0B8C0E00B6TPF692NJ97E","expected_version":1,"subject":"A clean page for the new year"}`,
 }, tools.Func[updateCampaignIn, updateCampaignOut]{
 	Preview: previewUpdate, Write: updateText, Undo: tools.Reversible(keepText, restoreText),
 })
