@@ -210,7 +210,7 @@ func (Queue) Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, 
 	askers, err := store.All(tx, func(r store.Row) (string, error) {
 		var id string
 		return id, r.Scan(&id)
-	}, `SELECT DISTINCT principal_id FROM jobs WHERE merchant_id = $1 AND resource = $2 AND tool = $3
+	}, `SELECT principal_id FROM jobs WHERE merchant_id = $1 AND resource = $2 AND tool = $3
 		AND status IN ('pending_approval', 'queued', 'running')`, p.Merchant, resource, tool)
 	if err != nil {
 		return false, false, fmt.Errorf("looking for open jobs: %w", err)

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -352,27 +351,48 @@ type round struct {
 	ended   int              // sends that were done
 	paused  atomic.Int64     // pauses that stopped something
 	reached atomic.Int64     // written to by the time of the first pause; -1 before it
+
+	first string // the kind of call that the others wait for
+	begun chan struct{}
+	once  sync.Once
 }
 
-// pausesUpdatesAndSendsTakeTurns lets 64 calls loose on one campaign, some rounds with other lengths of wait.
+// turn lets the calls of one kind begin, and the others when one of those has come to something.
+func (r *round) turn(kind string) {
+	if kind != r.first {
+		<-r.begun
+	}
+}
+
+func (r *round) cameTo(kind string) {
+	if kind == r.first {
+		r.once.Do(func() { close(r.begun) })
+	}
+}
+
+// pausesUpdatesAndSendsTakeTurns lets 64 calls loose on one campaign, in rounds that begin with each kind of them.
 func pausesUpdatesAndSendsTakeTurns(h *house) {
-	for i := range 6 {
+	for i, first := range []string{"send", "update", "pause", "send", "update", "send"} {
 		name := fmt.Sprint("Turns", i)
-		r := &round{house: h, id: h.letter(h.crowd(name, 450)), bodies: map[int64]string{1: "Hello.\n\nUnsubscribe."}}
+		r := &round{
+			house: h, id: h.letter(h.crowd(name, 450)), bodies: map[int64]string{1: "Hello.\n\nUnsubscribe."},
+			first: first, begun: make(chan struct{}),
+		}
 		r.reached.Store(-1)
 		h.jobs.open = map[string]string{"campaign:" + r.id: h.key.ID}
 		in := h.sending(r.id)
 		var all sync.WaitGroup
 		for n := range 64 {
 			all.Go(func() {
-				time.Sleep(time.Duration(n%16*i) * time.Millisecond / 4)
 				switch n % 4 {
 				case 0, 1:
+					r.turn("send")
 					r.send(in)
 				case 2:
+					r.turn("update")
 					r.update(n)
 				default:
-					time.Sleep(time.Duration(10*i) * time.Millisecond)
+					r.turn("pause")
 					r.pause()
 				}
 			})
@@ -383,7 +403,8 @@ func pausesUpdatesAndSendsTakeTurns(h *house) {
 }
 
 func (r *round) send(in args) {
-	c, err := r.call("dtc_send_campaign", in)
+	version := r.number("SELECT version FROM campaigns WHERE campaign_id = $1", r.id)
+	c, err := r.call("dtc_send_campaign", in.with("expected_version", version))
 	if err != nil {
 		r.Error(err)
 		return
@@ -392,6 +413,9 @@ func (r *round) send(in args) {
 	var out sendCampaignOut
 	for err == nil && !p.Done && p.Stop == "" {
 		out, err = r.step(c, &p, false)
+		if err == nil {
+			r.cameTo("send")
+		}
 	}
 	if refusal := (*tools.Refusal)(nil); err != nil && (!errors.As(err, &refusal) || refusal.Code != tools.StaleExpectation || len(p.Checkpoint) > 0) {
 		r.Errorf("a send ended with %v at %s", err, p.Checkpoint)
@@ -416,6 +440,7 @@ func (r *round) update(n int) {
 		}
 		return
 	}
+	r.cameTo("update")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.bodies[out.Version] != "" {
@@ -435,6 +460,7 @@ func (r *round) pause() {
 	if out.WasAt != paused {
 		r.paused.Add(1)
 	}
+	r.cameTo("pause")
 	r.reached.CompareAndSwap(-1, r.number("SELECT COUNT(*) FROM deliveries WHERE mailing_id = $1", r.id))
 }
 

@@ -135,7 +135,7 @@ func (t target) check() error {
 	if t.idle == "" {
 		return nil
 	}
-	return tools.Refuse(tools.Conflict, "There is nothing to pause.", "%s", t.idle)
+	return tools.Refuse(tools.Conflict, "Leave it: there is nothing to pause.", "%s", t.idle)
 }
 
 // previewPause refuses nothing that is paused already: who stops something twice wants it stopped.
