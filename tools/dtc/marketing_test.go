@@ -63,6 +63,11 @@ func draftChangesAndComesBack(h *house) {
 		!strings.HasPrefix(p.Summary, "Change name, segment, body of the e-mail “To seg_Change”, which would now reach ") {
 		h.Errorf("the preview: %+v\n%s", p, diff)
 	}
+	h.jobs.open = map[string]string{"campaign:" + id: "key_other"}
+	p = must[tools.Preview](h)(h.preview("dtc_update_campaign", in))
+	if w := p.Warnings; len(w) == 0 || w[len(w)-1] != "A send of it waits, which will not run after this." {
+		h.Errorf("the preview warns of %q", w)
+	}
 	out, undo, err := undoable[updateCampaignOut](h, "dtc_update_campaign", in)
 	after := before
 	after.Name, after.SegmentID, after.Body, after.Version = "Pots", segment, long, 2

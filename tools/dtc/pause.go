@@ -91,7 +91,7 @@ func campaignTarget(c *tools.Call, d *shop.Desk, id string, hold bool) (target, 
 	if err != nil {
 		return target{}, err
 	}
-	waits, sends, err := c.Jobs.Open(c.Tx, c.Principal, sendCampaign.Name, "campaign:"+id)
+	waits, sends, err := c.Jobs.Open(c.Tx, c.Principal, sendCampaign.Name, campaignResource(id))
 	t := target{
 		id: id, name: fmt.Sprintf("campaign “%s”", campaign.Name), status: campaign.Status, wasAt: campaign.Status,
 		own:  sends || campaign.OwnerID == c.Principal.ID || campaign.SenderID == c.Principal.ID,

@@ -31,9 +31,9 @@ type sendCampaignOut struct {
 
 var sendCampaign = tools.Define(tools.Spec{
 	Name: "dtc_send_campaign", Path: "campaigns.send", Title: "Send a campaign",
-	Description: "Sends a draft campaign to customers, now or at send_at; it cannot be undone. State what dtc_preview_campaign showed: when that is no " +
-		"longer so, nothing is sent. max_cost is in minor units (1230 GBP is £12.30). It runs as a job, 200 customers a step: follow it with " +
-		"dtc_get_job, stop it with dtc_pause. For a trial use a segment named test-….",
+	Description: "Sends a draft campaign to customers, now or at send_at; it cannot be undone. State what dtc_preview_campaign showed: when it is no " +
+		"longer so nothing is sent. max_cost is in minor units (1230 GBP is £12.30). Runs as a job, 200 customers a step: follow it with " +
+		"dtc_get_job, stop it with dtc_pause. To try it use a segment test-….",
 	Scope: "marketing:send", Risk: tools.Risk{Undo: 3, Blast: 2, Money: 1, Touch: 2, Reach: 1}, Class: tools.ClassContact,
 	Resource: "campaign:/campaign_id",
 	Undo:     "None for what is sent. dtc_pause stops the rest",
@@ -43,6 +43,9 @@ var sendCampaign = tools.Define(tools.Spec{
 }, tools.Func[sendCampaignIn, sendCampaignOut]{
 	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend,
 })
+
+// campaignResource is how the jobs that send a campaign name it.
+func campaignResource(id string) string { return "campaign:" + id }
 
 // trialSize is how many people a trial may reach.
 const trialSize = 25

@@ -32,8 +32,8 @@ var updateCampaign = tools.Define(tools.Spec{
 		"that dtc_preview_campaign showed. A send of it that waits for people or for its time is called off by this. For another channel, or " +
 		"once it has been sent, use dtc_create_campaign.",
 	Scope: "marketing:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "campaign:/campaign_id",
-	Undo:   "dtc_undo restores the version before, unless it has been changed or sent since",
-	Routes: []tools.Route{{Method: "PATCH", Path: "/campaigns/{campaign_id}"}},
+	Undo:    "dtc_undo restores the version before, unless it has been changed or sent since",
+	Routes:  []tools.Route{{Method: "PATCH", Path: "/campaigns/{campaign_id}"}},
 	Example: `{"campaign_id":"cmp_01M7N0B8C0E00B6TPF692NJ97E","expected_version":1,"subject":"A clean page for the new year"}`,
 }, tools.Func[updateCampaignIn, updateCampaignOut]{
 	Preview: previewUpdate, Write: updateText, Undo: tools.Reversible(keepText, restoreText),
@@ -92,7 +92,14 @@ func previewUpdate(c *tools.Call, in updateCampaignIn) (tools.Preview, error) {
 	if err != nil {
 		return tools.Preview{}, err
 	}
+	waits, _, err := c.Jobs.Open(c.Tx, c.Principal, sendCampaign.Name, campaignResource(was.ID))
+	if err != nil {
+		return tools.Preview{}, err
+	}
 	p := tools.Preview{Content: is.Text(), Warnings: plan.warnings(), Version: strconv.FormatInt(was.Version, 10)}
+	if waits {
+		p.Warnings = append(p.Warnings, "A send of it waits, which will not run after this.")
+	}
 	p.Changes, err = textChanges(d, was, is)
 	fields := make([]string, len(p.Changes))
 	for i, change := range p.Changes {
@@ -115,8 +122,10 @@ func textChanges(d *shop.Desk, was, is shop.Campaign) ([]tools.Change, error) {
 	}
 	var changes []tools.Change
 	for _, f := range []tools.Change{
-		{Field: "name", From: was.Name, To: is.Name}, {Field: "segment", From: from, To: to},
-		{Field: "subject", From: was.Subject, To: is.Subject}, {Field: "body", From: was.Body, To: is.Body},
+		{Field: "name", From: was.Name, To: is.Name},
+		{Field: "segment", From: from, To: to},
+		{Field: "subject", From: was.Subject, To: is.Subject},
+		{Field: "body", From: was.Body, To: is.Body},
 	} {
 		if f.From != f.To {
 			f.Object = campaignObject(was)
