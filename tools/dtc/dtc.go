@@ -29,8 +29,8 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, pause,
-		previewCampaign, refundOrder, searchOrders, searchProducts, sendCampaign, undo, updateCampaign, whoami,
+		adjustInventory, cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, pause, previewCampaign,
+		refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateCampaign, updateProduct, whoami,
 	}
 }
 
