@@ -30,8 +30,9 @@ import (
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, draftReply, getJob, getOrder,
-		getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, previewCampaign, publishPage,
-		refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateProduct, whoami,
+		getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
+		refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateProduct,
+		whoami,
 	}
 }
 
