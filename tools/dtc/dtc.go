@@ -29,8 +29,10 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, createCampaign, createDiscount, getAttribution, getCohorts, getJob, getOrder, getSalesSummary,
-		listCampaigns, previewCampaign, refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
+		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, draftReply, getAttribution, getCohorts,
+		getJob, getOrder, getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign,
+		publishPage, refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign,
+		updateProduct, whoami,
 	}
 }
 
