@@ -62,8 +62,8 @@ func (b *book) join(orders []Order) {
 	}
 }
 
-// A monthOf is what a cohort did in one month.
-type monthOf struct {
+// A cohortMonth is what a cohort did in one month.
+type cohortMonth struct {
 	cohort, month string
 	cohortSum
 }
@@ -71,7 +71,7 @@ type monthOf struct {
 // Cohorts gives the cohorts from one month to another, oldest first, each with the values of measure from its own month
 // to the month that the data reaches, CohortMonths at most. Months in which nobody came first are no cohort.
 func (d *Desk) Cohorts(from, to string, measure Measure) ([]Cohort, error) {
-	rows, err := store.All(d.tx, func(r store.Row) (m monthOf, err error) {
+	rows, err := store.All(d.tx, func(r store.Row) (m cohortMonth, err error) {
 		return m, r.Scan(&m.cohort, &m.month, &m.customers, &m.orders, &m.net)
 	}, `SELECT cohort, month, customers, orders, net_minor FROM cohort_months
 		WHERE merchant_id = $1 AND cohort BETWEEN $2 AND $3 ORDER BY cohort, month`, d.merchant, from, to)
@@ -92,7 +92,7 @@ func (d *Desk) Cohorts(from, to string, measure Measure) ([]Cohort, error) {
 }
 
 // values tells the months of one cohort in the measure; in months without a row nothing happened.
-func (m Measure) values(rows []monthOf, last string) []int64 {
+func (m Measure) values(rows []cohortMonth, last string) []int64 {
 	size, values := rows[0].customers, []int64{}
 	var net int64
 	for in := rows[0].cohort; in <= last && len(values) < CohortMonths; in = MonthAfter(in, 1) {
