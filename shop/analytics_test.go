@@ -15,12 +15,18 @@ import (
 	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
-// TestKeptSumsAreTheSumsOfTheOrders refunds orders at random, on days that go forth and back, and compares the kept sums with those made
-// here from the orders, refunds and touches alone.
+// TestKeptSumsAreTheSumsOfTheOrders refunds orders at random, on days that go forth and back, and compares the kept sums
+// with those made here from the orders, refunds and touches alone.
 func TestKeptSumsAreTheSumsOfTheOrders(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		loadDemo(t, db)
 		compareSums(t, db, nil)
+		byAds := sums(t, db, "SELECT ad_campaign_id, CAST(SUM(orders) AS BIGINT) FROM ad_days WHERE merchant_id = $1 GROUP BY ad_campaign_id HAVING SUM(orders) > 0")
+		last := sums(t, db, `SELECT campaign_id, CAST(SUM(orders_thousandths) AS BIGINT) / 1000 FROM attribution_days
+			WHERE merchant_id = $1 AND model = 'last_touch' AND channel = 'ads' AND campaign_id <> '' GROUP BY campaign_id`)
+		if diff := cmp.Diff(byAds, last); diff != "" || len(last) == 0 {
+			t.Errorf("orders of ads (-ads +attribution):\n%s", diff)
+		}
 		var made []string
 		chance := rand.New(rand.NewPCG(3, 1))
 		for range 80 {

@@ -185,7 +185,9 @@ func (d *Desk) NameCampaigns(rows []Attribution) error {
 		keys[i] = r.Key
 	}
 	q := sqlText("SELECT campaign_id, name FROM campaigns WHERE merchant_id = ? AND campaign_id IN ("+marks(len(keys))+")",
-		append([]any{d.merchant}, values(keys)...)...)
+		append([]any{d.merchant}, values(keys)...)...).
+		add(" UNION ALL SELECT ad_campaign_id, name FROM ad_campaigns WHERE merchant_id = ? AND ad_campaign_id IN ("+marks(len(keys))+")",
+			append([]any{d.merchant}, values(keys)...)...)
 	names := map[string]string{NoCampaign: "no campaign"}
 	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
 		var id, name string

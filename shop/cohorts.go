@@ -50,7 +50,7 @@ func (b *book) join(orders []Order) {
 	first, seen := map[string]string{}, map[[2]string]bool{}
 	for i := range orders {
 		o := &orders[i]
-		in := month(Day(o.PlacedAt))
+		in := monthOf(Day(o.PlacedAt))
 		if first[o.CustomerNo] == "" {
 			first[o.CustomerNo] = in
 		}
@@ -78,7 +78,7 @@ func (d *Desk) Cohorts(from, to string, measure Measure) ([]Cohort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading cohorts: %w", err)
 	}
-	last := month(Day(d.DataUntil))
+	last := monthOf(Day(d.DataUntil))
 	cohorts := []Cohort{}
 	for len(rows) > 0 {
 		n := 1

@@ -90,12 +90,9 @@ func (b *book) book(day, country, sku string, g goods) *soldSum {
 	sum := at(b.products, productKey{b.product[sku], day})
 	sum.add(g)
 	at(b.totals, totalKey{day, country}).add(g)
-	at(b.monthly, monthlyKey{month(day), sku}).add(g)
+	at(b.monthly, monthlyKey{monthOf(day), sku}).add(g)
 	return sum
 }
-
-// month is the month of a day.
-func month(day string) string { return day[:len("2006-01")] }
 
 // order books what was sold.
 func (b *book) order(o *Order) {
@@ -117,7 +114,7 @@ func (b *book) order(o *Order) {
 			sum.categoryOrders++
 		}
 	}
-	b.joinedIn(o.No, month(day)).add(cohortSum{orders: 1, net: o.worth()})
+	b.joinedIn(o.No, monthOf(day)).add(cohortSum{orders: 1, net: o.worth()})
 	b.credit(o.No, day, sold, span{0, o.worth()})
 }
 
@@ -144,7 +141,7 @@ func (b *book) refund(r *Refund, o *Order, before int64) {
 	if left > 0 {
 		b.book(day, o.ShipCountry, "", goods{refunds: left})
 	}
-	b.joinedIn(o.No, month(day)).add(cohortSum{net: -given.size()})
+	b.joinedIn(o.No, monthOf(day)).add(cohortSum{net: -given.size()})
 	b.credit(o.No, day, givenBack, given)
 }
 
@@ -282,8 +279,8 @@ func AddRefund(tx *store.Tx, merchant string, o Order, r Refund) error {
 	return nil
 }
 
-// holdSums lets one transaction at a time, to its end, change sums up to a day: a new day's are made from those of the day before
-// it, which must stand still. The lock is the shop's row, which also notes how far the data reaches, if any time is given.
+// holdSums lets one transaction at a time, to its end, change sums up to a day: a new day's are made from those of the day
+// before it, which must stand still. The lock is the shop's row, which also notes how far the data reaches, if until is set.
 func holdSums(tx *store.Tx, merchant string, until time.Time) error {
 	_, err := tx.Exec("UPDATE shops SET data_until = CASE WHEN data_until < $1 THEN $1 ELSE data_until END WHERE merchant_id = $2",
 		store.Micros(until), merchant)
@@ -309,7 +306,7 @@ func (b *book) lookUp(tx *store.Tx, merchant, order string, lines []RefundLine) 
 	if err != nil {
 		return err
 	}
-	b.joined[order] = month(Day(first))
+	b.joined[order] = monthOf(Day(first))
 	b.touches[order], err = store.All(tx, func(r store.Row) (t Touch, err error) { return t, r.Scan(&t.Channel, &t.CampaignID) },
 		"SELECT channel, campaign_id FROM order_touches WHERE merchant_id = $1 AND order_no = $2 ORDER BY touch_no", merchant, order)
 	return err

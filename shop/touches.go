@@ -7,7 +7,7 @@ import (
 // A Touch is a contact with the shop that led to an order.
 type Touch struct {
 	Channel    string
-	CampaignID string // empty: no campaign
+	CampaignID string // of messages or of ads; empty: no campaign
 }
 
 // Channels of a touch, beside Email and SMS.
@@ -93,10 +93,10 @@ var (
 	touchChannels = []string{Ads, Ads, Ads, Organic, Organic, Organic, Email, Email, SMS, Direct}
 )
 
-// addTouches makes up what led to each order: nobody knows of any in either source. It depends on the order alone, so that every
-// load gives the same. Only customers who agreed to a channel are touched on it; where one had a campaign within touchWindow
-// before an order, every other time that is the last touch. What a campaign is told to have brought in is what it brought in
-// as last touch.
+// addTouches makes up what led to each order: nobody knows of any in either source. It depends on the order alone, so that
+// every load gives the same. Only customers who agreed to a channel are touched on it. An order that is taken to have come
+// of an ad has it as last touch; else, where the customer had a campaign's message within touchWindow before, every other
+// time that is the last touch. What a campaign is told to have brought in is what it brought in as last touch.
 func (c *Contents) addTouches() {
 	people, got := map[string]*Customer{}, map[string][]Delivery{}
 	for i := range c.Customers {
@@ -105,23 +105,37 @@ func (c *Contents) addTouches() {
 	for _, d := range c.Deliveries {
 		got[d.CustomerNo] = append(got[d.CustomerNo], d)
 	}
-	campaigns := map[string]*Campaign{}
-	for i := range c.Campaigns {
-		campaigns[c.Campaigns[i].ID] = &c.Campaigns[i]
-	}
+	campaigns, ads := c.sources()
 	c.Touches = map[string][]Touch{}
 	for i := range c.Orders {
 		o := &c.Orders[i]
 		draw := hash("touches", o.No)
 		touches := o.drawTouches(draw/2, people[o.CustomerNo])
-		if latest := latestBefore(got[o.CustomerNo], o.PlacedAt); latest != nil && draw%2 == 0 {
-			if k := campaigns[latest.MailingID]; k != nil {
-				touches = append(touches[:min(len(touches), 2)], Touch{k.Channel, k.ID})
-				k.AttributedRevenue.AmountMinor += o.worth()
-			}
+		latest := latestBefore(got[o.CustomerNo], o.PlacedAt)
+		switch {
+		case ads[o.No] != "":
+			touches = append(touches[:min(len(touches), 2)], Touch{Ads, ads[o.No]})
+		case latest != nil && draw%2 == 0 && campaigns[latest.MailingID] != nil:
+			k := campaigns[latest.MailingID]
+			touches = append(touches[:min(len(touches), 2)], Touch{k.Channel, k.ID})
+			k.AttributedRevenue.AmountMinor += o.worth()
 		}
 		c.Touches[o.No] = touches
 	}
+}
+
+// sources are the campaigns by their ids, and the ad campaigns of which orders are taken to have come.
+func (c *Contents) sources() (campaigns map[string]*Campaign, ads map[string]string) {
+	campaigns, ads = map[string]*Campaign{}, map[string]string{}
+	for i := range c.Campaigns {
+		campaigns[c.Campaigns[i].ID] = &c.Campaigns[i]
+	}
+	for _, d := range c.AdDays {
+		for _, order := range d.from {
+			ads[order] = d.Campaign
+		}
+	}
+	return campaigns, ads
 }
 
 // drawTouches makes touches out of a number. A message to somebody who had not agreed to any was none: they searched.

@@ -38,19 +38,19 @@ CREATE TABLE order_touches (
     order_no    TEXT   NOT NULL,
     touch_no    BIGINT NOT NULL CHECK (touch_no > 0), -- 1, 2, … the earliest first
     channel     TEXT   NOT NULL CHECK (channel IN ('email', 'sms', 'ads', 'organic', 'direct')),
-    campaign_id TEXT   NOT NULL DEFAULT '', -- empty: no campaign
+    campaign_id TEXT   NOT NULL DEFAULT '', -- of messages or of ads; empty: no campaign
     PRIMARY KEY (merchant_id, order_no, touch_no)
 );
 
 -- Sales by what is credited with them: each model credits every order once. Summed over a day they are the day's sales.
 CREATE TABLE attribution_days (
-    merchant_id     TEXT   NOT NULL,
-    model           TEXT   NOT NULL CHECK (model IN ('last_touch', 'first_touch', 'linear')),
-    day             TEXT   NOT NULL,
-    channel         TEXT   NOT NULL,
-    campaign_id     TEXT   NOT NULL,
+    merchant_id        TEXT   NOT NULL,
+    model              TEXT   NOT NULL CHECK (model IN ('last_touch', 'first_touch', 'linear')),
+    day                TEXT   NOT NULL,
+    channel            TEXT   NOT NULL,
+    campaign_id        TEXT   NOT NULL,
     orders_thousandths BIGINT NOT NULL, -- a shared order counts in parts
-    net_minor       BIGINT NOT NULL,
+    net_minor          BIGINT NOT NULL,
     PRIMARY KEY (merchant_id, model, day, channel, campaign_id)
 );
 CREATE INDEX attribution_days_campaign ON attribution_days (merchant_id, model, campaign_id, day);

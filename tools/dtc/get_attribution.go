@@ -29,8 +29,8 @@ type attributionOut struct {
 var getAttribution = tools.Define(tools.Spec{
 	Name: "dtc_get_attribution", Path: "analytics.attribution", Title: "Get attribution",
 	Description: "Credits orders and net to what led to them. channel and campaign share the period's sales: rows add up to dtc_get_sales_summary; " +
-		"linear counts a shared order in parts. funnel: each campaign sent in the period, reached to orders, with all credit since. reached, " +
-		"clicked, cost: of campaigns sent in the period.",
+		"linear counts a shared order in parts. funnel: each campaign sent in the period, with all credit since. reached, clicked, cost: of " +
+		"messages sent in the period; ads' spend: dtc_list_ad_accounts.",
 	Example: `{"from":"2026-10-01","to":"2026-10-31","view":"channel","model":"linear"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/attribution"}},
