@@ -22,6 +22,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -103,8 +105,8 @@ func insert(tx *store.Tx, e Entry, body string, values []value) error {
 		return err
 	}
 	for _, v := range values {
-		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value) VALUES ($1, $2, $3, $4)`,
-			e.ID, v.name, v.salt, v.text); err != nil {
+		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value, merchant, about) VALUES ($1, $2, $3, $4, $5, $6)`,
+			e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource); err != nil {
 			return err
 		}
 	}
@@ -175,4 +177,26 @@ func Erase(tx *store.Tx, entryID, name string) error {
 		return fmt.Errorf("erasing %s of audit entry %s: %w", name, entryID, err)
 	}
 	return nil
+}
+
+// eraseAtOnce is how many resources EraseAbout names in one statement.
+const eraseAtOnce = 500
+
+// EraseAbout forgets all personal values of a merchant's entries about any of these resources, as Erase does one, and
+// gives how many they were. None is no error. Which entries these are is read from beside the values and not from the
+// entries: a wrong answer could leave a value standing, and could make no entry unprovable.
+func EraseAbout(tx *store.Tx, merchant string, resources []string) (int64, error) {
+	var erased int64
+	for some := range slices.Chunk(resources, eraseAtOnce) {
+		marks, args := make([]string, len(some)), []any{merchant}
+		for i, r := range some {
+			marks[i], args = fmt.Sprintf("$%d", i+2), append(args, r)
+		}
+		n, err := tx.Exec("DELETE FROM audit_values WHERE merchant = $1 AND about <> '' AND about IN ("+strings.Join(marks, ", ")+")", args...)
+		if err != nil {
+			return 0, fmt.Errorf("erasing what is on record about %d objects: %w", len(resources), err)
+		}
+		erased += n
+	}
+	return erased, nil
 }

@@ -48,6 +48,7 @@ func Generate(seed int64, today time.Time) *Contents {
 	g.addSegments()
 	g.addCampaigns()
 	g.addTickets()
+	g.addCustomerNotes()
 	return g.Contents
 }
 
