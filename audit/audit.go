@@ -22,8 +22,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -164,39 +162,4 @@ func (e *Entry) seal() []value {
 		values = append(values, v)
 	}
 	return values
-}
-
-// Erase forgets a personal value and its salt; the digest that stays in the entry tells nothing without them. It
-// returns store.ErrNotFound when there is no such value. Whoever erases appends an entry that says so.
-func Erase(tx *store.Tx, entryID, name string) error {
-	n, err := tx.Exec(`DELETE FROM audit_values WHERE entry_id = $1 AND name = $2`, entryID, name)
-	if err == nil && n == 0 {
-		err = store.ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("erasing %s of audit entry %s: %w", name, entryID, err)
-	}
-	return nil
-}
-
-// eraseAtOnce is how many resources EraseAbout names in one statement.
-const eraseAtOnce = 500
-
-// EraseAbout forgets all personal values of a merchant's entries about any of these resources, as Erase does one, and
-// gives how many they were. None is no error. Which entries these are is read from beside the values and not from the
-// entries: a wrong answer could leave a value standing, and could make no entry unprovable.
-func EraseAbout(tx *store.Tx, merchant string, resources []string) (int64, error) {
-	var erased int64
-	for some := range slices.Chunk(resources, eraseAtOnce) {
-		marks, args := make([]string, len(some)), []any{merchant}
-		for i, r := range some {
-			marks[i], args = fmt.Sprintf("$%d", i+2), append(args, r)
-		}
-		n, err := tx.Exec("DELETE FROM audit_values WHERE merchant = $1 AND about <> '' AND about IN ("+strings.Join(marks, ", ")+")", args...)
-		if err != nil {
-			return 0, fmt.Errorf("erasing what is on record about %d objects: %w", len(resources), err)
-		}
-		erased += n
-	}
-	return erased, nil
 }

@@ -84,6 +84,12 @@ func (d *Desk) rule(segment string) (Rule, error) {
 	return s.Rule, err
 }
 
+// Everybody reports whether the rule picks everybody: it has no condition.
+func (r Rule) Everybody() bool {
+	return len(r.BoughtAnySKU)+len(r.TagsAny)+len(r.TagsNone) == 0 && r.MinOrders == 0 && (r.MinSpent == nil || r.MinSpent.AmountMinor <= 0) &&
+		r.BoughtCategory+r.Country+r.LastOrderAfter+r.LastOrderBefore == ""
+}
+
 var errCurrency = errors.New("the rule is in another currency than the shop")
 
 // belongs adds a rule to a query over customers c. Cancelled orders do not count, and who was erased belongs nowhere.

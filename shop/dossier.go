@@ -81,6 +81,18 @@ func hashToken(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Held counts the rows that a dossier would hold.
+func (d *Desk) Held(customer string) (rows int64, err error) {
+	for _, h := range holdings {
+		var n int64
+		if err := d.tx.QueryRow("SELECT COUNT(*) FROM ("+h.rows+") AS held", d.merchant, customer).Scan(&n); err != nil {
+			return 0, fmt.Errorf("counting %s: %w", h.name, err)
+		}
+		rows += n
+	}
+	return rows, nil
+}
+
 // held is all rows about a customer as JSON for people.
 func (d *Desk) held(customer string) (body []byte, rows int64, err error) {
 	all := map[string]any{"made_at": d.tx.Now, "customer_no": customer, "money": "minor units of " + d.Currency}

@@ -60,6 +60,7 @@ CREATE INDEX dossiers_expiry ON dossiers (expires_at);
 CREATE INDEX deliveries_customer ON deliveries (merchant_id, customer_no);
 CREATE INDEX tickets_customer ON tickets (merchant_id, customer_no);
 CREATE INDEX jobs_by_resource ON jobs (merchant_id, resource);
+CREATE INDEX effects_by_resource ON effects (merchant_id, resource);
 CREATE INDEX idempotency_by_job ON idempotency (job_id) WHERE job_id <> '';
 
 -- What an entry is about, beside its personal values, so that those about a customer can be erased. The entry itself says

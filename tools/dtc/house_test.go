@@ -279,7 +279,10 @@ func ask[T any](h *house, q string, values ...any) (v T) {
 func pounds(minor int64) args { return args{"amount_minor": minor, "currency": "GBP"} }
 
 // someJobs are jobs of the caller, newest first.
-type someJobs struct{ all []tools.Job }
+type someJobs struct {
+	all  []tools.Job
+	open int // about whatever is asked for
+}
 
 func (s *someJobs) Job(_ *store.Tx, _ auth.Principal, id string) (tools.Job, error) {
 	for _, j := range s.all {
@@ -302,6 +305,10 @@ func (s *someJobs) Jobs(_ *store.Tx, _ auth.Principal, f tools.JobFilter) (page 
 	}
 	return page, total, nil
 }
+
+func (s *someJobs) OpenAbout(*store.Tx, string, []string, string) (int, error) { return s.open, nil }
+
+func (s *someJobs) Forget(*store.Tx, string, []string) (int64, error) { return 0, nil }
 
 func (s *someJobs) CancelJob(_ *store.Tx, _ auth.Principal, id, reason string) (tools.Job, error) {
 	for i := range s.all {
