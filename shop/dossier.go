@@ -29,8 +29,8 @@ type Dossier struct {
 	tokenHash string
 }
 
-// A holding is a kind of row that the shop holds about a customer, $2 of merchant $1.
-type holding struct{ name, rows string }
+// A holding is a kind of row that the shop holds about a customer, $2 of merchant $1, and the order of its rows.
+type holding struct{ name, rows, order string }
 
 const (
 	theirOrders  = "(SELECT order_no FROM orders WHERE merchant_id = $1 AND customer_no = $2)"
@@ -39,19 +39,19 @@ const (
 
 // holdings are all of them. A table that comes to hold something about customers gets a line here and one in personal.
 var holdings = []holding{
-	{"customer", "SELECT * FROM customers WHERE merchant_id = $1 AND customer_no = $2"},
-	{"tags", "SELECT tag FROM customer_tags WHERE merchant_id = $1 AND customer_no = $2 ORDER BY tag"},
-	{"orders", "SELECT * FROM orders WHERE merchant_id = $1 AND customer_no = $2 ORDER BY placed_at, order_no"},
-	{"order_lines", "SELECT * FROM order_lines WHERE merchant_id = $1 AND order_no IN " + theirOrders + " ORDER BY order_no, line"},
-	{"order_events", "SELECT * FROM order_events WHERE merchant_id = $1 AND order_no IN " + theirOrders + " ORDER BY order_no, event_no"},
-	{"refunds", "SELECT * FROM refunds WHERE merchant_id = $1 AND order_no IN " + theirOrders + " ORDER BY refunded_at, refund_no"},
+	{"customer", "SELECT * FROM customers WHERE merchant_id = $1 AND customer_no = $2", "customer_no"},
+	{"tags", "SELECT tag FROM customer_tags WHERE merchant_id = $1 AND customer_no = $2", "tag"},
+	{"orders", "SELECT * FROM orders WHERE merchant_id = $1 AND customer_no = $2", "placed_at, order_no"},
+	{"order_lines", "SELECT * FROM order_lines WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, line"},
+	{"order_events", "SELECT * FROM order_events WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, event_no"},
+	{"refunds", "SELECT * FROM refunds WHERE merchant_id = $1 AND order_no IN " + theirOrders, "refunded_at, refund_no"},
 	{"refund_lines", "SELECT * FROM refund_lines WHERE merchant_id = $1 AND refund_no IN (SELECT refund_no FROM refunds " +
-		"WHERE merchant_id = $1 AND order_no IN " + theirOrders + ") ORDER BY refund_no, line"},
-	{"tickets", "SELECT * FROM tickets WHERE merchant_id = $1 AND customer_no = $2 ORDER BY opened_at, ticket_id"},
-	{"ticket_messages", "SELECT * FROM ticket_messages WHERE merchant_id = $1 AND ticket_id IN " + theirTickets + " ORDER BY ticket_id, message_no"},
+		"WHERE merchant_id = $1 AND order_no IN " + theirOrders + ")", "refund_no, line"},
+	{"tickets", "SELECT * FROM tickets WHERE merchant_id = $1 AND customer_no = $2", "opened_at, ticket_id"},
+	{"ticket_messages", "SELECT * FROM ticket_messages WHERE merchant_id = $1 AND ticket_id IN " + theirTickets, "ticket_id, message_no"},
 	{"messages", `SELECT d.mailing_id, m.kind, m.channel, d.address, m.subject, m.body, d.created_at, d.carried_at
 		FROM deliveries d JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id
-		WHERE d.merchant_id = $1 AND d.customer_no = $2 ORDER BY d.created_at, d.mailing_id`},
+		WHERE d.merchant_id = $1 AND d.customer_no = $2`, "d.created_at, d.mailing_id"},
 }
 
 // AddDossier puts together what the shop holds about a customer, and gives it with the token that opens it and with how
@@ -97,7 +97,7 @@ func (d *Desk) Held(customer string) (rows int64, err error) {
 func (d *Desk) held(customer string) (body []byte, rows int64, err error) {
 	all := map[string]any{"made_at": d.tx.Now, "customer_no": customer, "money": "minor units of " + d.Currency}
 	for _, h := range holdings {
-		list, err := d.rowsOf(h.rows, customer)
+		list, err := d.rowsOf(h.rows+" ORDER BY "+h.order, customer)
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s: %w", h.name, err)
 		}

@@ -18,7 +18,7 @@ const (
 )
 
 type privacyIn struct {
-	CustomerNo string `json:"customer_no" jsonschema:"minLength=1,maxLength=20"`
+	CustomerNo string `json:"customer_no" jsonschema:"maxLength=20,pattern=^[^@ ]+$,description=The number\\, never an address"`
 	Kind       string `json:"kind" jsonschema:"enum=export,enum=erase"`
 	CaseRef    string `json:"case_ref" jsonschema:"maxLength=60,pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]*$,description=Your number for the case; no personal data"`
 	Asked

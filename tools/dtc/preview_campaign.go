@@ -93,7 +93,7 @@ func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
 			return p, err
 		}
 		if unsent := campaign.Status == shop.CampaignDraft || campaign.Status == shop.CampaignScheduled; unsent && !p.segment.ArchivedAt.IsZero() {
-			return p, tools.Refuse(tools.Conflict, "Choose another segment, or make one with dtc_create_segment.", "The campaign's segment is archived.")
+			return p, errArchived()
 		}
 	}
 	if p.reach, err = d.Reach(campaign); err != nil {
@@ -101,6 +101,10 @@ func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
 	}
 	p.cost = d.Cost(campaign, p.reach.Recipients)
 	return p, nil
+}
+
+func errArchived() error {
+	return tools.Refuse(tools.Conflict, "Choose another segment, or make one with dtc_create_segment.", "The campaign's segment is archived.")
 }
 
 func channelWord(channel string) string {

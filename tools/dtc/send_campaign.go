@@ -201,8 +201,11 @@ func sendStep(c *tools.Call, in sendCampaignIn, p *tools.Progress) (sendCampaign
 	if err == nil {
 		p.Done, err = mark.advance(d, campaign, in.ExpectedRecipients)
 	}
-	if errors.Is(err, shop.ErrChanged) {
+	switch {
+	case errors.Is(err, shop.ErrChanged):
 		err = tools.Refuse(tools.StaleExpectation, "Look at it with dtc_preview_campaign.", "The campaign is not as it was any more.")
+	case errors.Is(err, shop.ErrArchived):
+		err = errArchived()
 	}
 	if err != nil {
 		return sendCampaignOut{}, err
