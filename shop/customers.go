@@ -71,9 +71,7 @@ func (d *Desk) Customers(f CustomerFilter, cut Cut) (Page[Customer], error) {
 		rank = customerRanks[NewestCustomers]
 	}
 	q := sqlText("SELECT "+customerColumns+", c."+rank+" AS rank FROM customers c WHERE c.merchant_id = ?", d.merchant)
-	if f.Query != "" {
-		q.beginsWith("c.customer_no", f.Query)
-	}
+	q.foundBy(customerWords, "c.customer_no", f.Query, d.merchant)
 	if err := d.belongs(q, f.Where); err != nil {
 		return Page[Customer]{}, err
 	}
@@ -88,12 +86,6 @@ func (d *Desk) Customers(f CustomerFilter, cut Cut) (Page[Customer], error) {
 		return page, fmt.Errorf("listing customers: %w", err)
 	}
 	return page, nil
-}
-
-// beginsWith keeps the rows whose key begins with a text of letters and digits. The range is what an index is read by,
-// and wide enough for the collations of PostgreSQL; the comparison makes it exact.
-func (q *query) beginsWith(column, text string) *query {
-	return q.add(" AND "+column+" >= ? AND "+column+" <= ? AND SUBSTR("+column+", 1, ?) = ?", text, text+"zzzzzzzz", len([]rune(text)), text)
 }
 
 const ordersOf = " FROM orders o WHERE o.merchant_id = $1 AND o.customer_no = $2"

@@ -30,17 +30,6 @@ func checkSums(t *testing.T, db *store.DB) {
 	}
 }
 
-func at(t *testing.T, db *store.DB, do func(d *shop.Desk) error) error {
-	t.Helper()
-	return db.InTx(t.Context(), func(tx *store.Tx) error {
-		d, err := shop.At(tx, merchant)
-		if err != nil {
-			return err
-		}
-		return do(d)
-	})
-}
-
 func TestSumsFollowOrders(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		loadDemo(t, db)

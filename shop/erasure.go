@@ -25,6 +25,7 @@ var personal = []trace{
 	{"customer_tags", "", "customer_no = $2"},
 	{"refunds", "reason = '" + Erased + "'", "reason <> '' AND order_no IN " + theirOrders},
 	{"ticket_messages", "body = '" + Erased + "'", "ticket_id IN " + theirTickets},
+	{"search_words", "", "kind = 'ticket' AND id IN " + theirTickets},
 	{"deliveries", "", "customer_no = $2 AND carried_at IS NULL"},
 	{"deliveries", "address = '" + Erased + "'", "customer_no = $2 AND carried_at IS NOT NULL"},
 	{"dossiers", "", "customer_no = $2"},

@@ -18,7 +18,8 @@
 //   - no arrays, ILIKE, jsonb, booleans, serials, deferred constraints, INSERT OR REPLACE; SELECT … FOR UPDATE only
 //     through Tx.SkipLocked
 //   - no statement while rows of the same transaction are still being read: PostgreSQL's connection is busy then
-//   - TEXT sorts by bytes on SQLite and by the database's collation on PostgreSQL: page and compare by ids and times
+//   - TEXT sorts by bytes on SQLite and by the database's collation on PostgreSQL: page and compare by ids and times, or
+//     declare the column TEXT COLLATE "binary", which is by bytes on both
 package store
 
 import (
@@ -116,6 +117,7 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn 
 	}
 	return unavailable(in(ctx, func(stmts context.Context, c conn) error {
 		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
+		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
 		if err := fn(tx); err != nil {
 			return err

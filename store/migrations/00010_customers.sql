@@ -35,9 +35,6 @@ CREATE TABLE customer_tags (
 );
 CREATE INDEX customer_tags_customer ON customer_tags (merchant_id, customer_no);
 
--- Who bought of a category: the segments' question, whatever the case of its letters.
-CREATE INDEX products_category_folded ON products (merchant_id, LOWER(category), product_code);
-
 -- A segment that is put away is used by no campaign any more. Its name stays taken.
 ALTER TABLE segments ADD COLUMN archived_at BIGINT;
 CREATE INDEX campaigns_segment ON campaigns (merchant_id, segment_id, status);

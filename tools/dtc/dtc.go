@@ -29,9 +29,9 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		cancelJob, createCampaign, createDiscount, createSegment, getCustomer, getJob, getOrder, getSalesSummary,
+		adjustInventory, cancelJob, createCampaign, createDiscount, createSegment, getCustomer, getJob, getOrder, getSalesSummary,
 		handlePrivacyRequest, listCampaigns, previewCampaign, refundOrder, searchCustomers, searchOrders, searchProducts,
-		sendCampaign, undo, updateCustomer, whoami,
+		sendCampaign, setPrices, undo, updateCustomer, updateProduct, whoami,
 	}
 }
 
