@@ -17,8 +17,8 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 
 // tables are all the tables of a shop.
 var tables = []string{
-	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
-	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
+	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "order_notes",
+	"shipments", "shipment_lines", "refunds", "refund_lines", "discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"sales_daily", "sales_totals", "sales_monthly",
 }
 

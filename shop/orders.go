@@ -110,17 +110,26 @@ func (f OrderFilter) matches(q *query, merchant string) {
 	q.eachWord(number, "("+like("p.title")+" OR "+like("v.title")+")").add(")))))")
 }
 
-// Order gives an order with its lines.
-func (d *Desk) Order(no string) (Order, error) {
+// OrderHead gives an order without its lines.
+func (d *Desk) OrderHead(no string) (Order, error) {
 	o, err := store.One(d.tx, func(r store.Row) (Order, error) { return d.scanOrder(r) },
 		"SELECT "+orderColumns+" FROM orders o WHERE o.merchant_id = $1 AND o.order_no = $2", d.merchant, no)
 	if err != nil {
 		return o, fmt.Errorf("finding the order: %w", err)
 	}
+	return o, nil
+}
+
+// Order gives an order with its lines.
+func (d *Desk) Order(no string) (Order, error) {
+	o, err := d.OrderHead(no)
+	if err != nil {
+		return o, err
+	}
 	o.Lines, err = store.All(d.tx, func(r store.Row) (Line, error) {
 		l := Line{UnitPrice: d.money(0)}
-		return l, r.Scan(&l.Line, &l.SKU, &l.Title, &l.Qty, &l.QtyRefunded, &l.QtyShipped, &l.UnitPrice.AmountMinor)
-	}, `SELECT line, sku, title, qty, qty_refunded, qty_shipped, unit_price_minor FROM order_lines
+		return l, r.Scan(&l.Line, &l.SKU, &l.Title, &l.Qty, &l.QtyRefunded, &l.QtyShipped, &l.QtyRestocked, &l.UnitPrice.AmountMinor)
+	}, `SELECT line, sku, title, qty, qty_refunded, qty_shipped, qty_restocked, unit_price_minor FROM order_lines
 		WHERE merchant_id = $1 AND order_no = $2 ORDER BY line`, d.merchant, no)
 	if err != nil {
 		return o, fmt.Errorf("reading the lines of the order: %w", err)
@@ -133,17 +142,39 @@ func (o Order) Refundable() Money {
 	return Money{o.Total.AmountMinor - o.Refunded.AmountMinor, o.Total.Currency}
 }
 
-// Events gives the latest events of an order, oldest first.
-func (d *Desk) Events(no string, limit int) ([]Event, error) {
-	events, err := store.All(d.tx, func(r store.Row) (Event, error) {
+// ToShip is how many pieces of the order are still to be shipped, by its lines.
+func (o Order) ToShip() (n int64) {
+	for _, l := range o.Lines {
+		n += l.ToShip()
+	}
+	return n
+}
+
+// Shipped is how many pieces of the order were shipped, by its lines.
+func (o Order) Shipped() (n int64) {
+	for _, l := range o.Lines {
+		n += l.QtyShipped
+	}
+	return n
+}
+
+// Events gives the latest events of an order, oldest first, and how many older ones there are.
+func (d *Desk) Events(no string, limit int) (events []Event, older int64, err error) {
+	first := int64(0) // of those shown; events are numbered from 1, without a gap
+	events, err = store.All(d.tx, func(r store.Row) (Event, error) {
 		var e Event
-		return e, r.Scan(store.At(&e.At), &e.What, &e.Actor)
-	}, `SELECT at, what, actor FROM (SELECT event_no, at, what, actor FROM order_events
+		var n int64
+		err := r.Scan(&n, store.At(&e.At), &e.What, &e.Actor)
+		if first == 0 {
+			first = n
+		}
+		return e, err
+	}, `SELECT event_no, at, what, actor FROM (SELECT event_no, at, what, actor FROM order_events
 		WHERE merchant_id = $1 AND order_no = $2 ORDER BY event_no DESC LIMIT $3) AS latest ORDER BY event_no`, d.merchant, no, limit)
 	if err != nil {
-		return nil, fmt.Errorf("reading the events of the order: %w", err)
+		return nil, 0, fmt.Errorf("reading the events of the order: %w", err)
 	}
-	return events, nil
+	return events, max(0, first-1), nil
 }
 
 // tell adds an event to an order that this transaction has changed, and so holds.

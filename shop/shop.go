@@ -12,6 +12,11 @@
 // day of the refund. Net is gross minus discounts minus refunds. Postage paid and postage given back are kept apart.
 // Whatever books a refund calls AddRefund in the same transaction, so that the sums are never behind the orders.
 //
+// Stock is what lies on the shelf. An order that comes in takes nothing from it, and so the open orders of a load have
+// taken nothing: pieces leave the shelf when they are shipped (Fulfil), and come back when the shipment is taken back
+// (Reopen) or when a refund says so of pieces that had been shipped. Nothing else of an order moves stock. Which parcels
+// went out before the load is in neither source: its settled orders count as shipped and have no shipments.
+//
 // Messages to customers are rows of deliveries, one per customer and mailing. The Carrier hands them over as files:
 // no message leaves the machine.
 package shop
@@ -120,7 +125,18 @@ type Line struct {
 	QtyRefunded int64  `json:"qty_refunded"`
 	QtyShipped  int64  `json:"qty_shipped"`
 	UnitPrice   Money  `json:"unit_price"`
+
+	QtyRestocked int64 `json:"-"` // of QtyRefunded: what came back on the shelf
 }
+
+// ToShip is how many pieces of the line are still to be shipped. What was given back is not, whether it had been shipped
+// or not; only a piece that came back on the shelf leaves the others where they were.
+func (l Line) ToShip() int64 {
+	return max(0, l.Qty-(l.QtyRefunded-l.QtyRestocked)-l.QtyShipped)
+}
+
+// Out is how many pieces were taken from the shelf for the line and have not come back.
+func (l Line) Out() int64 { return l.QtyShipped - l.QtyRestocked }
 
 // An Event is one thing that happened to an order.
 type Event struct {
