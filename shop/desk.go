@@ -119,17 +119,23 @@ type listing struct {
 	rows *query // the whole list
 	by   []string
 	desc bool
+	once bool // finding the rows is dear: they are found once, for the count and the page
 }
 
 // readPage reads a page. It seeks to the place where the page before ended, so that rows that come or go meanwhile
 // neither repeat nor hide others.
 func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, Place, error)) (Page[T], error) {
 	var page Page[T]
-	count := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
-	if err := tx.QueryRow(count.sql(), count.args...).Scan(&page.Total); err != nil {
-		return page, err
+	if !l.once || cut.After != nil {
+		count := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+		if err := tx.QueryRow(count.sql(), count.args...).Scan(&page.Total); err != nil {
+			return page, err
+		}
 	}
 	_, err := store.All(tx, func(r store.Row) (struct{}, error) {
+		if l.once && cut.After == nil {
+			r = counted{r, &page.Total}
+		}
 		row, place, err := scan(r)
 		if page.More = len(page.Rows) == cut.Limit; !page.More && err == nil {
 			page.Rows, page.Places = append(page.Rows, row), append(page.Places, place)
@@ -139,9 +145,21 @@ func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, 
 	return page, err
 }
 
+// counted is a row whose last column is how many there are.
+type counted struct {
+	store.Row
+	total *int
+}
+
+func (c counted) Scan(dest ...any) error { return c.Row.Scan(append(dest, c.total)...) }
+
 // page is the query for a page and one row more, which says whether there is another page.
 func (l listing) page(cut Cut) *query {
-	q := sqlText("SELECT * FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	all := "*"
+	if l.once && cut.After == nil {
+		all = "*, COUNT(*) OVER ()"
+	}
+	q := sqlText("SELECT "+all+" FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
 	direction, beyond := "", " > "
 	if l.desc {
 		direction, beyond = " DESC", " < "

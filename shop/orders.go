@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -51,10 +52,13 @@ func (d *Desk) Orders(f OrderFilter, cut Cut) (Page[Order], error) {
 		rank = "o.total_minor"
 	}
 	q := sqlText("SELECT "+orderColumns+", "+rank+" AS rank FROM orders o WHERE o.merchant_id = ?", d.merchant)
-	if err := f.where(q, d.merchant); err != nil {
+	if err := f.where(q); err != nil {
 		return Page[Order]{}, err
 	}
-	l := listing{rows: q, by: []string{"rank", "order_no"}, desc: f.Sort != Oldest}
+	if err := d.matching(q, f.Query); err != nil {
+		return Page[Order]{}, err
+	}
+	l := listing{rows: q, by: []string{"rank", "order_no"}, desc: f.Sort != Oldest, once: f.Query != ""}
 	page, err := readPage(d.tx, l, cut, func(r store.Row) (Order, Place, error) {
 		var p Place
 		o, err := d.scanOrder(r, &p.Rank)
@@ -68,8 +72,7 @@ func (d *Desk) Orders(f OrderFilter, cut Cut) (Page[Order], error) {
 }
 
 // where adds the conditions of the filter. Days begin at midnight in London; the last one is included.
-func (f OrderFilter) where(q *query, merchant string) error {
-	f.matches(q, merchant)
+func (f OrderFilter) where(q *query) error {
 	if f.Status != "" {
 		q.add(" AND o.status = ?", string(f.Status))
 	}
@@ -96,18 +99,52 @@ func (f OrderFilter) where(q *query, merchant string) error {
 	return nil
 }
 
-// matches looks for the query in the numbers and in what was bought. Titles are looked up in the catalogue, which is
-// small; the lines are then found by SKU through an index.
-func (f OrderFilter) matches(q *query, merchant string) {
-	number := strings.TrimPrefix(strings.TrimSpace(f.Query), "#")
-	if number == "" {
-		return
+// matching adds the condition that an order is what is looked for: its own number, its customer's or a SKU in it, or else
+// words of a product's title. Whatever is looked for, the orders are found by an index and not looked through.
+func (d *Desk) matching(q *query, text string) error {
+	text = strings.TrimPrefix(strings.TrimSpace(text), "#")
+	if text == "" {
+		return nil
 	}
-	q.add(` AND (o.order_no = ? OR o.customer_no = ? OR o.order_no IN (SELECT l.order_no FROM order_lines l
-		WHERE l.merchant_id = ? AND l.sku IN (SELECT v.sku FROM variants v
-			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
-			WHERE v.merchant_id = ? AND (LOWER(v.sku) = LOWER(CAST(? AS TEXT)) OR (`, number, number, merchant, merchant, number)
-	q.eachWord(number, "("+like("p.title")+" OR "+like("v.title")+")").add(")))))")
+	number, err := d.isNumber(text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking up a number: %w", err)
+	case number:
+		q.add(` AND o.order_no IN (SELECT n.order_no FROM orders n WHERE n.merchant_id = ? AND n.order_no = ?
+			UNION SELECT c.order_no FROM orders c WHERE c.merchant_id = ? AND c.customer_no = ?
+			UNION SELECT l.order_no FROM order_lines l WHERE l.merchant_id = ? AND l.sku IN (?, ?, ?))`,
+			append([]any{d.merchant, text, d.merchant, text, d.merchant}, cases(text)...)...)
+	case letters(text) < 2:
+		q.add(" AND 1 = 0") // every order has a product with a word that begins so
+	default:
+		q.add(` AND o.order_no IN (SELECT l.order_no FROM order_lines l WHERE l.merchant_id = ? AND l.sku IN (SELECT v.sku FROM variants v
+			WHERE v.merchant_id = ?`, d.merchant, d.merchant).foundBy(productWords, "v.product_code", text, d.merchant).add("))")
+	}
+	return nil
+}
+
+// isNumber reports whether a text is the number of an order, of a customer with orders, or of a variant.
+func (d *Desk) isNumber(text string) (bool, error) {
+	q := sqlText("SELECT COUNT(*) FROM (SELECT order_no FROM orders WHERE merchant_id = ? AND order_no = ?", d.merchant, text).
+		add(" UNION ALL SELECT order_no FROM orders WHERE merchant_id = ? AND customer_no = ?", d.merchant, text).
+		add(" UNION ALL SELECT sku FROM variants WHERE merchant_id = ? AND sku IN (?, ?, ?)", append([]any{d.merchant}, cases(text)...)...).
+		add(") AS numbers")
+	var n int
+	err := d.tx.QueryRow(q.sql(), q.args...).Scan(&n)
+	return n > 0, err
+}
+
+// cases are a SKU as it is written, and in the two ways in which shops write theirs.
+func cases(sku string) []any { return []any{sku, strings.ToUpper(sku), strings.ToLower(sku)} }
+
+func letters(text string) (n int) {
+	for _, r := range text {
+		if unicode.IsLetter(r) {
+			n++
+		}
+	}
+	return n
 }
 
 // OrderHead gives an order without its lines.

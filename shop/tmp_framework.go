@@ -1,0 +1,12 @@
+package shop
+
+import "strings"
+
+const productWords = "product"
+
+func (q *query) foundBy(kind, column, text, merchant string) *query {
+	for _, w := range strings.Fields(text) {
+		q.add(" AND "+column+" IN (SELECT product_code FROM products WHERE merchant_id = ? AND (' ' || LOWER(title)) LIKE LOWER(CAST(? AS TEXT)))", merchant, "% "+w+"%")
+	}
+	return q
+}
