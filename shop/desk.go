@@ -126,14 +126,13 @@ type listing struct {
 // neither repeat nor hide others.
 func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, Place, error)) (Page[T], error) {
 	var page Page[T]
-	if !l.once || cut.After != nil {
-		count := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
-		if err := tx.QueryRow(count.sql(), count.args...).Scan(&page.Total); err != nil {
+	if !l.once {
+		if err := l.count(tx, &page.Total); err != nil {
 			return page, err
 		}
 	}
 	_, err := store.All(tx, func(r store.Row) (struct{}, error) {
-		if l.once && cut.After == nil {
+		if l.once {
 			r = counted{r, &page.Total}
 		}
 		row, place, err := scan(r)
@@ -142,10 +141,13 @@ func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, 
 		}
 		return struct{}{}, err
 	}, l.page(cut).sql(), l.page(cut).args...)
+	if err == nil && l.once && cut.After != nil && len(page.Rows) == 0 {
+		err = l.count(tx, &page.Total) // no row has told it
+	}
 	return page, err
 }
 
-// counted is a row whose last column is how many there are.
+// counted is a row whose last column is how many rows there are.
 type counted struct {
 	store.Row
 	total *int
@@ -153,13 +155,18 @@ type counted struct {
 
 func (c counted) Scan(dest ...any) error { return c.Row.Scan(append(dest, c.total)...) }
 
+// count counts the whole list.
+func (l listing) count(tx *store.Tx, total *int) error {
+	q := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	return tx.QueryRow(q.sql(), q.args...).Scan(total)
+}
+
 // page is the query for a page and one row more, which says whether there is another page.
 func (l listing) page(cut Cut) *query {
-	all := "*"
-	if l.once && cut.After == nil {
-		all = "*, COUNT(*) OVER ()"
+	q := sqlText("SELECT * FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	if l.once {
+		q = sqlText("WITH rows AS MATERIALIZED (").add(l.rows.text.String(), l.rows.args...).add(") SELECT *, (SELECT COUNT(*) FROM rows) FROM rows")
 	}
-	q := sqlText("SELECT "+all+" FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
 	direction, beyond := "", " > "
 	if l.desc {
 		direction, beyond = " DESC", " < "

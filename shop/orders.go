@@ -32,43 +32,68 @@ type OrderFilter struct {
 const orderColumns = `o.order_no, o.customer_no, o.placed_at, o.status, o.items, o.total_minor, o.refunded_minor,
 	o.source_placed_at, o.ship_country, o.subtotal_minor, o.shipping_minor, o.discount_minor, o.customer_note, o.version`
 
-// scanOrder reads orderColumns, and more columns after them.
-func (d *Desk) scanOrder(r store.Row, more ...any) (Order, error) {
+// scanOrder reads orderColumns.
+func (d *Desk) scanOrder(r store.Row) (Order, error) {
 	o := Order{
 		Total: d.money(0), Refunded: d.money(0), Subtotal: d.money(0), Shipping: d.money(0), Discount: d.money(0),
 	}
-	err := r.Scan(append([]any{
+	err := r.Scan(
 		&o.No, &o.CustomerNo, store.At(&o.PlacedAt), &o.Status, &o.Items, &o.Total.AmountMinor, &o.Refunded.AmountMinor,
 		store.At(&o.SourcePlacedAt), &o.ShipCountry, &o.Subtotal.AmountMinor, &o.Shipping.AmountMinor, &o.Discount.AmountMinor,
 		&o.CustomerNote, &o.Version,
-	}, more...)...)
+	)
 	return o, err
 }
 
-// Orders gives a page of the orders that match f, without their lines.
+// Orders gives a page of the orders that match f, without their lines. The page is found first, by numbers alone, and then
+// read: many orders may match, and few are shown.
 func (d *Desk) Orders(f OrderFilter, cut Cut) (Page[Order], error) {
 	rank := "o.placed_at"
 	if f.Sort == Largest {
 		rank = "o.total_minor"
 	}
-	q := sqlText("SELECT "+orderColumns+", "+rank+" AS rank FROM orders o WHERE o.merchant_id = ?", d.merchant)
-	if err := f.where(q); err != nil {
-		return Page[Order]{}, err
+	q := sqlText("SELECT o.order_no, "+rank+" AS rank FROM orders o WHERE o.merchant_id = ?", d.merchant)
+	err := f.where(q)
+	if err == nil {
+		err = d.matching(q, f.Query)
 	}
-	if err := d.matching(q, f.Query); err != nil {
+	if err != nil {
 		return Page[Order]{}, err
 	}
 	l := listing{rows: q, by: []string{"rank", "order_no"}, desc: f.Sort != Oldest, once: f.Query != ""}
 	page, err := readPage(d.tx, l, cut, func(r store.Row) (Order, Place, error) {
 		var p Place
-		o, err := d.scanOrder(r, &p.Rank)
-		p.ID = o.No
-		return o, p, err
+		err := r.Scan(&p.ID, &p.Rank)
+		return Order{No: p.ID}, p, err
 	})
+	if err == nil {
+		err = d.readOrders(page.Rows)
+	}
 	if err != nil {
 		return page, fmt.Errorf("listing orders: %w", err)
 	}
 	return page, nil
+}
+
+// readOrders reads orders of which only the numbers are known.
+func (d *Desk) readOrders(orders []Order) error {
+	if len(orders) == 0 {
+		return nil
+	}
+	q := sqlText("SELECT "+orderColumns+" FROM orders o WHERE o.merchant_id = ? AND o.order_no IN ("+marks(len(orders))+")", d.merchant)
+	at := map[string]*Order{}
+	for i, o := range orders {
+		q.args = append(q.args, o.No)
+		at[o.No] = &orders[i]
+	}
+	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
+		o, err := d.scanOrder(r)
+		if err == nil {
+			*at[o.No] = o
+		}
+		return struct{}{}, err
+	}, q.sql(), q.args...)
+	return err
 }
 
 // where adds the conditions of the filter. Days begin at midnight in London; the last one is included.
@@ -149,7 +174,7 @@ func letters(text string) (n int) {
 
 // OrderHead gives an order without its lines.
 func (d *Desk) OrderHead(no string) (Order, error) {
-	o, err := store.One(d.tx, func(r store.Row) (Order, error) { return d.scanOrder(r) },
+	o, err := store.One(d.tx, d.scanOrder,
 		"SELECT "+orderColumns+" FROM orders o WHERE o.merchant_id = $1 AND o.order_no = $2", d.merchant, no)
 	if err != nil {
 		return o, fmt.Errorf("finding the order: %w", err)

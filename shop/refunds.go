@@ -129,13 +129,12 @@ func (d *Desk) keepRefund(o Order, r Refund, _ []Return) error {
 }
 
 // Cancel ends an order of which nothing has been shipped and gives everything back that can be given back, postage too.
-// It answers ErrChanged as Refund does. Only pieces that were taken from the shelf go back on it: of an order that was
-// never shipped none.
-func (d *Desk) Cancel(o Order, r Refund, restock bool) (Refund, error) {
+// It answers ErrChanged as Refund does. Stock stays as it is: what was not shipped lies on the shelf.
+func (d *Desk) Cancel(o Order, r Refund) (Refund, error) {
 	var returns []Return
 	for _, l := range o.Lines {
 		if left := l.Qty - l.QtyRefunded; left > 0 {
-			returns = append(returns, Return{Line: l.Line, Qty: left, Restock: restock && l.Out() >= left})
+			returns = append(returns, Return{Line: l.Line, Qty: left})
 		}
 	}
 	r.Amount = o.Refundable()

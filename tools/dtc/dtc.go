@@ -29,7 +29,7 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
+		addOrderNote, cancelJob, cancelOrder, createCampaign, createDiscount, fulfilOrder, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
 		refundOrder, searchOrders, searchProducts, sendCampaign, undo, whoami,
 	}
 }
