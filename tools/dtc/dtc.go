@@ -29,8 +29,8 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		addOrderNote, cancelJob, cancelOrder, createCampaign, createDiscount, fulfilOrder, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
-		refundOrder, searchOrders, searchProducts, sendCampaign, undo, whoami,
+		addOrderNote, adjustInventory, cancelJob, cancelOrder, createCampaign, createDiscount, fulfilOrder, getJob, getOrder, getSalesSummary,
+		listCampaigns, previewCampaign, refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
 	}
 }
 
