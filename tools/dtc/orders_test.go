@@ -46,7 +46,7 @@ func (h *house) fresh() getOrderOut {
 	return h.order(no)
 }
 
-func (h *house) stock(o getOrderOut) (n [2]int64) {
+func (h *house) left(o getOrderOut) (n [2]int64) {
 	h.Helper()
 	for i := range n {
 		n[i] = h.number("SELECT on_hand FROM variants WHERE sku = $1", fmt.Sprint(o.No, "-", i+1))
@@ -92,8 +92,8 @@ func fulfilChangesAllItSays(h *house) {
 	}
 	out := must[fulfilOrderOut](h)(write[fulfilOrderOut](h, "dtc_fulfil_order", in))
 	got := h.order(o.No)
-	if got.Status != shop.OrderFulfilled || got.ToShip != 0 || got.Version != out.Version || got.Lines[0].QtyShipped != 5 || h.stock(o) != [2]int64{5, 7} {
-		h.Errorf("the order is %+v, the stock %v", got, h.stock(o))
+	if got.Status != shop.OrderFulfilled || got.ToShip != 0 || got.Version != out.Version || got.Lines[0].QtyShipped != 5 || h.left(o) != [2]int64{5, 7} {
+		h.Errorf("the order is %+v, the stock %v", got, h.left(o))
 	}
 	last := got.Events[len(got.Events)-1]
 	if want := (shop.Event{At: sunday.UTC(), Actor: "test bot", What: "shipped 8 pieces with DPD, tracking number DP 123 (" + out.ID + ")"}); last != want {
@@ -122,15 +122,15 @@ func fulfilShipsInParts(h *house) {
 	}
 	must[fulfilOrderOut](h)(write[fulfilOrderOut](h, "dtc_fulfil_order", fulfilling(o).with("lines", someLines(parcel(1, 1), parcel(2, 3)))))
 	o = h.order(o.No)
-	if o.ToShip != 2 || o.Status != shop.OrderPartRefunded || h.stock(o) != [2]int64{9, 7} {
-		h.Errorf("after the first parcel: %+v, stock %v", o, h.stock(o))
+	if o.ToShip != 2 || o.Status != shop.OrderPartRefunded || h.left(o) != [2]int64{9, 7} {
+		h.Errorf("after the first parcel: %+v, stock %v", o, h.left(o))
 	}
 	_, err := write[fulfilOrderOut](h, "dtc_fulfil_order", fulfilling(o).with("lines", someLines(parcel(1, 3))))
 	h.refused("a refunded piece", err, tools.InvalidArguments, "lines[0].qty")
 	must[fulfilOrderOut](h)(write[fulfilOrderOut](h, "dtc_fulfil_order", fulfilling(o)))
 	o = h.order(o.No)
-	if o.ToShip != 0 || o.Lines[0].QtyShipped != 3 || h.stock(o) != [2]int64{7, 7} {
-		h.Errorf("after the second parcel: %+v, stock %v", o, h.stock(o))
+	if o.ToShip != 0 || o.Lines[0].QtyShipped != 3 || h.left(o) != [2]int64{7, 7} {
+		h.Errorf("after the second parcel: %+v, stock %v", o, h.left(o))
 	}
 	_, err = write[fulfilOrderOut](h, "dtc_fulfil_order", fulfilling(o))
 	h.refused("nothing left", err, tools.Conflict, "")
@@ -164,8 +164,8 @@ func fulfilIsRefusedForWhatIsNotThere(h *house) {
 	must[cancelOrderOut](h)(write[cancelOrderOut](h, "dtc_cancel_order", cancelling(o)))
 	_, err = write[fulfilOrderOut](h, "dtc_fulfil_order", fulfilling(h.order(o.No)))
 	h.refused("a cancelled order", err, tools.Conflict, "")
-	if h.stock(o) != [2]int64{10, 2} {
-		h.Errorf("a refused shipment moved the stock: %v", h.stock(o))
+	if h.left(o) != [2]int64{10, 2} {
+		h.Errorf("a refused shipment moved the stock: %v", h.left(o))
 	}
 }
 
@@ -180,8 +180,8 @@ func fulfilIsUndoneUnlessTheOrderChanged(h *house) {
 		h.Fatal(err)
 	}
 	got := h.order(o.No)
-	if got.Status != o.Status || got.ToShip != 8 || got.Version != 3 || h.stock(o) != [2]int64{11, 10} {
-		h.Errorf("undone, the order is %+v, the stock %v", got, h.stock(o))
+	if got.Status != o.Status || got.ToShip != 8 || got.Version != 3 || h.left(o) != [2]int64{11, 10} {
+		h.Errorf("undone, the order is %+v, the stock %v", got, h.left(o))
 	}
 	if n := h.number("SELECT COUNT(*) FROM mailings WHERE kind = 'shipment_notice' AND subject LIKE $1", "%"+o.No+"%"); n != 1 {
 		h.Errorf("%d mails after the undo, want the one that was sent", n)
@@ -198,8 +198,8 @@ func fulfilIsUndoneUnlessTheOrderChanged(h *house) {
 	if err := undo(); !errors.Is(err, shop.ErrChanged) {
 		h.Errorf("undoing a shipment of which pieces came back: %v", err)
 	}
-	if h.stock(o) != [2]int64{7, 7} {
-		h.Errorf("the stock is %v, want 7 and 7", h.stock(o))
+	if h.left(o) != [2]int64{7, 7} {
+		h.Errorf("the stock is %v, want 7 and 7", h.left(o))
 	}
 }
 
@@ -207,7 +207,7 @@ func cancelGivesAllBack(h *house) {
 	o := h.fresh()
 	must[refundOrderOut](h)(write[refundOrderOut](h, "dtc_refund_order", refunding(o, 500).with("lines", []args{{"line": 1, "qty": 2}})))
 	o = h.order(o.No)
-	before, stock := h.books(), h.stock(o)
+	before, stock := h.books(), h.left(o)
 	in := cancelling(o).with("notify_customer", true).with("restock", true)
 	p := must[tools.Preview](h)(h.preview("dtc_cancel_order", in))
 	of := "order " + o.No
@@ -232,8 +232,8 @@ func cancelGivesAllBack(h *house) {
 	wantBooks.Given, wantBooks.Postage = wantBooks.Given+1900, wantBooks.Postage+300
 	wantBooks.Goods, wantBooks.ByDay, wantBooks.ByMonth = wantBooks.Goods+1600, wantBooks.ByDay+1600, wantBooks.ByMonth+1600
 	wantBooks.UnitsBack, wantBooks.PiecesBack = wantBooks.UnitsBack+6, wantBooks.PiecesBack+6
-	if diff := cmp.Diff(wantBooks, h.books()); diff != "" || h.stock(o) != stock {
-		h.Errorf("the stock is %v, the books:\n%s", h.stock(o), diff)
+	if diff := cmp.Diff(wantBooks, h.books()); diff != "" || h.left(o) != stock {
+		h.Errorf("the stock is %v, the books:\n%s", h.left(o), diff)
 	}
 }
 
@@ -296,8 +296,8 @@ func onlyShippedPiecesAreRestocked(h *house) {
 	must[refundOrderOut](h)(back(h.order(o.No), 1))
 	_, err = back(h.order(o.No), 2)
 	h.refused("restocking more than came back", err, tools.InvalidArguments, "lines[0].restock")
-	if h.stock(o) != [2]int64{9, 10} {
-		h.Errorf("the stock is %v, want 9 and 10", h.stock(o))
+	if h.left(o) != [2]int64{9, 10} {
+		h.Errorf("the stock is %v, want 9 and 10", h.left(o))
 	}
 	if got := h.order(o.No); got.ToShip != 6 {
 		h.Errorf("of 8 pieces, 2 shipped and one of them back, %d are to ship, want 6", got.ToShip)
@@ -412,7 +412,7 @@ func onlyOneOfManyEndsAnOrder(h *house) {
 		made := h.number("SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM refunds WHERE order_no = $1", o.No)
 		sent := h.number(`SELECT CAST(COALESCE(SUM(l.qty), 0) AS BIGINT) FROM shipment_lines l JOIN shipments s ON s.shipment_no = l.shipment_no WHERE s.order_no = $1`, o.No)
 		restocked := h.number("SELECT SUM(qty_restocked) FROM order_lines WHERE order_no = $1", o.No)
-		stock := h.stock(o)
+		stock := h.left(o)
 		if made != now.Refunded.AmountMinor || stock[0]+stock[1] != 20-sent+restocked || sent != now.Lines[0].QtyShipped+now.Lines[1].QtyShipped ||
 			now.Status == shop.OrderCancelled && sent > 0 {
 			h.Errorf("order %+v: refunds of %d, %d pieces sent, %d back, stock %v", now, made, sent, restocked, stock)
