@@ -21,6 +21,7 @@ const (
 	KindRefundNotice   = "refund_notice"
 	KindCancelNotice   = "cancel_notice"
 	KindShipmentNotice = "shipment_notice"
+	KindTicketReply    = "ticket_reply"
 )
 
 // A Carrier takes messages out of the database: the local one writes files and sends nothing.

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,17 +78,6 @@ func contains(part string) string { return "%" + likeEscapes.Replace(part) + "%"
 // SQLite lowers fewer letters than Go does.
 func like(column string) string {
 	return "LOWER(" + column + `) LIKE LOWER(CAST(? AS TEXT)) ESCAPE '\'`
-}
-
-// eachWord adds a condition for every word of a text, with the word's pattern for each of its parameters.
-func (q *query) eachWord(text, condition string) *query {
-	for i, word := range strings.Fields(text) {
-		if i > 0 {
-			q.add(" AND ")
-		}
-		q.add(condition, slices.Repeat([]any{contains(word)}, strings.Count(condition, "?"))...)
-	}
-	return q
 }
 
 // A Place is where a page of a list ended; the next page begins after it.

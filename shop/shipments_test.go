@@ -117,8 +117,6 @@ func (l *life) do(r *rapid.T, what string, fn func(d *shop.Desk, o shop.Order) (
 	}
 }
 
-func gbp(minor int64) shop.Money { return shop.Money{AmountMinor: minor, Currency: "GBP"} }
-
 func (l *life) refund(r *rapid.T) {
 	l.do(r, "refund", func(d *shop.Desk, o shop.Order) (bool, error) {
 		amount := rapid.Int64Range(1, o.Total.AmountMinor+1).Draw(r, "amount")

@@ -77,9 +77,6 @@ func addNote(c *tools.Call, in addOrderNoteIn) (addOrderNoteOut, error) {
 	return addOrderNoteOut{ID: n.ID, Version: o.Version}, err
 }
 
-// keepNothing is the pre-image of what was not there before.
-func keepNothing[In any](*tools.Call, In) (struct{}, error) { return struct{}{}, nil }
-
 func hideNote(c *tools.Call, in addOrderNoteIn, out addOrderNoteOut, _ struct{}) error {
 	d, err := desk(c)
 	if err != nil {

@@ -29,8 +29,10 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		addOrderNote, adjustInventory, cancelJob, cancelOrder, createCampaign, createDiscount, fulfilOrder, getJob, getOrder, getSalesSummary,
-		listCampaigns, previewCampaign, refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
+		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, draftReply,
+		fulfilOrder, getJob, getOrder, getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause,
+		previewCampaign, publishPage, refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,
+		updateCampaign, updateProduct, whoami,
 	}
 }
 
