@@ -172,6 +172,17 @@ func letters(text string) (n int) {
 	return n
 }
 
+// OrdersOf gives a customer's latest orders, newest first, without their lines.
+func (d *Desk) OrdersOf(customer string, limit int) ([]Order, error) {
+	orders, err := store.All(d.tx, d.scanOrder,
+		"SELECT "+orderColumns+` FROM orders o WHERE o.merchant_id = $1 AND o.customer_no = $2
+		ORDER BY o.placed_at DESC, o.order_no DESC LIMIT $3`, d.merchant, customer, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing the customer's orders: %w", err)
+	}
+	return orders, nil
+}
+
 // OrderHead gives an order without its lines.
 func (d *Desk) OrderHead(no string) (Order, error) {
 	o, err := store.One(d.tx, d.scanOrder,

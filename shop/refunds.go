@@ -40,7 +40,7 @@ func (d *Desk) giveBack(o Order, to OrderStatus, r Refund, returns []Return) (Re
 		r.No = store.NewID("rfd", d.tx.Now)
 	}
 	err := d.payBack(o, to, r)
-	for _, step := range []func(Order, Refund, []Return) error{d.takeBack, d.restock, d.keepRefund} {
+	for _, step := range []func(Order, Refund, []Return) error{d.takeBack, d.takeOff, d.restock, d.keepRefund} {
 		if err == nil {
 			err = step(o, r, returns)
 		}
@@ -96,6 +96,9 @@ func (d *Desk) takeBack(o Order, _ Refund, returns []Return) error {
 	}
 	return nil
 }
+
+// takeOff lowers what the customer has spent.
+func (d *Desk) takeOff(o Order, _ Refund, _ []Return) error { return d.recount(o.CustomerNo) }
 
 // restock puts pieces back on the shelf.
 func (d *Desk) restock(_ Order, r Refund, returns []Return) error {

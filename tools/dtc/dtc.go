@@ -29,10 +29,10 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, draftReply,
-		fulfilOrder, getJob, getOrder, getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause,
-		previewCampaign, publishPage, refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,
-		updateCampaign, updateProduct, whoami,
+		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
+		draftReply, fulfilOrder, getCustomer, getJob, getOrder, getSalesSummary, getTickets, handlePrivacyRequest, launchAdCampaign,
+		listAdAccounts, listCampaigns, pause, previewCampaign, publishPage, refundOrder, searchCustomers, searchOrders,
+		searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateCustomer, updateProduct, whoami,
 	}
 }
 
