@@ -17,8 +17,11 @@ import (
 
 // Kinds of mailing.
 const (
-	KindCampaign     = "campaign"
-	KindRefundNotice = "refund_notice"
+	KindCampaign       = "campaign"
+	KindRefundNotice   = "refund_notice"
+	KindCancelNotice   = "cancel_notice"
+	KindShipmentNotice = "shipment_notice"
+	KindTicketReply    = "ticket_reply"
 )
 
 // A Carrier takes messages out of the database: the local one writes files and sends nothing.

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,17 +80,6 @@ func like(column string) string {
 	return "LOWER(" + column + `) LIKE LOWER(CAST(? AS TEXT)) ESCAPE '\'`
 }
 
-// eachWord adds a condition for every word of a text, with the word's pattern for each of its parameters.
-func (q *query) eachWord(text, condition string) *query {
-	for i, word := range strings.Fields(text) {
-		if i > 0 {
-			q.add(" AND ")
-		}
-		q.add(condition, slices.Repeat([]any{contains(word)}, strings.Count(condition, "?"))...)
-	}
-	return q
-}
-
 // A Place is where a page of a list ended; the next page begins after it.
 type Place struct {
 	Rank int64  `json:"r,omitempty"` // what the list is sorted by
@@ -119,24 +107,46 @@ type listing struct {
 	rows *query // the whole list
 	by   []string
 	desc bool
+	once bool // finding the rows is dear: they are found once, for the count and the page
 }
 
 // readPage reads a page. It seeks to the place where the page before ended, so that rows that come or go meanwhile
 // neither repeat nor hide others.
 func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, Place, error)) (Page[T], error) {
 	var page Page[T]
-	count := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
-	if err := tx.QueryRow(count.sql(), count.args...).Scan(&page.Total); err != nil {
-		return page, err
+	if !l.once {
+		if err := l.count(tx, &page.Total); err != nil {
+			return page, err
+		}
 	}
 	_, err := store.All(tx, func(r store.Row) (struct{}, error) {
+		if l.once {
+			r = counted{r, &page.Total}
+		}
 		row, place, err := scan(r)
 		if page.More = len(page.Rows) == cut.Limit; !page.More && err == nil {
 			page.Rows, page.Places = append(page.Rows, row), append(page.Places, place)
 		}
 		return struct{}{}, err
 	}, l.page(cut).sql(), l.page(cut).args...)
+	if err == nil && l.once && cut.After != nil && len(page.Rows) == 0 {
+		err = l.count(tx, &page.Total) // no row has told it
+	}
 	return page, err
+}
+
+// counted is a row whose last column is how many rows there are.
+type counted struct {
+	store.Row
+	total *int
+}
+
+func (c counted) Scan(dest ...any) error { return c.Row.Scan(append(dest, c.total)...) }
+
+// count counts the whole list.
+func (l listing) count(tx *store.Tx, total *int) error {
+	q := sqlText("SELECT COUNT(*) FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	return tx.QueryRow(q.sql(), q.args...).Scan(total)
 }
 
 // values are where a list that is sorted by some columns goes on.
@@ -158,6 +168,9 @@ func (p Place) values(by []string) []any {
 // page is the query for a page and one row more, which says whether there is another page.
 func (l listing) page(cut Cut) *query {
 	q := sqlText("SELECT * FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
+	if l.once {
+		q = sqlText("WITH rows AS MATERIALIZED (").add(l.rows.text.String(), l.rows.args...).add(") SELECT *, (SELECT COUNT(*) FROM rows) FROM rows")
+	}
 	direction, beyond := "", " > "
 	if l.desc {
 		direction, beyond = " DESC", " < "

@@ -24,6 +24,8 @@ var personal = []trace{
 	{"customers", "", "customer_no = $2"}, // by eraseCustomer
 	{"customer_tags", "", "customer_no = $2"},
 	{"refunds", "reason = '" + Erased + "'", "reason <> '' AND order_no IN " + theirOrders},
+	{"order_notes", "text = '" + Erased + "', tags = '[]'", "order_no IN " + theirOrders},
+	{"shipments", "reason = '" + Erased + "', tracking_no = ''", "order_no IN " + theirOrders},
 	{"ticket_messages", "body = '" + Erased + "'", "ticket_id IN " + theirTickets},
 	{"search_words", "", "kind = 'ticket' AND id IN " + theirTickets},
 	{"deliveries", "", "customer_no = $2 AND carried_at IS NULL"},

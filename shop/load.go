@@ -18,7 +18,8 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 
 // tables are all the tables of a shop.
 var tables = []string{
-	"shops", "products", "variants", "customers", "customer_tags", "dossiers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
+	"shops", "products", "variants", "customers", "customer_tags", "dossiers", "orders", "order_lines", "order_events",
+	"order_notes", "shipments", "shipment_lines", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"ticket_drafts", "pages", "page_versions",
 	"product_sales", "sales_totals", "sales_monthly", "cohort_months", "order_touches", "attribution_days", "search_words",

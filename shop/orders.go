@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -31,45 +32,72 @@ type OrderFilter struct {
 const orderColumns = `o.order_no, o.customer_no, o.placed_at, o.status, o.items, o.total_minor, o.refunded_minor,
 	o.source_placed_at, o.ship_country, o.subtotal_minor, o.shipping_minor, o.discount_minor, o.customer_note, o.version`
 
-// scanOrder reads orderColumns, and more columns after them.
-func (d *Desk) scanOrder(r store.Row, more ...any) (Order, error) {
+// scanOrder reads orderColumns.
+func (d *Desk) scanOrder(r store.Row) (Order, error) {
 	o := Order{
 		Total: d.money(0), Refunded: d.money(0), Subtotal: d.money(0), Shipping: d.money(0), Discount: d.money(0),
 	}
-	err := r.Scan(append([]any{
+	err := r.Scan(
 		&o.No, &o.CustomerNo, store.At(&o.PlacedAt), &o.Status, &o.Items, &o.Total.AmountMinor, &o.Refunded.AmountMinor,
 		store.At(&o.SourcePlacedAt), &o.ShipCountry, &o.Subtotal.AmountMinor, &o.Shipping.AmountMinor, &o.Discount.AmountMinor,
 		&o.CustomerNote, &o.Version,
-	}, more...)...)
+	)
 	return o, err
 }
 
-// Orders gives a page of the orders that match f, without their lines.
+// Orders gives a page of the orders that match f, without their lines. The page is found first, by numbers alone, and then
+// read: many orders may match, and few are shown.
 func (d *Desk) Orders(f OrderFilter, cut Cut) (Page[Order], error) {
 	rank := "o.placed_at"
 	if f.Sort == Largest {
 		rank = "o.total_minor"
 	}
-	q := sqlText("SELECT "+orderColumns+", "+rank+" AS rank FROM orders o WHERE o.merchant_id = ?", d.merchant)
-	if err := f.where(q, d.merchant); err != nil {
+	q := sqlText("SELECT o.order_no, "+rank+" AS rank FROM orders o WHERE o.merchant_id = ?", d.merchant)
+	err := f.where(q)
+	if err == nil {
+		err = d.matching(q, f.Query)
+	}
+	if err != nil {
 		return Page[Order]{}, err
 	}
-	l := listing{rows: q, by: []string{"rank", "order_no"}, desc: f.Sort != Oldest}
+	l := listing{rows: q, by: []string{"rank", "order_no"}, desc: f.Sort != Oldest, once: f.Query != ""}
 	page, err := readPage(d.tx, l, cut, func(r store.Row) (Order, Place, error) {
 		var p Place
-		o, err := d.scanOrder(r, &p.Rank)
-		p.ID = o.No
-		return o, p, err
+		err := r.Scan(&p.ID, &p.Rank)
+		return Order{No: p.ID}, p, err
 	})
+	if err == nil {
+		err = d.readOrders(page.Rows)
+	}
 	if err != nil {
 		return page, fmt.Errorf("listing orders: %w", err)
 	}
 	return page, nil
 }
 
+// readOrders reads orders of which only the numbers are known.
+func (d *Desk) readOrders(orders []Order) error {
+	if len(orders) == 0 {
+		return nil
+	}
+	q := sqlText("SELECT "+orderColumns+" FROM orders o WHERE o.merchant_id = ? AND o.order_no IN ("+marks(len(orders))+")", d.merchant)
+	at := map[string]*Order{}
+	for i, o := range orders {
+		q.args = append(q.args, o.No)
+		at[o.No] = &orders[i]
+	}
+	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
+		o, err := d.scanOrder(r)
+		if err == nil {
+			*at[o.No] = o
+		}
+		return struct{}{}, err
+	}, q.sql(), q.args...)
+	return err
+}
+
 // where adds the conditions of the filter. Days begin at midnight in London; the last one is included.
-func (f OrderFilter) where(q *query, merchant string) error {
-	f.matches(q, merchant)
+func (f OrderFilter) where(q *query) error {
 	if f.Status != "" {
 		q.add(" AND o.status = ?", string(f.Status))
 	}
@@ -96,23 +124,57 @@ func (f OrderFilter) where(q *query, merchant string) error {
 	return nil
 }
 
-// matches looks for the query in the numbers and in what was bought. Titles are looked up in the catalogue, which is
-// small; the lines are then found by SKU through an index.
-func (f OrderFilter) matches(q *query, merchant string) {
-	number := strings.TrimPrefix(strings.TrimSpace(f.Query), "#")
-	if number == "" {
-		return
+// matching adds the condition that an order is what is looked for: its own number, its customer's or a SKU in it, or else
+// words of a product's title. Whatever is looked for, the orders are found by an index and not looked through.
+func (d *Desk) matching(q *query, text string) error {
+	text = strings.TrimPrefix(strings.TrimSpace(text), "#")
+	if text == "" {
+		return nil
 	}
-	q.add(` AND (o.order_no = ? OR o.customer_no = ? OR o.order_no IN (SELECT l.order_no FROM order_lines l
-		WHERE l.merchant_id = ? AND l.sku IN (SELECT v.sku FROM variants v
-			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
-			WHERE v.merchant_id = ? AND (LOWER(v.sku) = LOWER(CAST(? AS TEXT)) OR (`, number, number, merchant, merchant, number)
-	q.eachWord(number, "("+like("p.title")+" OR "+like("v.title")+")").add(")))))")
+	number, err := d.isNumber(text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking up a number: %w", err)
+	case number:
+		q.add(` AND o.order_no IN (SELECT n.order_no FROM orders n WHERE n.merchant_id = ? AND n.order_no = ?
+			UNION SELECT c.order_no FROM orders c WHERE c.merchant_id = ? AND c.customer_no = ?
+			UNION SELECT l.order_no FROM order_lines l WHERE l.merchant_id = ? AND l.sku IN (?, ?, ?))`,
+			append([]any{d.merchant, text, d.merchant, text, d.merchant}, cases(text)...)...)
+	case letters(text) < 2:
+		q.add(" AND 1 = 0") // every order has a product with a word that begins so
+	default:
+		q.add(` AND o.order_no IN (SELECT l.order_no FROM order_lines l WHERE l.merchant_id = ? AND l.sku IN (SELECT v.sku FROM variants v
+			WHERE v.merchant_id = ?`, d.merchant, d.merchant).foundBy(productWords, "v.product_code", text, d.merchant).add("))")
+	}
+	return nil
+}
+
+// isNumber reports whether a text is the number of an order, of a customer with orders, or of a variant.
+func (d *Desk) isNumber(text string) (bool, error) {
+	q := sqlText("SELECT COUNT(*) FROM (SELECT order_no FROM orders WHERE merchant_id = ? AND order_no = ?", d.merchant, text).
+		add(" UNION ALL SELECT order_no FROM orders WHERE merchant_id = ? AND customer_no = ?", d.merchant, text).
+		add(" UNION ALL SELECT sku FROM variants WHERE merchant_id = ? AND sku IN (?, ?, ?)", append([]any{d.merchant}, cases(text)...)...).
+		add(") AS numbers")
+	var n int
+	err := d.tx.QueryRow(q.sql(), q.args...).Scan(&n)
+	return n > 0, err
+}
+
+// cases are a SKU as it is written, and in the two ways in which shops write theirs.
+func cases(sku string) []any { return []any{sku, strings.ToUpper(sku), strings.ToLower(sku)} }
+
+func letters(text string) (n int) {
+	for _, r := range text {
+		if unicode.IsLetter(r) {
+			n++
+		}
+	}
+	return n
 }
 
 // OrdersOf gives a customer's latest orders, newest first, without their lines.
 func (d *Desk) OrdersOf(customer string, limit int) ([]Order, error) {
-	orders, err := store.All(d.tx, func(r store.Row) (Order, error) { return d.scanOrder(r) },
+	orders, err := store.All(d.tx, d.scanOrder,
 		"SELECT "+orderColumns+` FROM orders o WHERE o.merchant_id = $1 AND o.customer_no = $2
 		ORDER BY o.placed_at DESC, o.order_no DESC LIMIT $3`, d.merchant, customer, limit)
 	if err != nil {
@@ -121,17 +183,26 @@ func (d *Desk) OrdersOf(customer string, limit int) ([]Order, error) {
 	return orders, nil
 }
 
-// Order gives an order with its lines.
-func (d *Desk) Order(no string) (Order, error) {
-	o, err := store.One(d.tx, func(r store.Row) (Order, error) { return d.scanOrder(r) },
+// OrderHead gives an order without its lines.
+func (d *Desk) OrderHead(no string) (Order, error) {
+	o, err := store.One(d.tx, d.scanOrder,
 		"SELECT "+orderColumns+" FROM orders o WHERE o.merchant_id = $1 AND o.order_no = $2", d.merchant, no)
 	if err != nil {
 		return o, fmt.Errorf("finding the order: %w", err)
 	}
+	return o, nil
+}
+
+// Order gives an order with its lines.
+func (d *Desk) Order(no string) (Order, error) {
+	o, err := d.OrderHead(no)
+	if err != nil {
+		return o, err
+	}
 	o.Lines, err = store.All(d.tx, func(r store.Row) (Line, error) {
 		l := Line{UnitPrice: d.money(0)}
-		return l, r.Scan(&l.Line, &l.SKU, &l.Title, &l.Qty, &l.QtyRefunded, &l.QtyShipped, &l.UnitPrice.AmountMinor)
-	}, `SELECT line, sku, title, qty, qty_refunded, qty_shipped, unit_price_minor FROM order_lines
+		return l, r.Scan(&l.Line, &l.SKU, &l.Title, &l.Qty, &l.QtyRefunded, &l.QtyShipped, &l.QtyRestocked, &l.UnitPrice.AmountMinor)
+	}, `SELECT line, sku, title, qty, qty_refunded, qty_shipped, qty_restocked, unit_price_minor FROM order_lines
 		WHERE merchant_id = $1 AND order_no = $2 ORDER BY line`, d.merchant, no)
 	if err != nil {
 		return o, fmt.Errorf("reading the lines of the order: %w", err)
@@ -144,17 +215,39 @@ func (o Order) Refundable() Money {
 	return Money{o.Total.AmountMinor - o.Refunded.AmountMinor, o.Total.Currency}
 }
 
-// Events gives the latest events of an order, oldest first.
-func (d *Desk) Events(no string, limit int) ([]Event, error) {
-	events, err := store.All(d.tx, func(r store.Row) (Event, error) {
+// ToShip is how many pieces of the order are still to be shipped, by its lines.
+func (o Order) ToShip() (n int64) {
+	for _, l := range o.Lines {
+		n += l.ToShip()
+	}
+	return n
+}
+
+// Shipped is how many pieces of the order were shipped, by its lines.
+func (o Order) Shipped() (n int64) {
+	for _, l := range o.Lines {
+		n += l.QtyShipped
+	}
+	return n
+}
+
+// Events gives the latest events of an order, oldest first, and how many older ones there are.
+func (d *Desk) Events(no string, limit int) (events []Event, older int64, err error) {
+	first := int64(0) // of those shown; events are numbered from 1, without a gap
+	events, err = store.All(d.tx, func(r store.Row) (Event, error) {
 		var e Event
-		return e, r.Scan(store.At(&e.At), &e.What, &e.Actor)
-	}, `SELECT at, what, actor FROM (SELECT event_no, at, what, actor FROM order_events
+		var n int64
+		err := r.Scan(&n, store.At(&e.At), &e.What, &e.Actor)
+		if first == 0 {
+			first = n
+		}
+		return e, err
+	}, `SELECT event_no, at, what, actor FROM (SELECT event_no, at, what, actor FROM order_events
 		WHERE merchant_id = $1 AND order_no = $2 ORDER BY event_no DESC LIMIT $3) AS latest ORDER BY event_no`, d.merchant, no, limit)
 	if err != nil {
-		return nil, fmt.Errorf("reading the events of the order: %w", err)
+		return nil, 0, fmt.Errorf("reading the events of the order: %w", err)
 	}
-	return events, nil
+	return events, max(0, first-1), nil
 }
 
 // tell adds an event to an order that this transaction has changed, and so holds.

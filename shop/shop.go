@@ -23,6 +23,11 @@
 // thousandths. What is given back is taken from the same touches on the day of the refund. An order without touches came
 // directly. So what is credited in a period adds up to its sales, under each model.
 //
+// Stock is what lies on the shelf. An order that comes in takes nothing from it, and so the open orders of a load have
+// taken nothing: pieces leave the shelf when they are shipped (Fulfil), and come back when the shipment is taken back
+// (Reopen) or when a refund says so of pieces that had been shipped. Nothing else of an order moves stock. Which parcels
+// went out before the load is in neither source: its settled orders count as shipped and have no shipments.
+//
 // What is searched by words has them in search_words (words.go), and what a list is sorted by is a column that whatever
 // changes it keeps up to date in the same transaction (catalogue.go, prices.go): no list reads the whole shop. Rows are
 // locked in one order by all: an order, its customer, variants by SKU, products by code, and then sums.
@@ -148,7 +153,18 @@ type Line struct {
 	QtyRefunded int64  `json:"qty_refunded"`
 	QtyShipped  int64  `json:"qty_shipped"`
 	UnitPrice   Money  `json:"unit_price"`
+
+	QtyRestocked int64 `json:"-"` // of QtyRefunded: what came back on the shelf
 }
+
+// ToShip is how many pieces of the line are still to be shipped. What was given back is not, whether it had been shipped
+// or not; only a piece that came back on the shelf leaves the others where they were.
+func (l Line) ToShip() int64 {
+	return max(0, l.Qty-(l.QtyRefunded-l.QtyRestocked)-l.QtyShipped)
+}
+
+// Out is how many pieces were taken from the shelf for the line and have not come back.
+func (l Line) Out() int64 { return l.QtyShipped - l.QtyRestocked }
 
 // An Event is one thing that happened to an order.
 type Event struct {

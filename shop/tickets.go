@@ -172,7 +172,7 @@ func (t Ticket) Reply(text string) Notice {
 	if t.OrderNo != "" {
 		subject += " about order " + t.OrderNo
 	}
-	return Notice{Subject: subject, Body: text}
+	return Notice{Kind: KindTicketReply, Subject: subject, Body: text}
 }
 
 // SendReply adds what staff say to a ticket and mails it to the customer, where an address is known. Then it is the

@@ -29,8 +29,9 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, createSegment, draftReply, getAttribution,
-		getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets, handlePrivacyRequest, launchAdCampaign,
+		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
+		draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
+		handlePrivacyRequest, launchAdCampaign,
 		listAdAccounts, listCampaigns, pause, previewCampaign, publishPage, refundOrder, searchCustomers, searchOrders,
 		searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateCustomer, updateProduct, whoami,
 	}

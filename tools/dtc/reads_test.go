@@ -70,6 +70,7 @@ func searchesFindWhatIsThere(h *house) {
 		{"customer", args{"query": customer}, h.number(of+"customer_no = $1", customer)},
 		{"sku", args{"query": strings.ToLower(sku)}, h.number(of+"order_no IN (SELECT order_no FROM order_lines WHERE sku = $1)", sku)},
 		{"wildcards", args{"query": "%"}, 0},
+		{"a letter, with which words of every order begin", args{"query": "s"}, 0},
 		{"status", args{"status": "refunded"}, h.number(of + "status = 'refunded'")},
 		{"country", args{"country": "united kingdom"}, h.number(of + "ship_country = 'United Kingdom'")},
 		{"total", args{"min_total": pounds(50000)}, h.number(of + "total_minor >= 50000")},

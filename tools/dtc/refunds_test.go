@@ -76,10 +76,10 @@ func refundChangesAllItSays(h *house) {
 		h.Errorf("the summary is %q, want %q", p.Summary, want)
 	}
 	wantChanges := []tools.Change{
-		{Field: "refunded", From: "£0.00", To: gbp.String()},
-		{Field: "status", From: "fulfilled", To: "part_refunded"},
-		{Field: fmt.Sprintf("line %d (%s) pieces refunded", l.Line, l.SKU), From: "0", To: "1"},
-		{Field: l.SKU + " on hand", From: fmt.Sprint(stock), To: fmt.Sprint(stock + 1)},
+		{Object: "order " + o.No, Field: "refunded", From: "£0.00", To: gbp.String()},
+		{Object: "order " + o.No, Field: "status", From: "fulfilled", To: "part_refunded"},
+		{Object: "order " + o.No, Field: fmt.Sprintf("line %d (%s) pieces refunded", l.Line, l.SKU), From: "0", To: "1"},
+		{Object: "SKU " + l.SKU, Field: "on hand", From: fmt.Sprint(stock), To: fmt.Sprint(stock + 1)},
 	}
 	if diff := cmp.Diff(wantChanges, p.Changes); diff != "" || *p.Money != gbp || p.Customers != 1 || p.Version != "1" {
 		h.Errorf("the preview is %+v\n%s", p, diff)

@@ -24,11 +24,12 @@ type searchOrdersOut struct {
 
 var searchOrders = tools.Define(tools.Spec{
 	Name: "dtc_search_orders", Path: "orders.search", Title: "Search orders",
-	Description: "Finds orders by number, customer, product, day, total or country, newest first unless sort says otherwise. A row is short: " +
-		"customer number, pieces, total and what was refunded, in minor units (1230 GBP is £12.30). For the lines of an order, what can " +
-		"still be refunded and its version use dtc_get_order; for sums over many orders use dtc_get_sales_summary and add nothing up yourself.",
+	Description: "Finds orders by number, customer, product, day, total or country, newest first. A row is short; money is in minor units (1230 GBP is " +
+		"£12.30). For the lines of an order and what changing it needs use dtc_get_order; for sums over many orders use " +
+		"dtc_get_sales_summary and add nothing up yourself.",
 	Scope: "orders:read", Risk: tools.Risk{DataOut: 2}, Resource: "order:*", Undo: nothing,
-	Routes: []tools.Route{{Method: "GET", Path: "/orders"}},
+	Example: `{"query":"mug","status":"open","sort":"largest","limit":5}`,
+	Routes:  []tools.Route{{Method: "GET", Path: "/orders"}},
 }, tools.Func[searchOrdersIn, searchOrdersOut]{Read: readOrders})
 
 // readOrders tells no names and no addresses: a customer is a number here.
