@@ -25,11 +25,11 @@ import (
 // A case is a customer's legal request on a whole server, from the call to the last trace.
 type privacyCase struct {
 	*rig
-	later                   *atomic.Int64 // how much the clock is ahead, in hours
-	key, boss               string
-	customer                string
-	order                   string
-	email, phone, note, ref string
+	later              *atomic.Int64 // how much the clock is ahead, in hours
+	key, boss          string
+	customer           string
+	order              string
+	email, phone, note string
 }
 
 func eachCase(t *testing.T, tell func(g *privacyCase)) {

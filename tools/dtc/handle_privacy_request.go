@@ -18,9 +18,9 @@ const (
 )
 
 type privacyIn struct {
-	CustomerNo string `json:"customer_no" jsonschema:"maxLength=20,pattern=^[^@ ]+$,description=The number\\, never an address"`
+	CustomerNo string `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$,description=The number\\, never an address"`
 	Kind       string `json:"kind" jsonschema:"enum=export,enum=erase"`
-	CaseRef    string `json:"case_ref" jsonschema:"maxLength=60,pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]*$,description=Your number for the case; no personal data"`
+	CaseRef    string `json:"case_ref" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]{0\\,59}$,description=Your number for the case; no personal data"`
 	Asked
 }
 
