@@ -31,7 +31,7 @@ var createSegment = tools.Define(tools.Spec{
 	Routes:  []tools.Route{{Method: "POST", Path: "/segments", Status: 201}},
 }, tools.Func[createSegmentIn, createSegmentOut]{
 	Preview: previewSegment, Write: addSegment,
-	Undo: tools.Reversible(keepNothing, archiveSegment),
+	Undo: tools.Reversible(keepNothing[createSegmentIn], archiveSegment),
 })
 
 // check gives the rule, if it is one and its name is free.
@@ -92,9 +92,6 @@ func addSegment(c *tools.Call, in createSegmentIn) (createSegmentOut, error) {
 	}
 	return createSegmentOut{SegmentID: made.ID, Customers: a.Customers, EmailConsent: a.EmailConsent, SMSConsent: a.SMSConsent}, err
 }
-
-// keepNothing is of a write that makes something new: before it there was nothing.
-func keepNothing(*tools.Call, createSegmentIn) (struct{}, error) { return struct{}{}, nil }
 
 func archiveSegment(c *tools.Call, _ createSegmentIn, out createSegmentOut, _ struct{}) error {
 	d, err := desk(c)

@@ -99,7 +99,7 @@ func (in privacyIn) checkOpen(c *tools.Call, d *shop.Desk) error {
 	if err != nil {
 		return err
 	}
-	open, err := c.Jobs.OpenAbout(c.Tx, c.Principal.Merchant, about, c.Tool.Name)
+	open, err := c.Traces.Open(c.Tx, c.Principal.Merchant, about, c.Tool.Name)
 	if err == nil && open > 0 {
 		err = tools.Refuse(tools.Conflict, "Have them decided or cancelled first, then ask again.",
 			"%s about this customer, the orders or the tickets still wait.", count(int64(open), "other call"))
@@ -199,7 +199,7 @@ func eraseAll(c *tools.Call, d *shop.Desk, customer shop.Customer) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	jobs, err := c.Jobs.Forget(c.Tx, c.Principal.Merchant, about)
+	jobs, err := c.Traces.Forget(c.Tx, c.Principal.Merchant, about)
 	if err != nil {
 		return 0, err
 	}
