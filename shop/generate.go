@@ -47,9 +47,9 @@ func Generate(seed int64, today time.Time) *Contents {
 	g.addSegments()
 	g.addCampaigns()
 	g.addTickets()
-	g.addCustomerNotes()
 	g.addAds()
 	g.addPages()
+	g.addCustomerNotes()
 	return g.Contents
 }
 
