@@ -48,7 +48,7 @@ type Gate struct {
 	db        *store.DB
 	tools     *tools.Registry
 	log       zerolog.Logger
-	queue     queue
+	queue     approvals.Queue
 	exports   *shop.DossierFiles
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
@@ -115,7 +115,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now()
 	return &call{
 		Call: tools.Call{
-			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, PolicyVersion: policyVersion,
+			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{}, PolicyVersion: policyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,

@@ -86,6 +86,7 @@ type Call struct {
 	Registry  *Registry
 	Jobs      Jobs
 	Undos     Undos
+	Traces    Traces
 	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
 	// there on its effect may only become smaller.
 	Resumed bool
