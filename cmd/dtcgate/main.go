@@ -45,6 +45,7 @@ type cli struct {
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
 	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
+	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
 	Version   version      `cmd:"" help:"Say which version this is."`
 }

@@ -29,8 +29,9 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, pause, previewCampaign,
-		refundOrder, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateCampaign, updateProduct, whoami,
+		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, draftReply, getJob, getOrder,
+		getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
+		refundOrder, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateProduct, whoami,
 	}
 }
 
