@@ -19,7 +19,7 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 var tables = []string{
 	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
-	"sales_daily", "sales_totals", "sales_monthly",
+	"sales_daily", "sales_totals", "sales_monthly", "shipping_labels", "quarantine", "accounting_exports",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
