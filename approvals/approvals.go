@@ -19,7 +19,9 @@
 // A running job is held under a lease that each step renews in the transaction of its effect. Who has lost the lease
 // changes nothing any more. Every transition writes its audit entry in its own transaction.
 //
-// Who may vote and whether a call may still run is judged by package gate.
+// An Effect is what a write did, kept for as long as it can be taken back: open, then undone, or final from the start.
+//
+// Who may vote, who may take something back and whether a call may still run is judged by package gate.
 package approvals
 
 import (

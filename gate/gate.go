@@ -88,6 +88,8 @@ type call struct {
 	repeats  bool   // its key was used before, so that no facts were filled in
 	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
 	risk     tools.Risk
+	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
+	class    tools.Class // the consent that this call may need
 	preview  tools.Preview
 	out      Outcome
 	job      string        // of a parked or queued call
@@ -109,7 +111,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now()
 	return &call{
 		Call: tools.Call{
-			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, PolicyVersion: policyVersion,
+			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, PolicyVersion: policyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,
@@ -144,7 +146,14 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
-	return g.db.InTx(ctx, func(tx *store.Tx) error { return g.record(tx, c, string(tools.Done)) })
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
+		if c.QuotesOutsider() {
+			if err := auth.SetTaint(tx, c.Principal, c.Tool.Name, c.ID); err != nil {
+				return err
+			}
+		}
+		return g.record(tx, c, string(tools.Done))
+	})
 }
 
 // readSettled reads until the answer is settled, or gives the one in hand when there is no more time.
@@ -215,11 +224,15 @@ func (g *Gate) act(c *call) error {
 	case c.Tool.Handler().Step != nil:
 		return g.enqueue(c)
 	}
-	return run(c)
+	return g.run(c)
 }
 
 // run has the effect of a write, in the transaction that c holds.
-func run(c *call) error {
+func (g *Gate) run(c *call) error {
+	image, err := keep(c)
+	if err != nil {
+		return err
+	}
 	result, err := c.Tool.Handler().Write(&c.Call)
 	if err != nil {
 		return err
@@ -228,7 +241,11 @@ func run(c *call) error {
 	if err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
-	return c.answer(tools.Result{Status: tools.Done, Result: raw, Undo: c.Tool.Undo}, "Done. "+c.preview.Summary)
+	r := tools.Result{Status: tools.Done, Result: raw, Undo: c.Tool.Undo}
+	if err := g.done(c, &r, image); err != nil {
+		return err
+	}
+	return c.answer(r, "Done. "+c.preview.Summary)
 }
 
 // answer makes r the call's answer.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -22,6 +23,7 @@ const policyVersion = 1
 const (
 	ruleAllow   = "builtin.allow"
 	ruleConfirm = "builtin.key_requires_approval"
+	ruleAlways  = "builtin.always_asks"
 )
 
 // A check judges one thing about a call and refuses it with a *tools.Refusal. A check is one function and one line here.
@@ -40,8 +42,8 @@ var checks = []check{
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
 // because the ceiling is about this call and not about the worst one.
 var (
-	readChecks  = []check{{"ceiling", (*Gate).checkCeiling}}
-	writeChecks = []check{{"effect", (*Gate).checkEffect}, {"ceiling", (*Gate).checkCeiling}}
+	readChecks  = []check{{"needs", (*Gate).checkNeeds}, {"ceiling", (*Gate).checkCeiling}}
+	writeChecks = []check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}, {"ceiling", (*Gate).checkCeiling}}
 )
 
 func (g *Gate) judge(ctx context.Context, c *call, list []check) error {
@@ -69,7 +71,7 @@ func (g *Gate) checkTool(_ context.Context, c *call) error {
 	if !ok {
 		return tools.Refuse(tools.UnknownTool, "List the tools (tools/list, or whoami) and call one of them.", "There is no tool of that name.")
 	}
-	c.Tool, c.risk = t, t.Risk
+	c.Tool, c.risk, c.class = t, t.Risk, t.Class
 	if c.Principal.Kind != auth.KindKey {
 		return tools.Refuse(tools.ForbiddenTool, "Call tools with an agent's key (sq_agt_…); a person's token decides about approvals.",
 			"A person's token calls no tools.")
@@ -78,13 +80,38 @@ func (g *Gate) checkTool(_ context.Context, c *call) error {
 }
 
 func (g *Gate) checkScope(_ context.Context, c *call) error {
-	if need := c.Tool.Scope; !c.Principal.Has(need) {
-		r := tools.Refuse(tools.ForbiddenScope, "Work without it, or ask whoever minted the key for one with this scope.",
-			"This key does not hold the scope %s, which %s needs.", need, c.Tool.Name)
-		r.Errors = &tools.Errors{Missing: []string{string(need)}}
-		return r
+	if c.Tool.OpenTo(c.Principal) {
+		return nil
 	}
-	return nil
+	if any := c.Tool.AnyScope; len(any) > 0 {
+		return lacks(any, "This key holds none of the scopes %s, one of which %s needs.", c.Tool.Name)
+	}
+	return lacks([]auth.Scope{c.Tool.Scope}, "This key does not hold the scope %s, which %s needs.", c.Tool.Name)
+}
+
+// checkNeeds asks for the scopes that this very call needs beyond those of its tool.
+func (g *Gate) checkNeeds(_ context.Context, c *call) error {
+	need, err := c.Tool.Handler().Needs(&c.Call)
+	if err != nil {
+		return err
+	}
+	need = slices.DeleteFunc(slices.Clone(need), c.Principal.Has)
+	if len(need) == 0 {
+		return nil
+	}
+	return lacks(need, "This key does not hold the scope %s, which this call of %s needs.", c.Tool.Name)
+}
+
+// lacks refuses for missing scopes. The message names them and the tool.
+func lacks(missing []auth.Scope, message, tool string) error {
+	names := make([]string, len(missing))
+	for i, s := range missing {
+		names[i] = string(s)
+	}
+	r := tools.Refuse(tools.ForbiddenScope, "Work without it, or ask whoever minted the key for one with this scope.",
+		message, strings.Join(names, ", "), tool)
+	r.Errors = &tools.Errors{Missing: names}
+	return r
 }
 
 // checkArguments decodes the arguments, once, to the canonical bytes that everything after it works on.
@@ -176,6 +203,9 @@ func (g *Gate) checkEffect(_ context.Context, c *call) error {
 	if c.risk, err = h.Rate(&c.Call, c.preview); err != nil {
 		return err
 	}
+	if c.class, err = h.Class(&c.Call, c.preview); err != nil {
+		return err
+	}
 	if c.dryRun {
 		c.risk = c.risk.Rehearsed()
 	}
@@ -184,6 +214,9 @@ func (g *Gate) checkEffect(_ context.Context, c *call) error {
 
 func (g *Gate) checkCeiling(_ context.Context, c *call) error {
 	level := c.risk.Level()
+	if c.rated != nil {
+		level = *c.rated
+	}
 	if c.Tool.Brake || level <= c.Principal.Ceiling {
 		return nil
 	}
@@ -192,10 +225,15 @@ func (g *Gate) checkCeiling(_ context.Context, c *call) error {
 }
 
 // parks reports whether people are asked before the call runs, and rule says by which rule.
-func (c *call) parks() bool { return c.rule() == ruleConfirm }
+func (c *call) parks() bool { return c.rule() != ruleAllow }
 
 func (c *call) rule() string {
-	if c.Principal.RequiresApproval && c.Tool != nil && c.Tool.Class != tools.ClassNone && !c.dryRun {
+	switch {
+	case c.Tool == nil || c.dryRun:
+		return ruleAllow
+	case c.Tool.AlwaysAsks:
+		return ruleAlways
+	case c.Principal.RequiresApproval && c.class != tools.ClassNone:
 		return ruleConfirm
 	}
 	return ruleAllow

@@ -22,7 +22,7 @@ func (g *Gate) park(c *call) error {
 	}
 	job := c.newJob()
 	c.approval, err = approvals.Park(c.Tx, job, approvals.Request{
-		Class: c.Tool.Class, Needs: "1 person", Binding: binding, Preview: c.preview,
+		Class: c.class, Needs: "1 person", Binding: binding, Preview: c.preview,
 		AgentReason: args.Reason, AskedBy: c.Principal.Name,
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ var resumeChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"bytes", (*Gate).checkBytes},
+	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
 	{"ceiling", (*Gate).checkCeiling},
 	{"binding", (*Gate).checkBinding},
@@ -32,6 +33,7 @@ var stepChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"bytes", (*Gate).checkBytes},
+	{"needs", (*Gate).checkNeeds},
 }
 
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
@@ -113,7 +115,7 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error
 
 // finish runs a write that was waiting and ends its job, in the transaction of the effect.
 func (g *Gate) finish(tx *store.Tx, c *call, j approvals.Job) error {
-	if err := g.safely(c.ID, func() error { return run(c) }); err != nil {
+	if err := g.safely(c.ID, func() error { return g.run(c) }); err != nil {
 		return err // of a call that began: it failed, and was not invalidated
 	}
 	var r tools.Result
@@ -203,7 +205,9 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
 	c := g.newCall(p, Request{Tool: j.Tool, Transport: j.Transport, IdempotencyKey: j.Idempotency})
 	c.ID, c.Args, c.job, c.argsHash = j.CallID, j.Args, j.JobID, schemas.Fingerprint(j.Args)
-	c.Tool, _ = g.tools.Find(j.Tool)
+	if c.Tool, _ = g.tools.Find(j.Tool); c.Tool != nil {
+		c.class = c.Tool.Class
+	}
 	c.stored, c.approval.ID = j, j.ApprovalID
 	return c
 }
@@ -303,7 +307,11 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (done bool, err error) {
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
 	var result any
+	var image json.RawMessage
 	err = g.safely(c.ID, func() error {
+		if image, err = keep(c); err != nil {
+			return err
+		}
 		result, err = c.Tool.Handler().Step(&c.Call, &p)
 		return err
 	})
@@ -316,6 +324,10 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 	}
 	if !p.Done {
 		return false, approvals.Advance(tx, j, worker, p, raw)
+	}
+	c.preview.Summary = j.Summary
+	if err := g.done(c, &tools.Result{Result: raw}, image); err != nil {
+		return false, err
 	}
 	if err := approvals.Succeed(tx, j, tools.JobRunning, raw); err != nil {
 		return false, err
@@ -350,11 +362,17 @@ func (g *Gate) stop(tx *store.Tx, j approvals.Job, reason, why string) error {
 // right: the asker's key may be the reason why the job ends.
 func (g *Gate) settle(tx *store.Tx, j approvals.Job) error {
 	t, ok := g.tools.Find(j.Tool)
-	if !ok || t.Handler().Stopped == nil {
+	if !ok {
 		return nil
 	}
 	j, err := approvals.FindJob(tx, j.Merchant, j.JobID) // with the last step's checkpoint
-	if err != nil {
+	if err == nil && len(j.Checkpoint) > 0 {
+		_, err = approvals.AddEffect(tx, approvals.Effect{
+			Effect:   tools.Effect{Tool: t.Name, Resource: j.Resource, Summary: j.Summary + " (in part)", Why: t.Undo},
+			Merchant: j.Merchant, PrincipalID: j.PrincipalID, CallID: j.CallID, JobID: j.JobID, Level: t.Risk.Level().String(),
+		})
+	}
+	if err != nil || t.Handler().Stopped == nil {
 		return err
 	}
 	c := g.newCall(auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant}, Request{Tool: j.Tool})

@@ -77,7 +77,7 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			if lapsed, err = approvals.Expire(tx, lapseMax); err != nil {
 				return err
 			}
-			return forgetKeys(tx)
+			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx))
 		})
 		if err != nil {
 			return err

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -87,7 +89,9 @@ func migrate(ctx context.Context, engine string, db *sql.DB) error {
 	}
 	options := []goose.ProviderOption{
 		goose.WithDisableGlobalRegistry(true),
-		goose.WithGoMigrations(goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine)}, nil)),
+		goose.WithGoMigrations(
+			goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine)}, nil),
+			goose.NewGoMigration(pageKeyVersion, &goose.GoFunc{RunTx: makePageKey}, nil)),
 	}
 	if locker != nil {
 		options = append(options, locker)
@@ -127,6 +131,19 @@ func (schemaLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
 
 func (schemaLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock("+schemaLockKey+")")
+	return err
+}
+
+// pageKeyVersion is the migration that makes the key which seals cursors.
+const pageKeyVersion = 16
+
+// makePageKey makes the key once for all processes on the database. Who reads it reads the pages, too.
+func makePageKey(ctx context.Context, tx *sql.Tx) error {
+	secret := make([]byte, 32)
+	if _, err := rand.Read(secret); err != nil {
+		return fmt.Errorf("making the key of cursors: %w", err)
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO page_keys (id, secret) VALUES ('cursors', '"+hex.EncodeToString(secret)+"')")
 	return err
 }
 

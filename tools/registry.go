@@ -2,6 +2,7 @@ package tools
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,11 +47,16 @@ func (r *Registry) Find(name string) (*Tool, bool) {
 func (r *Registry) Visible(p auth.Principal) []*Tool {
 	var visible []*Tool
 	for _, t := range r.sorted {
-		if p.Kind == auth.KindKey && p.Has(t.Scope) && t.Reachable(p.Ceiling) {
+		if p.Kind == auth.KindKey && t.OpenTo(p) && t.Reachable(p.Ceiling) {
 			visible = append(visible, t)
 		}
 	}
 	return visible
+}
+
+// OpenTo reports whether p holds the tool's scope, or one of several.
+func (t *Tool) OpenTo(p auth.Principal) bool {
+	return p.Has(t.Scope) && (len(t.AnyScope) == 0 || slices.ContainsFunc(t.AnyScope, p.Has))
 }
 
 // Reachable reports whether any call of the tool can be under the ceiling. A write can be rehearsed under every ceiling,
@@ -58,13 +64,48 @@ func (r *Registry) Visible(p auth.Principal) []*Tool {
 func (t *Tool) Reachable(ceiling auth.Level) bool { return t.Brake || t.Risk.Level() <= ceiling }
 
 // ResourceOf names the object that a call is about, type:id, from its canonical arguments; type:* or type:+ where it is
-// about a set or a new object.
+// about a set or a new object. A part that begins with a slash is a pointer to an argument (RFC 6901), in which * stands for
+// each element of a list.
 func (t *Tool) ResourceOf(args []byte) string {
-	kind, pointer, ok := strings.Cut(t.Resource, ":/")
-	if !ok {
-		return t.Resource
+	kind, id, two := strings.Cut(t.Resource, ":")
+	named := pointed(args, kind)
+	if two {
+		named += ":" + pointed(args, id)
 	}
-	return kind + ":" + member(args, pointer)
+	return named
+}
+
+// maxResource bounds the name of a resource that is a list, in bytes.
+const maxResource = 200
+
+// pointed gives part as it is, or what it points to.
+func pointed(args []byte, part string) string {
+	pointer, is := strings.CutPrefix(part, "/")
+	if !is {
+		return part
+	}
+	list, name, many := strings.Cut(pointer, "/*/")
+	if !many {
+		return member(args, pointer)
+	}
+	var all map[string]json.RawMessage
+	var rows []map[string]any
+	if json.Unmarshal(args, &all) != nil || json.Unmarshal(all[list], &rows) != nil {
+		return ""
+	}
+	var b strings.Builder
+	for i, row := range rows {
+		each := fmt.Sprint(row[name])
+		if b.Len()+len(each) > maxResource {
+			fmt.Fprintf(&b, ",… (%d)", len(rows))
+			break
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(each)
+	}
+	return b.String()
 }
 
 // member gives the string value of a top-level member of canonical arguments, or "".

@@ -27,6 +27,11 @@ type Result struct {
 	Approval *Approval       `json:"approval,omitempty"`
 	Preview  *Preview        `json:"preview,omitempty"`
 	Undo     string          `json:"undo,omitempty"`
+
+	// Of a done write that can be taken back: what to hand to dtc_undo, until when, and whose it is.
+	UndoID    string    `json:"undo_id,omitempty"`
+	UndoUntil time.Time `json:"undo_until,omitzero"`
+	UndoOwner string    `json:"undo_owner,omitempty"`
 }
 
 // An Approval is what an agent is told about the question that its call became.
@@ -58,7 +63,8 @@ type Preview struct {
 
 // A Change is one field that a write would change.
 type Change struct {
-	Field string `json:"field"`
-	From  string `json:"from"`
-	To    string `json:"to"`
+	Object string `json:"object,omitempty"` // whose field; the object of the call if left out
+	Field  string `json:"field"`
+	From   string `json:"from"`
+	To     string `json:"to"`
 }

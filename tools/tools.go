@@ -42,13 +42,16 @@ type Spec struct {
 	Path        string   // orders.refund: what patterns in policies match
 	Aliases     []string // other names that reach it
 	Title       string
-	Description string     // for models: what it does, when another tool is right, units
-	Scope       auth.Scope // empty: any key
-	Risk        Risk       // the worst case of the tool; Handler.Rate may lower it for one call
+	Description string       // for models: what it does, when another tool is right, units
+	Scope       auth.Scope   // empty: any key
+	AnyScope    []auth.Scope // instead of Scope: any one of these; Func.Needs says which one a call needs
+	Risk        Risk         // the worst case of the tool; Handler.Rate may lower it for one call
 	Class       Class
-	Resource    string // type:/argument for one object, type:* for a set, type:+ for a new one
+	Resource    string // type:/argument for one object, /argument where that names its type too, type:* for a set, type:+ for a new one
 	Undo        string // how the effect is made good, or that it cannot be
 	Brake       bool   // stops the caller's own things: held back by no ceiling and never parked
+	AlwaysAsks  bool   // parked whoever calls it
+	Example     string // arguments, as JSON, of a call that works on the demo merchant; docs and tests run it
 	Routes      []Route
 }
 
@@ -82,9 +85,18 @@ type Call struct {
 	Started   time.Time
 	Registry  *Registry
 	Jobs      Jobs
+	Undos     Undos
 
 	PolicyVersion int64 // of the rules in force
+
+	outsiders bool
 }
+
+// QuoteOutsider notes that the answer carries text that somebody outside wrote.
+func (c *Call) QuoteOutsider() { c.outsiders = true }
+
+// QuotesOutsider reports whether it does.
+func (c *Call) QuotesOutsider() bool { return c.outsiders }
 
 // ErrNotYet is returned by a read together with an answer that is right but may become better soon: the gate asks
 // again in a moment and gives the answer when the read returns no error.
@@ -104,8 +116,14 @@ type Func[In, Out any] struct {
 	// them. It may be nil. The call's principal has no rights, for its key may be gone.
 	Stopped func(*Call, In, Progress) error
 
+	// Needs names the scopes that one call needs beyond the Spec's. It is asked in the call's transaction, before Preview.
+	Needs func(*Call, In) ([]auth.Scope, error)
 	// Rate re-rates one call from its arguments and effect; nil keeps the Spec's risk.
 	Rate func(In, Preview, Risk) Risk
+	// Class says which consent one call may need; nil keeps the Spec's class. It may name one where the Spec has none.
+	Class func(In, Preview) Class
+	// Undo makes the write one that can be taken back; see Reversible. It stays empty where Spec.Undo says why there is none.
+	Undo Undo[In, Out]
 	// Fill completes the facts of an input for a route with FillFacts.
 	Fill func(*Call, *In) error
 }
@@ -134,8 +152,12 @@ type Handler struct {
 	Write   func(*Call) (any, error)
 	Step    func(*Call, *Progress) (any, error)
 	Stopped func(*Call, Progress) error
+	Needs   func(*Call) ([]auth.Scope, error)
 	Rate    func(*Call, Preview) (Risk, error)
+	Class   func(*Call, Preview) (Class, error)
 	Fill    func(*Call) ([]byte, error)
+	Keep    func(*Call) (json.RawMessage, error)
+	Restore func(c *Call, result, image json.RawMessage) error
 }
 
 // Handler gives the tool's code. It is for package gate alone: whoever runs a tool past the gate runs it past every check.
@@ -159,7 +181,13 @@ func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
 }
 
 func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
-	h := Handler{Rate: func(*Call, Preview) (Risk, error) { return spec.Risk, nil }}
+	h := Handler{
+		Needs:   func(*Call) ([]auth.Scope, error) { return nil, nil },
+		Rate:    func(*Call, Preview) (Risk, error) { return spec.Risk, nil },
+		Class:   func(*Call, Preview) (Class, error) { return spec.Class, nil },
+		Keep:    f.Undo.keep,
+		Restore: f.Undo.restore,
+	}
 	if f.Read != nil {
 		h.Read = func(c *Call) (any, error) { return with(c, func(in In) (any, error) { return f.Read(c, in) }) }
 	}
@@ -185,6 +213,16 @@ func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
 	if f.Rate != nil {
 		h.Rate = func(c *Call, p Preview) (Risk, error) {
 			return with(c, func(in In) (Risk, error) { return f.Rate(in, p, spec.Risk), nil })
+		}
+	}
+	if f.Needs != nil {
+		h.Needs = func(c *Call) ([]auth.Scope, error) {
+			return with(c, func(in In) ([]auth.Scope, error) { return f.Needs(c, in) })
+		}
+	}
+	if f.Class != nil {
+		h.Class = func(c *Call, p Preview) (Class, error) {
+			return with(c, func(in In) (Class, error) { return f.Class(in, p), nil })
 		}
 	}
 	if f.Fill != nil {
@@ -248,16 +286,20 @@ func (t *Tool) check() error {
 		return fmt.Errorf("a title and a description of 40 to 1200 bytes are needed, not %d", len(t.Description))
 	case t.Undo == "":
 		return fmt.Errorf("it must say how its effect is undone")
-	case !strings.Contains(t.Resource, ":") && t.Resource != "self":
-		return fmt.Errorf("the resource %q must be self or type:/argument, type:* or type:+", t.Resource)
+	case !strings.ContainsAny(t.Resource, ":/") && t.Resource != "self":
+		return fmt.Errorf("the resource %q must be self or type:/argument, /type:/argument, type:* or type:+", t.Resource)
 	case len(t.Routes) == 0:
 		return fmt.Errorf("it needs a route")
 	case writes && (h.Preview == nil || (h.Write == nil) == (h.Step == nil)):
 		return fmt.Errorf("a write needs a preview and either Write or Step")
 	case writes != (t.Risk.Undo > 0):
 		return fmt.Errorf("a write has something to undo and a read has nothing")
-	case t.Brake && t.Class != ClassNone:
+	case t.Brake && (t.Class != ClassNone || t.AlwaysAsks):
 		return fmt.Errorf("a brake is never parked")
+	case t.Scope != "" && len(t.AnyScope) > 0:
+		return fmt.Errorf("either Scope or AnyScope")
+	case h.Keep != nil && (!writes || t.Risk.Undo == 0):
+		return fmt.Errorf("only a write can be undone")
 	}
 	return t.checkFields(writes)
 }

@@ -5,23 +5,23 @@
 // agree is decided in package gate. A tool checks only what makes sense of its arguments against the shop: that an object
 // is there, is still as the caller saw it, and allows what is asked.
 //
-// Lists are read by pages of 10, at most 50, and always tell their total. A cursor fits one caller and one filter. An
+// Lists are read by pages of 10, at most 50, and always tell their total. A cursor is sealed and fits one caller and one filter. An
 // answer is at most 24 KB of JSON; what does not fit is left out, and the answer says so and how to ask for less. What
 // outsiders wrote stands in an object {from, untrusted_text} and nowhere else.
 //
 // Every effect in a preview is counted here and never taken from the arguments. Those state what the caller saw
-// (expected_*) and how far it may go (amount, max_*); the shop holds the call to both.
+// (expected_*) and how far it may go (amount, max_*); the shop holds the call to both. A write that can be made good is Reversible:
+// the tool reads what is there before it and knows how to put it back, and package gate decides who may have that done.
 package dtc
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -30,7 +30,7 @@ import (
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
-		refundOrder, searchOrders, searchProducts, sendCampaign, whoami,
+		refundOrder, searchOrders, searchProducts, sendCampaign, undo, whoami,
 	}
 }
 
@@ -41,6 +41,12 @@ const nothing = "nothing to undo"
 type Asked struct {
 	IdempotencyKey string `json:"idempotency_key" jsonschema:"minLength=1,maxLength=255,pattern=^[!-~]+$,description=Your own unique text for this one intent; repeat it only to retry"`
 	Reason         string `json:"reason" jsonschema:"minLength=10,maxLength=500,description=Why; shown to the people who approve"`
+	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only answer what it would do"`
+}
+
+// Tried are the arguments of every other write: its idempotency key may be left out, for done twice it harms nobody.
+type Tried struct {
+	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"minLength=1,maxLength=255,pattern=^[!-~]+$,description=Your own unique text; repeat it only to retry"`
 	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only answer what it would do"`
 }
 
@@ -73,6 +79,15 @@ type Amount struct {
 type Untrusted struct {
 	From string `json:"from"`
 	Text string `json:"untrusted_text"`
+}
+
+// untrusted quotes somebody outside, and marks the call as one whose answer does. Without a text there is nothing to quote.
+func untrusted(c *tools.Call, from, text string) *Untrusted {
+	if text == "" {
+		return nil
+	}
+	c.QuoteOutsider()
+	return &Untrusted{From: from, Text: text}
 }
 
 // desk gives the caller's shop.
@@ -144,13 +159,10 @@ func pageOf[T any](c *tools.Call, rows []T, places []shop.Place, total int, more
 	return rows[:n], p, err
 }
 
-// sealSize is how many bytes of a cursor bind it to its caller and filter.
-const sealSize = 9
-
-// cursorAt writes a place as a cursor. It is bound so that a cursor that went astray gives an error and not a wrong
-// page; it opens nothing, for every page is judged and filtered afresh.
+// cursorAt writes a place as a cursor, sealed for its caller, tool and filter. It opens nothing: every page is judged and
+// filtered afresh.
 func cursorAt(c *tools.Call, at shop.Place) (string, error) {
-	seal, err := sealOf(c)
+	binding, err := listOf(c)
 	if err != nil {
 		return "", err
 	}
@@ -158,7 +170,7 @@ func cursorAt(c *tools.Call, at shop.Place) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing a cursor: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(append(seal, place...)), nil
+	return auth.Seal(c.Tx, place, binding)
 }
 
 // cut reads which page is asked for.
@@ -170,32 +182,34 @@ func (p Paging) cut(c *tools.Call) (shop.Cut, error) {
 	if p.Cursor == "" {
 		return shop.Cut{Limit: limit}, nil
 	}
-	seal, err := sealOf(c)
+	binding, err := listOf(c)
 	if err != nil {
 		return shop.Cut{}, err
 	}
 	var at shop.Place
-	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err != nil || len(raw) < sealSize || !bytes.Equal(raw[:sealSize], seal) || json.Unmarshal(raw[sealSize:], &at) != nil {
-		return shop.Cut{}, tools.Wrong("cursor", "does not belong to this list", "next_cursor of the page before, with all other arguments as they were", nil)
+	place, err := auth.Unseal(c.Tx, p.Cursor, binding)
+	if err == nil && json.Unmarshal(place, &at) != nil {
+		err = auth.ErrForeign
 	}
-	return shop.Cut{After: &at, Limit: limit}, nil
+	if errors.Is(err, auth.ErrForeign) {
+		err = tools.Wrong("cursor", "does not belong to this list", "next_cursor of the page before, with all other arguments as they were", nil)
+	}
+	return shop.Cut{After: &at, Limit: limit}, err
 }
 
-// sealOf is a hash of the caller, the tool and the filter: the arguments but for those that only choose the page.
-func sealOf(c *tools.Call) ([]byte, error) {
+// listOf names a list: its reader, its tool and its filter, which is the arguments but for those that only choose the page.
+func listOf(c *tools.Call) (string, error) {
 	var filter map[string]json.RawMessage
 	if err := json.Unmarshal(c.Args, &filter); err != nil {
-		return nil, fmt.Errorf("reading the filter: %w", err)
+		return "", fmt.Errorf("reading the filter: %w", err)
 	}
 	delete(filter, "cursor")
 	delete(filter, "limit")
 	text, err := json.Marshal(filter)
 	if err != nil {
-		return nil, fmt.Errorf("reading the filter: %w", err)
+		return "", fmt.Errorf("reading the filter: %w", err)
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{c.Principal.ID, c.Tool.Name, string(text)}, "\x00")))
-	return sum[:sealSize], nil
+	return strings.Join([]string{c.Principal.Chain()[0], c.Tool.Name, string(text)}, "\x00"), nil
 }
 
 // count writes a number of things: 1 customer, 2,184 customers.

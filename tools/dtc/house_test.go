@@ -185,6 +185,38 @@ func write[Out any](h *house, name string, in args) (out Out, err error) {
 	return answer.(Out), nil
 }
 
+// undoable does a write and gives what takes it back.
+func undoable[Out any](h *house, name string, in args) (out Out, undo func() error, err error) {
+	h.Helper()
+	c, err := h.call(name, in)
+	if err != nil {
+		return out, nil, err
+	}
+	var result, image json.RawMessage
+	err = h.db.InTx(h.Context(), func(tx *store.Tx) (err error) {
+		c.Tx = tx
+		if _, err = c.Tool.Handler().Preview(c); err != nil {
+			return err
+		}
+		if image, err = c.Tool.Handler().Keep(c); err != nil {
+			return err
+		}
+		answer, err := c.Tool.Handler().Write(c)
+		if err != nil {
+			return err
+		}
+		out = answer.(Out)
+		result, err = json.Marshal(answer)
+		return err
+	})
+	return out, func() error {
+		return h.db.InTx(h.Context(), func(tx *store.Tx) error {
+			c.Tx = tx
+			return c.Tool.Handler().Restore(c, result, image)
+		})
+	}, err
+}
+
 // must gives a value and ends the test when there is an error instead.
 func must[T any](h *house) func(v T, err error) T {
 	return func(v T, err error) T {

@@ -20,7 +20,8 @@ type whoamiOut struct {
 	Tools            []string     `json:"tools"`
 	RiskCeiling      string       `json:"risk_ceiling"`
 	RequiresApproval bool         `json:"requires_approval"`
-	Parks            []string     `json:"parks"` // tools whose calls would wait for people
+	Parks            []string     `json:"parks"`           // tools whose calls would wait for people
+	Taint            *auth.Taint  `json:"taint,omitempty"` // set while the key counts as having read outsiders' text
 	PolicyVersion    int64        `json:"policy_version"`
 	ExpiresAt        time.Time    `json:"expires_at,omitzero"`
 }
@@ -43,9 +44,13 @@ func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 		RiskCeiling:      fmt.Sprintf("%s (%s)", p.Ceiling, p.Ceiling.Word()),
 		RequiresApproval: p.RequiresApproval, PolicyVersion: c.PolicyVersion, ExpiresAt: p.ExpiresAt,
 	}
+	var err error
+	if out.Taint, err = auth.TaintOf(c.Tx, p); err != nil {
+		return out, err
+	}
 	for _, t := range c.Registry.Visible(p) {
 		out.Tools = append(out.Tools, t.Name)
-		if p.RequiresApproval && t.Class != tools.ClassNone {
+		if t.AlwaysAsks || p.RequiresApproval && t.Class != tools.ClassNone {
 			out.Parks = append(out.Parks, t.Name)
 		}
 	}

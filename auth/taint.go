@@ -1,0 +1,45 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// TaintTime is how long a principal counts as tainted after it was handed text that somebody outside wrote: such text may
+// hold instructions, and whoever has read it may follow them.
+const TaintTime = 30 * time.Minute
+
+// A Taint says that a principal has read what outsiders wrote.
+type Taint struct {
+	Tool   string    `json:"tool"` // whose answer held the text last
+	CallID string    `json:"call_id"`
+	Until  time.Time `json:"until"`
+}
+
+// SetTaint notes that the answer of a call to a tool held outsiders' text.
+func SetTaint(tx *store.Tx, p Principal, tool, call string) error {
+	_, err := tx.Exec(`INSERT INTO taints (principal_id, merchant_id, tool, call_id, until) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (principal_id) DO UPDATE SET tool = excluded.tool, call_id = excluded.call_id, until = excluded.until`,
+		p.ID, p.Merchant, tool, call, store.Micros(tx.Now.Add(TaintTime)))
+	if err != nil {
+		return fmt.Errorf("noting a taint: %w", err)
+	}
+	return nil
+}
+
+// TaintOf gives the taint of p, or nil when it has none or its time is over.
+func TaintOf(tx *store.Tx, p Principal) (*Taint, error) {
+	t, err := store.One(tx, func(r store.Row) (t Taint, err error) {
+		return t, r.Scan(&t.Tool, &t.CallID, store.At(&t.Until))
+	}, `SELECT tool, call_id, until FROM taints WHERE principal_id = $1 AND until > $2`, p.ID, store.Micros(tx.Now))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a taint: %w", err)
+	}
+	return &t, nil
+}

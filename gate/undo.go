@@ -1,0 +1,170 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// undoChecks are asked of a call that is to be taken back by its own caller: who may not make the call any more may not unmake
+// it either. A person who rewinds what a key did needs none of the key's rights.
+var undoChecks = []check{
+	{"tool", (*Gate).checkTool},
+	{"scope", (*Gate).checkScope},
+	{"needs", (*Gate).checkNeeds},
+	{"ceiling", (*Gate).checkCeiling},
+}
+
+// done notes what a write did, with what was there before it, and makes it part of the answer.
+func (g *Gate) done(c *call, r *tools.Result, image json.RawMessage) error {
+	if c.Tool.Brake {
+		return nil
+	}
+	e := approvals.Effect{
+		Effect: tools.Effect{
+			Tool: c.Tool.Name, Resource: c.Tool.ResourceOf(c.Args), Summary: c.preview.Summary, Changes: c.preview.Changes, Why: c.Tool.Undo,
+		},
+		Merchant: c.Principal.Merchant, PrincipalID: c.Principal.ID, CallID: c.ID, JobID: c.job, SchemaHash: c.Tool.Input.Hash,
+		Args: c.Args, Level: c.risk.Level().String(), Result: r.Result, Image: image,
+	}
+	e, err := approvals.AddEffect(c.Tx, e)
+	if err == nil && e.State == tools.EffectOpen {
+		r.UndoID, r.UndoUntil, r.UndoOwner = e.UndoID, e.Until, c.Principal.Chain()[0]
+	}
+	return err
+}
+
+// keep reads what is there before a write. It gives nil for a write that cannot be taken back.
+func keep(c *call) (json.RawMessage, error) {
+	h := c.Tool.Handler()
+	if h.Keep == nil {
+		return nil, nil
+	}
+	image, err := h.Keep(&c.Call)
+	if errors.Is(err, tools.ErrNoUndo) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keeping what was there before: %w", err)
+	}
+	return image, nil
+}
+
+// undos lets the undo tool reach effects without reaching handlers.
+type undos struct{ *Gate }
+
+var _ tools.Undos = undos{}
+
+// Effect gives p's own effect, if p may take it back.
+func (u undos) Effect(tx *store.Tx, p auth.Principal, id string) (tools.Effect, error) {
+	e, _, err := u.undoable(tx, p, id)
+	return e.Effect, err
+}
+
+// Undo takes p's own effect back.
+func (u undos) Undo(tx *store.Tx, p auth.Principal, id string) (tools.Effect, error) {
+	e, c, err := u.undoable(tx, p, id)
+	if err != nil || e.State == tools.EffectUndone {
+		return e.Effect, err
+	}
+	return u.restore(tx, c, e)
+}
+
+// undoable finds an effect, judges whether p may take it back, and makes its call again to do it with.
+func (u undos) undoable(tx *store.Tx, p auth.Principal, id string) (approvals.Effect, *call, error) {
+	owner := p.ID
+	if p.Kind == auth.KindPerson {
+		owner = ""
+	}
+	e, err := approvals.FindEffect(tx, p.Merchant, owner, id)
+	if err != nil {
+		return e, nil, err
+	}
+	c := u.newCall(p, Request{Tool: e.Tool})
+	c.Tx, c.Args, c.job = tx, e.Args, e.JobID
+	if c.Tool, _ = u.tools.Find(e.Tool); c.Tool == nil || e.State == tools.EffectOpen && c.Tool.Input.Hash != e.SchemaHash {
+		return e, c, tools.Refuse(tools.Conflict, "Leave it to people.", "The tool is not the one any more that did this.")
+	}
+	if p.Kind != auth.KindPerson {
+		level, err := auth.ParseLevel(e.Level)
+		if err != nil {
+			return e, c, err
+		}
+		c.rated = &level
+		if err := u.judgeTx(c, undoChecks); err != nil {
+			return e, c, err
+		}
+	}
+	return e, c, inTime(e, tx.Now)
+}
+
+// inTime refuses what cannot be taken back, or not any more. What has been is no refusal: who asks twice wants it undone.
+func inTime(e approvals.Effect, now time.Time) error {
+	switch {
+	case e.State == tools.EffectFinal:
+		return tools.Refuse(tools.Conflict, "What can be done instead: "+e.Why+".", "This cannot be undone.")
+	case e.State == tools.EffectOpen && !now.Before(e.Until):
+		return tools.Refuse(tools.Conflict, "Make a new call that sets it right.", "The time to undo it ended at %s.", e.Until.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// restore puts back what was there, once.
+func (u undos) restore(tx *store.Tx, c *call, e approvals.Effect) (tools.Effect, error) {
+	who := c.Principal.Chain()[0]
+	switch err := approvals.Undone(tx, e.UndoID, who); {
+	case errors.Is(err, approvals.ErrUndone): // somebody else, just now
+		e, err = approvals.FindEffect(tx, e.Merchant, e.PrincipalID, e.UndoID)
+		return e.Effect, err
+	case err != nil:
+		return e.Effect, err
+	}
+	err := u.safely(e.CallID, func() error { return c.Tool.Handler().Restore(&c.Call, e.Result, e.Image) })
+	if errors.Is(err, shop.ErrChanged) {
+		err = tools.Refuse(tools.Conflict, "Read it, and make a new call that sets it right.", "It has been changed since; undoing would overwrite that.")
+	}
+	if err != nil {
+		return e.Effect, err
+	}
+	e.State, e.UndoneAt = tools.EffectUndone, tx.Now
+	_, err = audit.Append(tx, audit.Entry{
+		Merchant: e.Merchant, Event: "effect.undone", CallID: e.CallID, JobID: e.JobID, Actor: who, Chain: c.Principal.Chain(), Tool: e.Tool,
+		Resource: e.Resource, Status: string(tools.Done), PolicyVersion: policyVersion, PolicyRule: ruleAllow,
+	})
+	return e.Effect, err
+}
+
+// Effects lists for a person what a key has done since a time, newest first, at most limit of it.
+func (g *Gate) Effects(ctx context.Context, p auth.Principal, key string, since time.Time, limit int) ([]tools.Effect, error) {
+	return look(ctx, g, p, "", func(tx *store.Tx) ([]tools.Effect, error) {
+		rows, err := approvals.Effects(tx, p.Merchant, key, since, limit)
+		effects := make([]tools.Effect, len(rows))
+		for i, e := range rows {
+			effects[i] = e.Effect
+		}
+		return effects, err
+	})
+}
+
+// UndoFor takes one effect of a key back for a person. Every error is a *tools.Refusal.
+func (g *Gate) UndoFor(ctx context.Context, p auth.Principal, id string) (e tools.Effect, err error) {
+	if err = mayDecide(p); err == nil {
+		err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
+			e, err = undos{g}.Undo(tx, p, id)
+			return err
+		})
+	}
+	if err != nil {
+		return e, g.refuseVote(ctx, p, Ballot{ID: id, Channel: "cli"}, err)
+	}
+	return e, nil
+}

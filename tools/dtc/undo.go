@@ -1,0 +1,52 @@
+package dtc
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type undoIn struct {
+	UndoID string `json:"undo_id" jsonschema:"minLength=1,maxLength=40"`
+	Tried
+}
+
+type undoOut struct {
+	UndoID   string    `json:"undo_id"`
+	Tool     string    `json:"tool"`
+	Resource string    `json:"resource"`
+	UndoneAt time.Time `json:"undone_at"`
+}
+
+var undo = tools.Define(tools.Spec{
+	Name: "dtc_undo", Path: "self.undo", Title: "Undo a write",
+	Description: "Takes back one of your own writes by the undo_id of its answer or of its job, within 7 days, and puts back what was there before. " +
+		"It is refused when somebody has changed the thing since. It needs the scope of the write. Undoing twice does nothing more.",
+	Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
+	Undo:    "Make the write again",
+	Example: `{"undo_id":"{{undo_id}}"}`,
+	Routes:  []tools.Route{{Method: "POST", Path: "/undo/{undo_id}"}},
+}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack})
+
+// previewUndo shows the changes of the write the other way round.
+func previewUndo(c *tools.Call, in undoIn) (tools.Preview, error) {
+	e, err := c.Undos.Effect(c.Tx, c.Principal, in.UndoID)
+	if err != nil {
+		return tools.Preview{}, err
+	}
+	if e.State == tools.EffectUndone {
+		return tools.Preview{Summary: fmt.Sprintf("Leave it: %s was undone at %s", e.Tool, e.UndoneAt.Format(time.RFC3339))}, nil
+	}
+	p := tools.Preview{Summary: "Undo: " + e.Summary, Changes: make([]tools.Change, len(e.Changes))}
+	for i, ch := range e.Changes {
+		ch.From, ch.To = ch.To, ch.From
+		p.Changes[i] = ch
+	}
+	return p, nil
+}
+
+func takeBack(c *tools.Call, in undoIn) (undoOut, error) {
+	e, err := c.Undos.Undo(c.Tx, c.Principal, in.UndoID)
+	return undoOut{UndoID: e.UndoID, Tool: e.Tool, Resource: e.Resource, UndoneAt: e.UndoneAt}, err
+}
