@@ -47,6 +47,7 @@ type Entry struct {
 	JobID    string    `json:"job_id,omitempty"`
 	Actor    string    `json:"actor,omitempty"`
 	Tool     string    `json:"tool,omitempty"`
+	Action   string    `json:"action,omitempty"` // provider:name, of a call that asks for one
 
 	Transport      string   `json:"transport,omitempty"`
 	Source         string   `json:"source,omitempty"` // network address

@@ -28,6 +28,8 @@ type ActionSpec struct {
 // ID is the name that keys are granted the action by: provider:name.
 func (s ActionSpec) ID() string { return s.Provider + ":" + s.Name }
 
+func byID(x, y *Action) int { return cmp.Compare(x.ID(), y.ID()) }
+
 // A Target is a type of objects that an action can be about. A call names one of them as type:id.
 type Target struct {
 	Type    string // order
@@ -112,7 +114,7 @@ func ByAction[In any](actions []*Action, wish func(In) Wish) Func[In, Fulfilled]
 		return with(c, func(in In) (Wish, error) { return wish(in), nil })
 	}
 	return Func[In, Fulfilled]{
-		Actions: slices.SortedFunc(slices.Values(actions), func(x, y *Action) int { return cmp.Compare(x.ID(), y.ID()) }),
+		Actions: slices.SortedFunc(slices.Values(actions), byID),
 		Action:  func(in In) string { return wish(in).Action },
 		Preview: func(c *Call, _ In) (Preview, error) { return b.preview(c) },
 		Write:   func(c *Call, _ In) (Fulfilled, error) { return b.write(c) },

@@ -30,7 +30,7 @@ import (
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
-		refundOrder, searchOrders, searchProducts, sendCampaign, undo, whoami,
+		refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, undo, whoami,
 	}
 }
 
