@@ -69,7 +69,7 @@ func FindEffect(tx *store.Tx, merchant, principal, id string) (Effect, error) {
 // Effects gives what a principal has done since a time, newest first, at most limit of it.
 func Effects(tx *store.Tx, merchant, principal string, since time.Time, limit int) ([]Effect, error) {
 	return store.All(tx, scanEffect, `SELECT `+effectColumns+` FROM effects WHERE merchant_id = $1 AND principal_id = $2 AND created_at >= $3
-		ORDER BY created_at DESC, id DESC LIMIT $4`, merchant, principal, store.Micros(since), limit)
+		ORDER BY created_at DESC, id DESC LIMIT $4`, merchant, principal, since.UnixMicro(), limit)
 }
 
 // Undone marks an effect as taken back by somebody. It comes first in the transaction that takes it back, so that of two at once

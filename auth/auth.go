@@ -25,7 +25,12 @@ type Kind string
 const (
 	KindKey    Kind = "api_key"
 	KindPerson Kind = "person"
+	// KindOperator is whoever may run commands on the server's own machine.
+	KindOperator Kind = "operator"
 )
+
+// Operator is the actor of what is done on the server's own machine.
+const Operator = "operator:cli"
 
 // A Principal is who makes a call, as the database knew it when the call began.
 type Principal struct {
@@ -42,8 +47,11 @@ type Principal struct {
 
 // Chain names everybody the call is made for, the caller first, in the form the record and the binding use.
 func (p Principal) Chain() []string {
-	if p.Kind == KindPerson {
+	switch p.Kind {
+	case KindPerson:
 		return []string{"person:" + p.ID}
+	case KindOperator:
+		return []string{Operator}
 	}
 	return []string{"key:" + p.ID}
 }

@@ -83,7 +83,7 @@ func (u undos) Undo(tx *store.Tx, p auth.Principal, id string) (tools.Effect, er
 // undoable finds an effect, judges whether p may take it back, and makes its call again to do it with.
 func (u undos) undoable(tx *store.Tx, p auth.Principal, id string) (approvals.Effect, *call, error) {
 	owner := p.ID
-	if p.Kind == auth.KindPerson {
+	if p.Kind != auth.KindKey {
 		owner = ""
 	}
 	e, err := approvals.FindEffect(tx, p.Merchant, owner, id)
@@ -95,7 +95,7 @@ func (u undos) undoable(tx *store.Tx, p auth.Principal, id string) (approvals.Ef
 	if c.Tool, _ = u.tools.Find(e.Tool); c.Tool == nil || e.State == tools.EffectOpen && c.Tool.Input.Hash != e.SchemaHash {
 		return e, c, tools.Refuse(tools.Conflict, "Leave it to people.", "The tool is not the one any more that did this.")
 	}
-	if p.Kind != auth.KindPerson {
+	if p.Kind == auth.KindKey {
 		level, err := auth.ParseLevel(e.Level)
 		if err != nil {
 			return e, c, err
@@ -144,28 +144,57 @@ func (u undos) restore(tx *store.Tx, c *call, e approvals.Effect) (tools.Effect,
 	return e.Effect, err
 }
 
-// Effects lists for a person what a key has done since a time, newest first, at most limit of it.
-func (g *Gate) Effects(ctx context.Context, p auth.Principal, key string, since time.Time, limit int) ([]tools.Effect, error) {
-	return look(ctx, g, p, "", func(tx *store.Tx) ([]tools.Effect, error) {
-		rows, err := approvals.Effects(tx, p.Merchant, key, since, limit)
-		effects := make([]tools.Effect, len(rows))
-		for i, e := range rows {
-			effects[i] = e.Effect
-		}
-		return effects, err
-	})
+// A Rewound is an effect of a key after a rewind: undone, or with why it could not be.
+type Rewound struct {
+	tools.Effect
+	Failed string `json:"failed,omitempty"` // why it is still there although it could have been undone
 }
 
-// UndoFor takes one effect of a key back for a person. Every error is a *tools.Refusal.
-func (g *Gate) UndoFor(ctx context.Context, p auth.Principal, id string) (e tools.Effect, err error) {
-	if err = mayDecide(p); err == nil {
-		err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
-			e, err = undos{g}.Undo(tx, p, id)
-			return err
-		})
+// maxRewind bounds how many effects one rewind looks at.
+const maxRewind = 1000
+
+// Rewind takes back, for an operator or a person, what a key did since a time, newest first, each effect in a transaction of its
+// own, and tells what became of each. It needs none of the key's rights, for the key may be the reason. more says that there is older work
+// which it did not look at. Every error is a *tools.Refusal; an effect that cannot be undone is none.
+func (g *Gate) Rewind(ctx context.Context, p auth.Principal, key string, since time.Time, dryRun bool) (all []Rewound, more bool, err error) {
+	if err := mayRewind(p); err != nil {
+		return nil, false, g.refusePerson(ctx, p, "effect.refused", Ballot{ID: key}, err)
 	}
+	var effects []approvals.Effect
+	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		effects, err = approvals.Effects(tx, p.Merchant, key, since, maxRewind+1)
+		return err
+	})
 	if err != nil {
-		return e, g.refuseVote(ctx, p, Ballot{ID: id, Channel: "cli"}, err)
+		return nil, false, g.refusePerson(ctx, p, "effect.refused", Ballot{ID: key}, err)
 	}
-	return e, nil
+	more = len(effects) > maxRewind
+	for _, e := range effects[:min(len(effects), maxRewind)] {
+		r := Rewound{Effect: e.Effect}
+		if e.State == tools.EffectOpen && !dryRun {
+			if r.Effect, err = g.rewindOne(ctx, p, e); err != nil {
+				r.Effect, r.Failed = e.Effect, asRefusal(err).Message
+			}
+		}
+		all = append(all, r)
+	}
+	return all, more, nil
+}
+
+func (g *Gate) rewindOne(ctx context.Context, p auth.Principal, e approvals.Effect) (undone tools.Effect, err error) {
+	err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
+		undone, err = undos{g}.Undo(tx, p, e.UndoID)
+		return err
+	})
+	if err != nil {
+		err = g.refusePerson(ctx, p, "effect.refused", Ballot{ID: e.UndoID}, err)
+	}
+	return undone, err
+}
+
+func mayRewind(p auth.Principal) error {
+	if p.Kind == auth.KindOperator {
+		return nil
+	}
+	return mayDecide(p)
 }

@@ -44,7 +44,7 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 		})
 	}
 	if err != nil {
-		return Decided{}, g.refuseVote(ctx, p, b, err)
+		return Decided{}, g.refusePerson(ctx, p, "approval.refused", b, err)
 	}
 	g.notify()
 	return d, nil
@@ -139,7 +139,8 @@ func explain(r approvals.Request, err error) error {
 	return err
 }
 
-func (g *Gate) refuseVote(ctx context.Context, p auth.Principal, b Ballot, cause error) *tools.Refusal {
+// refusePerson records what somebody who is no agent was refused, and gives the refusal.
+func (g *Gate) refusePerson(ctx context.Context, p auth.Principal, event string, b Ballot, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
 	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), policyVersion
 	g.logInternal(r.CallID, r.Code, cause)
@@ -147,7 +148,7 @@ func (g *Gate) refuseVote(ctx context.Context, p auth.Principal, b Ballot, cause
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		_, err := audit.Append(tx, audit.Entry{
-			Merchant: p.Merchant, Event: "approval.refused", CallID: r.CallID, Transport: b.Channel, Source: b.Source,
+			Merchant: p.Merchant, Event: event, CallID: r.CallID, Transport: b.Channel, Source: b.Source,
 			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: policyVersion,
 			Personal: map[string]string{"id": b.ID},
 		})
@@ -192,7 +193,7 @@ func look[T any](ctx context.Context, g *Gate, p auth.Principal, id string, read
 	}
 	if err != nil {
 		var none T
-		return none, g.refuseVote(ctx, p, Ballot{ID: id}, err)
+		return none, g.refusePerson(ctx, p, "approval.refused", Ballot{ID: id}, err)
 	}
 	return found, nil
 }

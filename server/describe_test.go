@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/tools"
 	"github.com/dtcgate/dtcgate/tools/dtc"
 )
@@ -26,8 +28,37 @@ func TestParkedAnswersAndRefusalsFitEverySchema(t *testing.T) {
 				t.Errorf("%s: %s does not fit: %v", tool.Name, answer, err)
 			}
 		}
-		if tool.Writes() && schema.Validate(parsed(t, []byte(`{"other":1}`))) == nil {
+		if tool.Writes() && schema.Validate(parsed(t, []byte(`{"status":1}`))) == nil {
 			t.Errorf("%s: anything fits", tool.Name)
+		}
+	}
+}
+
+// Every client pays for the list when it connects, in the context of its model. Output schemas are outlines for that reason.
+func TestTheListOfToolsIsShort(t *testing.T) {
+	registry := tools.NewRegistry(dtc.Tools()...)
+	all := auth.Principal{Kind: auth.KindKey, Scopes: auth.AgentScopes, Ceiling: auth.MaxLevel}
+	analyst := auth.Principal{Kind: auth.KindKey, Scopes: []auth.Scope{"analytics:read", "catalog:read", "marketing:read"}, Ceiling: 1}
+	for _, list := range []struct {
+		name  string
+		of    auth.Principal
+		limit int
+	}{{"everything", all, 40 << 10}, {"a read-only analyst", analyst, 8 << 10}} {
+		var shown []*mcp.Tool
+		for _, tool := range registry.Visible(list.of) {
+			shown = append(shown, describe(tool))
+			raw, err := json.Marshal(shown[len(shown)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%-28s %5d bytes, of which description %d, input %d, output %d", tool.Name, len(raw), len(tool.Description), len(tool.Input.JSON), len(tool.Output.Outline()))
+		}
+		raw, err := json.Marshal(mcp.ListToolsResult{Tools: shown})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if t.Logf("%s: %d tools, %d bytes", list.name, len(shown), len(raw)); len(raw) > list.limit {
+			t.Errorf("the list of %s takes %d bytes, more than %d", list.name, len(raw), list.limit)
 		}
 	}
 }

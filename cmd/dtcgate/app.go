@@ -118,12 +118,9 @@ func (a *app) with(ctx context.Context, fn func(*store.DB) error) error {
 	return errors.Join(fn(db), db.Close())
 }
 
-// operator is the actor of what is done on the server's own machine.
-const operator = "operator:cli"
-
 // record puts on record what a command did, in the transaction in which it does it.
 func record(tx *store.Tx, e audit.Entry) error {
-	e.Actor, e.Chain, e.Transport, e.Status = operator, []string{operator}, "cli", "done"
+	e.Actor, e.Chain, e.Transport, e.Status = auth.Operator, []string{auth.Operator}, "cli", "done"
 	if _, err := audit.Append(tx, e); err != nil {
 		return fmt.Errorf("recording %s: %w", e.Event, err)
 	}

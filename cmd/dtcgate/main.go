@@ -41,6 +41,7 @@ type cli struct {
 	Key       keyCmds      `cmd:"" help:"Keys that let agents in."`
 	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
 	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
+	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`

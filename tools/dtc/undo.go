@@ -4,12 +4,19 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
 type undoIn struct {
 	UndoID string `json:"undo_id" jsonschema:"minLength=1,maxLength=40"`
 	Tried
+}
+
+// undoScopes are the scopes of the writes that can be taken back. Whoever holds none of them has nothing to undo.
+var undoScopes = []auth.Scope{
+	"catalog:write", "pricing:write", "orders:write", "orders:fulfil", "customers:write", "marketing:write", "ads:connect", "ads:spend",
+	"store:write", "store:publish", "support:write", "actions:request",
 }
 
 type undoOut struct {
@@ -23,7 +30,7 @@ var undo = tools.Define(tools.Spec{
 	Name: "dtc_undo", Path: "self.undo", Title: "Undo a write",
 	Description: "Takes back one of your own writes by the undo_id of its answer or of its job, within 7 days, and puts back what was there before. " +
 		"It is refused when somebody has changed the thing since. It needs the scope of the write. Undoing twice does nothing more.",
-	Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
+	AnyScope: undoScopes, Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/undo/{undo_id}"}},
