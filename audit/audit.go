@@ -122,7 +122,7 @@ func (e *Entry) complete(now time.Time) {
 	}
 	e.At = e.At.UTC().Truncate(time.Microsecond)
 	for _, s := range []*string{
-		&e.ID, &e.Merchant, &e.Event, &e.CallID, &e.JobID, &e.Actor, &e.Tool, &e.Transport, &e.Source, &e.Status,
+		&e.ID, &e.Merchant, &e.Event, &e.CallID, &e.JobID, &e.Actor, &e.Tool, &e.Action, &e.Transport, &e.Source, &e.Status,
 		&e.Code, &e.Level, &e.PolicyRule, &e.ApprovalID, &e.Binding, &e.Resource, &e.IdempotencyKey, &e.Currency, &e.Reason,
 	} {
 		*s = bounded(*s, maxText)
