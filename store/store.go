@@ -116,6 +116,7 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn 
 	}
 	return unavailable(in(ctx, func(stmts context.Context, c conn) error {
 		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
+		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
 		if err := fn(tx); err != nil {
 			return err

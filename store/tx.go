@@ -21,6 +21,15 @@ type Tx struct {
 	// it go on, and on a full disk even outside any transaction.
 	failed  error
 	reading bool // One or All is scanning rows
+	watch   func(q string, args []any)
+}
+
+type watched struct{}
+
+// Watch gives a context under whose transactions fn is told every statement before it runs, but for bulk inserts. It is for tests
+// that ask the database how it would go about a statement.
+func Watch(ctx context.Context, fn func(q string, args []any)) context.Context {
+	return context.WithValue(ctx, watched{}, fn)
 }
 
 // conn runs statements inside a transaction. *session and *pgConn are the two.
@@ -55,6 +64,9 @@ func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 	if err := tx.usable(); err != nil {
 		return 0, err
 	}
+	if tx.watch != nil {
+		tx.watch(q, args)
+	}
 	res, err := tx.conn.exec(tx.stmts, q, args)
 	if err != nil {
 		return 0, tx.fail(err)
@@ -74,6 +86,9 @@ func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
 func (tx *Tx) query(once bool, q string, args []any) (*sql.Rows, error) {
 	if err := tx.usable(); err != nil {
 		return nil, err
+	}
+	if tx.watch != nil {
+		tx.watch(q, args)
 	}
 	rows, err := tx.conn.query(tx.stmts, once, q, args)
 	if err != nil {

@@ -24,8 +24,9 @@ var cancelJob = tools.Define(tools.Spec{
 		"before its next step, within seconds: what it has done stands, and dtc_get_job tells how far it came. A job that has ended stays " +
 		"as it is. It is always allowed and never waits for people.",
 	Risk: tools.Risk{Undo: 1}, Resource: "job:/job_id", Brake: true,
-	Undo:   "Call the tool again that made the job, with a new idempotency key",
-	Routes: []tools.Route{{Method: "POST", Path: "/jobs/{job_id}/cancel"}},
+	Example: `{"job_id":"{{job_id}}","reason":"the offer is off"}`,
+	Undo:    "Call the tool again that made the job, with a new idempotency key",
+	Routes:  []tools.Route{{Method: "POST", Path: "/jobs/{job_id}/cancel"}},
 }, tools.Func[cancelJobIn, cancelJobOut]{Preview: previewCancel, Write: cancel})
 
 // previewCancel finds the job, so that a job of somebody else is refused like one that never was. A job that has ended is

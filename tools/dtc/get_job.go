@@ -25,7 +25,7 @@ var getJob = tools.Define(tools.Spec{
 	Description: "Tells how a call stands that answered with a job_id: waiting for people (pending_approval), queued, running, or how it " +
 		"ended, with its result or with why it did not run. next_poll_seconds says when to look again; wait_seconds holds the answer " +
 		"back until the job has ended, 25 s at most. Without job_id it lists your own jobs, newest first. To stop one use dtc_cancel_job.",
-	Risk: tools.Risk{DataOut: 1}, Resource: "job:/job_id", Undo: nothing,
+	Risk: tools.Risk{DataOut: 1}, Resource: "job:/job_id", Undo: nothing, Example: `{"status":"succeeded","limit":1}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/jobs/{job_id}", Only: "jobs"}, {Method: "GET", Path: "/jobs"}},
 }, tools.Func[getJobIn, getJobOut]{Read: readJobs})
 

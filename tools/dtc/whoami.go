@@ -31,7 +31,7 @@ var whoami = tools.Define(tools.Spec{
 	Description: "Tells what this key is and may do: its merchant, its scopes, the tools it can call, the highest risk of a call " +
 		"(L0 to L7), and in parks those tools whose calls wait until a person approves. Call it first, or when a call was refused " +
 		"for a scope or for its risk. It takes no arguments.",
-	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing,
+	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing, Example: `{}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/whoami"}},
 }, tools.Func[whoamiIn, whoamiOut]{Read: readWhoami})
 
