@@ -138,8 +138,8 @@ func (b broker) spec(w Wish) ActionSpec {
 	return ActionSpec{}
 }
 
-// run calls fn with the action's code and the call as that code is to see it.
-func (b broker) run(c *Call, fn func(Handler, *Call) error) error {
+// run calls fn with the action and the call as its code is to see it.
+func (b broker) run(c *Call, fn func(*Action, *Call) error) error {
 	w, err := b.wish(c)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (b broker) run(c *Call, fn func(Handler, *Call) error) error {
 	}
 	own := *c
 	own.Args, own.Wish = args, w
-	err = fn(a.handler, &own)
+	err = fn(a, &own)
 	c.outsiders = own.outsiders
 	return placed(err)
 }
@@ -174,17 +174,19 @@ func placed(err error) error {
 	return WrongFields(fields)
 }
 
+// preview binds the schema of the action's arguments with the version of its target: the gate binds the tool's alone.
 func (b broker) preview(c *Call) (p Preview, err error) {
-	err = b.run(c, func(h Handler, own *Call) (err error) {
-		p, err = h.Preview(own)
+	err = b.run(c, func(a *Action, own *Call) (err error) {
+		p, err = a.handler.Preview(own)
+		p.Version += " " + a.Input.Hash
 		return err
 	})
 	return p, err
 }
 
 func (b broker) write(c *Call) (done Fulfilled, err error) {
-	err = b.run(c, func(h Handler, own *Call) error {
-		result, err := h.Write(own)
+	err = b.run(c, func(a *Action, own *Call) error {
+		result, err := a.handler.Write(own)
 		if err != nil {
 			return err
 		}
@@ -196,11 +198,11 @@ func (b broker) write(c *Call) (done Fulfilled, err error) {
 }
 
 func (b broker) keep(c *Call) (image json.RawMessage, err error) {
-	err = b.run(c, func(h Handler, own *Call) (err error) {
-		if h.Keep == nil {
+	err = b.run(c, func(a *Action, own *Call) (err error) {
+		if a.handler.Keep == nil {
 			return ErrNoUndo
 		}
-		image, err = h.Keep(own)
+		image, err = a.handler.Keep(own)
 		return err
 	})
 	return image, err
@@ -211,7 +213,7 @@ func (b broker) restore(c *Call, result, image json.RawMessage) error {
 	if err := json.Unmarshal(result, &done); err != nil {
 		return fmt.Errorf("decoding the result: %w", err)
 	}
-	return b.run(c, func(h Handler, own *Call) error { return h.Restore(own, done.Result, image) })
+	return b.run(c, func(a *Action, own *Call) error { return a.handler.Restore(own, done.Result, image) })
 }
 
 // accept gives the wish's arguments in canonical form, or names everything about them and the target that is wrong.

@@ -9,6 +9,9 @@
 // and never taken from the agent, and then acts, in the gate's transaction. A stepped write acts in many short
 // transactions with a checkpoint in each, as a job.
 //
+// One tool may stand before many actions (ByAction): what providers do on request, each with arguments, risk and class of its
+// own, and each granted by its id.
+//
 // Tools hold no authorization code. Only package gate may take a tool's Handler, and a test holds that.
 package tools
 

@@ -14,7 +14,7 @@ var actionRefund = tools.DefineAction(tools.ActionSpec{
 	Description: "Gives a customer money back for an order, all or a part, and writes to nobody. It cannot be fetched back. Amounts are in minor units.",
 	Risk:        tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassSpend,
 	Targets: []tools.Target{{Type: "order", Example: "536365"}},
-	Undo:    "None: money given back cannot be fetched. Staff can invoice again",
+	Undo:    "None: money given back cannot be fetched. Staff can invoice again", Idempotent: true,
 }, tools.Func[actionRefundIn, refundOrderOut]{
 	Preview: func(c *tools.Call, in actionRefundIn) (tools.Preview, error) { return previewRefund(c, in.of(c.Wish)) },
 	Write:   func(c *tools.Call, in actionRefundIn) (refundOrderOut, error) { return refund(c, in.of(c.Wish)) },

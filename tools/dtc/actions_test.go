@@ -86,6 +86,7 @@ func actionRefundsAsTheToolDoes(h *house) {
 	in := args{"expected_version": o.Version, "amount": pounds(123), "cause": "goodwill"}
 	byTool := must[tools.Preview](h)(h.preview("dtc_refund_order", refunding(o, 123).with("cause", "goodwill")))
 	p := must[tools.Preview](h)(h.askPreview("payments:refund", "order:"+o.No, in))
+	byTool.Version += " " + actionRefund.Input.Hash
 	if diff := cmp.Diff(byTool, p); diff != "" {
 		h.Errorf("the preview is not the tool's:\n%s", diff)
 	}
@@ -125,7 +126,7 @@ func labelIsBoughtAndVoided(h *house) {
 		cost *= 2
 	}
 	p := must[tools.Preview](h)(h.askPreview("shipping:create_label", "order:"+o.No, in))
-	if p.Money == nil || p.Money.AmountMinor != cost || p.Version != "1" || !strings.Contains(p.Summary, "a dpd label for 2,001 g") {
+	if p.Money == nil || p.Money.AmountMinor != cost || !strings.HasPrefix(p.Version, "1 ") || !strings.Contains(p.Summary, "a dpd label for 2,001 g") {
 		h.Errorf("the preview is %+v", p)
 	}
 	out, undo, err := request[createLabelOut](h, "shipping:create_label", "order:"+o.No, in)
