@@ -5,7 +5,7 @@ import "fmt"
 // uciAttribution is what the licence asks to be shown with the data.
 const uciAttribution = "Chen, D. (2015). Online Retail [Dataset]. UCI Machine Learning Repository. " +
 	"https://doi.org/10.24432/C5BW33. Licensed under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/). " +
-	"Changed: reduced, cleaned, dates moved; e-mail addresses, phone numbers, consent and stock are made up."
+	"Changed: reduced, cleaned, dates moved; e-mail addresses, phone numbers, consent, stock and costs are made up."
 
 // A bundle reads the seven files of a prepared merchant. Each method reads one file and checks what it refers to; the
 // order of the calls is the order of those references. The first mistake is kept in err and stops the rest.

@@ -113,8 +113,8 @@ type Page[T any] struct {
 	More   bool    // rows follow
 }
 
-// A listing is a list that is read by pages. Its rows' columns end with those it is sorted by: a rank, perhaps a text,
-// and an id.
+// A listing is a list that is read by pages. Its rows' columns end with those it is sorted by: a column rank, a text, or
+// both, and an id at the end.
 type listing struct {
 	rows *query // the whole list
 	by   []string
@@ -139,6 +139,22 @@ func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, 
 	return page, err
 }
 
+// values are where a list that is sorted by some columns goes on.
+func (p Place) values(by []string) []any {
+	place := make([]any, len(by))
+	for i, column := range by {
+		switch {
+		case i == len(by)-1:
+			place[i] = p.ID
+		case column == "rank":
+			place[i] = p.Rank
+		default:
+			place[i] = p.Text
+		}
+	}
+	return place
+}
+
 // page is the query for a page and one row more, which says whether there is another page.
 func (l listing) page(cut Cut) *query {
 	q := sqlText("SELECT * FROM (").add(l.rows.text.String(), l.rows.args...).add(") AS rows")
@@ -147,10 +163,7 @@ func (l listing) page(cut Cut) *query {
 		direction, beyond = " DESC", " < "
 	}
 	if p := cut.After; p != nil {
-		place := []any{p.Rank, p.Text, p.ID}
-		if len(l.by) == 2 {
-			place = []any{p.Rank, p.ID}
-		}
+		place := p.values(l.by)
 		q.add(" WHERE ("+strings.Join(l.by, ", ")+")"+beyond+"("+marks(len(place))+")", place...)
 	}
 	return q.add(" ORDER BY "+strings.Join(l.by, direction+", ")+direction+" LIMIT ?", cut.Limit+1)

@@ -19,7 +19,9 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 var tables = []string{
 	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
-	"sales_daily", "sales_totals", "sales_monthly", "shipping_labels", "quarantine", "accounting_exports",
+	"sales_daily", "sales_totals", "sales_monthly", "search_words",
+	"shipping_labels", "quarantine", "accounting_exports",
+	"stock_moves", "price_batches", "price_changes",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
@@ -105,6 +107,7 @@ type writer struct {
 	done     int
 	total    int
 	progress func(done, total int)
+	words    *sheet // of the index, see index
 	err      error
 }
 
@@ -154,6 +157,9 @@ func (w *writer) contents(c *Contents) {
 	w.marketing(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
+	if w.words != nil {
+		w.words.flush()
+	}
 }
 
 // analyze tells the planner how the rows are spread. Without it SQLite takes a merchant for a handful of rows, because
@@ -177,16 +183,54 @@ func (w *writer) shop(s Shop) {
 }
 
 func (w *writer) catalogue(c *Contents) {
-	t := w.sheet("products", "product_code", "title", "description", "category", "status", "tags")
+	sums := c.productSums()
+	t := w.sheet("products", "product_code", "title", "description", "category", "status", "tags", "sold", "low_minor", "high_minor")
 	for _, p := range c.Products {
-		t.add(p.Code, p.Title, p.Description, p.Category, p.Status, jsonText(p.Tags))
+		has := sums[p.Code]
+		t.add(p.Code, p.Title, p.Description, p.Category, p.Status, jsonText(p.Tags), has.sold, has.low, has.high)
+		w.index(productWords, p.Code, append(has.words, p.Code, p.Title)...)
 	}
 	t.flush()
-	t = w.sheet("variants", "sku", "product_code", "title", "option_name", "price_minor", "on_hand")
+	t = w.sheet("variants", "sku", "product_code", "title", "option_name", "price_minor", "on_hand", "cost_minor")
 	for _, v := range c.Variants {
-		t.add(v.SKU, v.ProductCode, v.Title, v.Option, v.Price.AmountMinor, v.OnHand)
+		t.add(v.SKU, v.ProductCode, v.Title, v.Option, v.Price.AmountMinor, v.OnHand, v.Cost.AmountMinor)
 	}
 	t.flush()
+}
+
+// productSum is what a product has of its variants.
+type productSum struct {
+	sold      int64 // pieces, those given back taken off
+	low, high int64 // price
+	words     []string
+}
+
+// productSums adds up the variants and what was sold of them, by product code.
+func (c *Contents) productSums() map[string]productSum {
+	sold := map[string]int64{}
+	for _, o := range c.Orders {
+		for _, l := range o.Lines {
+			sold[l.SKU] += l.Qty
+		}
+	}
+	for _, r := range c.Refunds {
+		for _, l := range r.Lines {
+			sold[l.SKU] -= l.Qty
+		}
+	}
+	sums := map[string]productSum{}
+	for _, v := range c.Variants {
+		sum, known := sums[v.ProductCode]
+		price := v.Price.AmountMinor
+		if !known {
+			sum.low = price
+		}
+		sum.low, sum.high = min(sum.low, price), max(sum.high, price)
+		sum.sold += sold[v.SKU]
+		sum.words = append(sum.words, v.SKU, v.Title)
+		sums[v.ProductCode] = sum
+	}
+	return sums
 }
 
 func (w *writer) customers(customers []Customer) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -14,7 +13,7 @@ import (
 type ProductSort string
 
 // The orders of a list of products. Relevance is the default: a product's own number first, then titles that begin with
-// the words, then the others. Best sellers go by pieces sold and not given back, over all time.
+// the words, then the others, and by title where nothing is looked for. Best sellers go by pieces sold and not given back, over all time.
 const (
 	Relevance   ProductSort = "relevance"
 	ByTitle     ProductSort = "title"
@@ -35,7 +34,7 @@ const (
 
 // A ProductFilter selects products; what is empty does not count.
 type ProductFilter struct {
-	Query    string // words of the titles, or a product code or SKU; all words must be found
+	Query    string // words of the titles, or a product code or SKU, or how they begin; all must be found
 	SKUs     []string
 	Category string
 	Stock    StockLevel // of some variant
@@ -44,38 +43,64 @@ type ProductFilter struct {
 
 const ofProduct = " FROM variants v WHERE v.merchant_id = p.merchant_id AND v.product_code = p.product_code"
 
-// ranks are what products are sorted by, lowest first. They come from a sum over all products, b, which is made once:
-// asked for each product alone, SQLite takes minutes over a year's sales.
-var ranks = map[ProductSort]struct{ rank, sum string }{
-	ByTitle:   {"0", ""},
-	PriceLow:  {"b.low", "SELECT product_code, MIN(price_minor) AS low FROM variants WHERE merchant_id = ? GROUP BY product_code"},
-	PriceHigh: {"-b.high", "SELECT product_code, MAX(price_minor) AS high FROM variants WHERE merchant_id = ? GROUP BY product_code"},
-	BestSelling: {"-b.sold", `SELECT v.product_code, SUM(s.sold) AS sold FROM (SELECT sku, SUM(units - units_refunded) AS sold
-		FROM sales_monthly WHERE merchant_id = ? GROUP BY sku) s JOIN variants v ON v.merchant_id = ? AND v.sku = s.sku GROUP BY v.product_code`},
+// sorts are the orders that have an index: what a product ranks by, and the columns of the list's order.
+var sorts = map[ProductSort]struct {
+	rank string
+	by   []string
+	desc bool
+}{
+	ByTitle:     {"0", []string{"title", "product_code"}, false},
+	PriceLow:    {"p.low_minor", []string{"rank", "product_code"}, false},
+	PriceHigh:   {"p.high_minor", []string{"rank", "product_code"}, true},
+	BestSelling: {"p.sold", []string{"rank", "product_code"}, true},
+}
+
+const productColumns = "p.description, p.category, p.status, p.tags, p.version, p.title, p.product_code"
+
+// scanProduct reads productColumns, and more columns after them.
+func scanProduct(r store.Row, more ...any) (Product, error) {
+	var p Product
+	var tags string
+	err := r.Scan(append([]any{&p.Description, &p.Category, &p.Status, &tags, &p.Version, &p.Title, &p.Code}, more...)...)
+	if err == nil {
+		err = json.Unmarshal([]byte(tags), &p.Tags)
+	}
+	return p, err
+}
+
+// Product gives a product.
+func (d *Desk) Product(code string) (Product, error) {
+	p, err := store.One(d.tx, func(r store.Row) (Product, error) { return scanProduct(r) },
+		"SELECT "+productColumns+" FROM products p WHERE p.merchant_id = $1 AND p.product_code = $2", d.merchant, code)
+	if err != nil {
+		return p, fmt.Errorf("finding the product: %w", err)
+	}
+	return p, nil
 }
 
 // Products gives a page of the products that match f.
 func (d *Desk) Products(f ProductFilter, cut Cut) (Page[Product], error) {
-	q := sqlText("SELECT p.product_code, p.description, p.category, p.status, p.tags, p.version, CAST(COALESCE(")
-	f.rank(q)
-	q.add(", 0) AS BIGINT) AS rank, p.title FROM products p")
-	if sum := ranks[f.Sort].sum; sum != "" {
-		q.add(" LEFT JOIN ("+sum, slices.Repeat([]any{d.merchant}, strings.Count(sum, "?"))...).add(") b ON b.product_code = p.product_code")
+	l := listing{rows: sqlText("SELECT " + productColumns + ", "), by: []string{"rank", "title", "product_code"}}
+	sought := strings.TrimSpace(f.Query)
+	sorted, indexed := sorts[f.Sort]
+	switch {
+	case indexed:
+		l.by, l.desc = sorted.by, sorted.desc
+		l.rows.add(sorted.rank)
+	case sought == "":
+		l.by = sorts[ByTitle].by
+		l.rows.add(sorts[ByTitle].rank)
+	default:
+		rank(l.rows, sought)
 	}
-	q.add(" WHERE p.merchant_id = ?", d.merchant)
-	f.where(q)
-	l := listing{rows: q, by: []string{"rank", "title", "product_code"}}
+	l.rows.add(" AS rank FROM products p WHERE p.merchant_id = ?", d.merchant)
+	d.selected(l.rows, f)
 	if err := d.findTitle(cut.After); err != nil {
 		return Page[Product]{}, err
 	}
 	page, err := readPage(d.tx, l, cut, func(r store.Row) (Product, Place, error) {
-		var p Product
 		var at Place
-		var tags string
-		err := r.Scan(&p.Code, &p.Description, &p.Category, &p.Status, &tags, &p.Version, &at.Rank, &p.Title)
-		if err == nil {
-			err = json.Unmarshal([]byte(tags), &p.Tags)
-		}
+		p, err := scanProduct(r, &at.Rank)
 		at.Text, at.ID = p.Title, p.Code
 		return p, at, err
 	})
@@ -97,40 +122,32 @@ func (d *Desk) findTitle(at *Place) error {
 	return nil
 }
 
-// rank adds what the products are sorted by. Products without a variant, or without sales, rank as 0.
-func (f ProductFilter) rank(q *query) {
-	words := strings.TrimSpace(f.Query)
-	switch sorted, ok := ranks[f.Sort]; {
-	case ok:
-		q.add(sorted.rank)
-	case words == "":
-		q.add("0")
-	default:
-		q.add("CASE WHEN LOWER(p.product_code) = LOWER(CAST(? AS TEXT)) THEN 0 WHEN EXISTS (SELECT 1"+ofProduct+
-			" AND LOWER(v.sku) = LOWER(CAST(? AS TEXT))) THEN 0 WHEN "+like("p.title")+" THEN 1 ELSE 2 END",
-			words, words, likeEscapes.Replace(words)+"%")
-	}
+// rank adds how well a product that was found fits what was sought.
+func rank(q *query, sought string) {
+	q.add("CASE WHEN LOWER(p.product_code) = LOWER(CAST(? AS TEXT)) THEN 0 WHEN EXISTS (SELECT 1"+ofProduct+
+		" AND LOWER(v.sku) = LOWER(CAST(? AS TEXT))) THEN 0 WHEN "+like("p.title")+" THEN 1 ELSE 2 END",
+		sought, sought, likeEscapes.Replace(sought)+"%")
 }
 
-// where adds the conditions of the filter. A product matches by any of its variants.
-func (f ProductFilter) where(q *query) {
-	if strings.TrimSpace(f.Query) != "" {
-		q.add(" AND ").eachWord(f.Query, "("+like("p.title")+" OR "+like("p.product_code")+
-			" OR EXISTS (SELECT 1"+ofProduct+" AND ("+like("v.sku")+" OR "+like("v.title")+")))")
+// selected adds the conditions of the filter. A product matches by any of its variants.
+func (d *Desk) selected(q *query, f ProductFilter) {
+	q.foundBy(productWords, "p.product_code", f.Query, d.merchant)
+	variant := func(condition string, args ...any) {
+		q.add(" AND p.product_code IN (SELECT v.product_code FROM variants v WHERE v.merchant_id = ? AND ", d.merchant).add(condition+")", args...)
 	}
 	if len(f.SKUs) > 0 {
-		q.add(" AND EXISTS (SELECT 1"+ofProduct+" AND v.sku IN ("+marks(len(f.SKUs))+"))", values(f.SKUs)...)
+		variant("v.sku IN ("+marks(len(f.SKUs))+")", values(f.SKUs)...)
 	}
 	if f.Category != "" {
 		q.add(" AND LOWER(p.category) = LOWER(CAST(? AS TEXT))", f.Category)
 	}
 	switch f.Stock {
 	case InStock:
-		q.add(" AND EXISTS (SELECT 1" + ofProduct + " AND v.on_hand > 0)")
+		variant("v.on_hand > 0")
 	case Low:
-		q.add(" AND EXISTS (SELECT 1"+ofProduct+" AND v.on_hand > 0 AND v.on_hand < ?)", LowStock)
+		variant("v.on_hand > 0 AND v.on_hand < ?", LowStock)
 	case Out:
-		q.add(" AND EXISTS (SELECT 1" + ofProduct + " AND v.on_hand = 0)")
+		variant("v.on_hand = 0")
 	}
 }
 
@@ -162,11 +179,11 @@ func (d *Desk) Variants(skus []string) (map[string]Variant, error) {
 
 // variants gives the variants that have one of some values in a column.
 func (d *Desk) variants(column string, in []string) ([]Variant, error) {
-	q := sqlText("SELECT sku, product_code, title, option_name, price_minor, on_hand, version FROM variants WHERE merchant_id = ?", d.merchant).
+	q := sqlText("SELECT sku, product_code, title, option_name, price_minor, on_hand, version, cost_minor FROM variants WHERE merchant_id = ?", d.merchant).
 		add(" AND "+column+" IN ("+marks(len(in))+") ORDER BY product_code, sku", values(in)...)
 	all, err := store.All(d.tx, func(r store.Row) (Variant, error) {
-		v := Variant{Price: d.money(0)}
-		return v, r.Scan(&v.SKU, &v.ProductCode, &v.Title, &v.Option, &v.Price.AmountMinor, &v.OnHand, &v.Version)
+		v := Variant{Price: d.money(0), Cost: d.money(0)}
+		return v, r.Scan(&v.SKU, &v.ProductCode, &v.Title, &v.Option, &v.Price.AmountMinor, &v.OnHand, &v.Version, &v.Cost.AmountMinor)
 	}, q.sql(), q.args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading variants: %w", err)

@@ -180,7 +180,7 @@ func (w *writer) sales(b *book) {
 func AddRefund(tx *store.Tx, merchant string, o Order, r Refund) error {
 	b := newBook()
 	b.refund(&r, &o, o.Refunded.AmountMinor)
-	var failed error
+	failed := unsell(tx, merchant, r)
 	into := func(table string, keys int, cols []string) func(values ...any) {
 		statement := upsert(table, keys, cols)
 		return func(values ...any) {

@@ -12,6 +12,10 @@
 // day of the refund. Net is gross minus discounts minus refunds. Postage paid and postage given back are kept apart.
 // Whatever books a refund calls AddRefund in the same transaction, so that the sums are never behind the orders.
 //
+// What is searched by words has them in search_words (words.go), and what a list is sorted by is a column that whatever
+// changes it keeps up to date in the same transaction (catalogue.go, prices.go): no list reads the whole shop. Rows are
+// locked in one order by all: an order, its customer, variants by SKU, products by code, and then sums.
+//
 // Messages to customers are rows of deliveries, one per customer and mailing. The Carrier hands them over as files:
 // no message leaves the machine.
 package shop
@@ -39,6 +43,9 @@ type Shop struct {
 	LoadedAt     time.Time
 }
 
+// Simulated reports whether what no shop's data has, such as costs, is made up.
+func (s Shop) Simulated() bool { return s.Source != Live }
+
 // A Product is what is shown as one thing; its variants are what is sold.
 type Product struct {
 	Code        string   `json:"product_code"`
@@ -59,6 +66,7 @@ type Variant struct {
 	Price       Money  `json:"price"`
 	OnHand      int64  `json:"on_hand"`
 	Version     int64  `json:"version"`
+	Cost        Money  `json:"-"` // of a piece to the shop; zero: not known. A demo's are made up: see Shop.Simulated
 }
 
 // LowStock is the number of pieces on hand below which a variant counts as low.

@@ -134,6 +134,14 @@ func (schemaLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
+// byteOrder gives PostgreSQL SQLite's name for comparing text by its bytes, so that a column can ask both for it.
+const byteOrder = `DO $$ BEGIN
+	IF to_regcollation('"binary"') IS NULL THEN
+		PERFORM pg_advisory_xact_lock(` + schemaLockKey + `);
+		CREATE COLLATION IF NOT EXISTS "binary" FROM pg_catalog."C";
+	END IF;
+END $$`
+
 // pageKeyVersion is the migration that makes the key which seals cursors.
 const pageKeyVersion = 16
 

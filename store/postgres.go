@@ -43,6 +43,9 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 		err = fmt.Errorf("cannot reach PostgreSQL at %s:%d (password not shown): %w", cfg.Host, cfg.Port, err)
 		return nil, errors.Join(err, p.db.Close())
 	}
+	if _, err := p.db.ExecContext(ctx, byteOrder); err != nil {
+		return nil, errors.Join(fmt.Errorf("naming the byte order: %w", err), p.db.Close())
+	}
 	if err := migrate(ctx, "postgres", p.db); err != nil {
 		return nil, errors.Join(err, p.db.Close())
 	}

@@ -18,7 +18,8 @@
 //   - no arrays, ILIKE, jsonb, booleans, serials, deferred constraints, INSERT OR REPLACE; SELECT … FOR UPDATE only
 //     through Tx.SkipLocked
 //   - no statement while rows of the same transaction are still being read: PostgreSQL's connection is busy then
-//   - TEXT sorts by bytes on SQLite and by the database's collation on PostgreSQL: page and compare by ids and times
+//   - TEXT sorts by bytes on SQLite and by the database's collation on PostgreSQL: page and compare by ids and times, or
+//     declare the column TEXT COLLATE "binary", which is by bytes on both
 package store
 
 import (

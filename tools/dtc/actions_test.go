@@ -189,7 +189,7 @@ func (h *house) onShelf(nth int) (sku string, pieces int64) {
 	return sku, h.number("SELECT on_hand FROM variants WHERE merchant_id = $1 AND sku = $2", merchant, sku)
 }
 
-func (h *house) stock(sku string) (onHand, held int64) {
+func (h *house) onHandAndHeld(sku string) (onHand, held int64) {
 	h.Helper()
 	return h.number("SELECT on_hand FROM variants WHERE merchant_id = $1 AND sku = $2", merchant, sku),
 		h.number("SELECT CAST(COALESCE(SUM(pieces), 0) AS BIGINT) FROM quarantine WHERE merchant_id = $1 AND sku = $2 AND status = 'held'", merchant, sku)
@@ -206,7 +206,7 @@ func recallEmptiesTheShelfAndPutsBack(h *house) {
 	}
 	mailings := h.number("SELECT COUNT(*) FROM deliveries")
 	out, undo, err := request[shop.Recall](h, "warehouse:recall_lot", "variant:"+sku, in)
-	if onHand, held := h.stock(sku); err != nil || onHand != 0 || held != n || out.Pieces != n {
+	if onHand, held := h.onHandAndHeld(sku); err != nil || onHand != 0 || held != n || out.Pieces != n {
 		h.Errorf("%d on hand and %d held after %+v: %v", onHand, held, out, err)
 	}
 	if h.number("SELECT COUNT(*) FROM deliveries") != mailings {
@@ -216,13 +216,13 @@ func recallEmptiesTheShelfAndPutsBack(h *house) {
 	if err := undo(); err != nil {
 		h.Error(err)
 	}
-	if onHand, held := h.stock(sku); onHand != n+7 || held != 0 {
+	if onHand, held := h.onHandAndHeld(sku); onHand != n+7 || held != 0 {
 		h.Errorf("%d on hand and %d held after it was undone", onHand, held)
 	}
 	if err := undo(); !errors.Is(err, shop.ErrChanged) {
 		h.Errorf("undoing it twice: %v", err)
 	}
-	if onHand, _ := h.stock(sku); onHand != n+7 {
+	if onHand, _ := h.onHandAndHeld(sku); onHand != n+7 {
 		h.Errorf("undone twice, %d are on hand", onHand)
 	}
 }
@@ -322,7 +322,7 @@ func actionsKeepTheSums(h *house) {
 	pieces, orders := map[string]int64{}, []string{}
 	for i := range 3 {
 		sku, n := h.onShelf(6 + i)
-		_, held := h.stock(sku)
+		_, held := h.onHandAndHeld(sku)
 		pieces[sku] = n + held
 		orders = append(orders, h.untouched(30+i).No)
 	}
@@ -332,7 +332,7 @@ func actionsKeepTheSums(h *house) {
 	}
 	all.Wait()
 	for sku, n := range pieces {
-		if onHand, held := h.stock(sku); onHand+held != n {
+		if onHand, held := h.onHandAndHeld(sku); onHand+held != n {
 			h.Errorf("%s: %d on hand and %d held of %d", sku, onHand, held, n)
 		}
 	}

@@ -29,8 +29,8 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
-		refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, undo, whoami,
+		adjustInventory, cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
+		refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
 	}
 }
 

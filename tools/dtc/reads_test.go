@@ -117,9 +117,11 @@ func pagesMakeUpTheList(h *house) {
 		})
 	}
 	for _, sort := range []string{"relevance", "title", "best_selling", "price_low", "price_high"} {
-		walk(h, "dtc_search_products", args{"sort": sort, "query": "ea"}, func(o searchProductsOut) ([]string, Paged) {
-			return names(o.Products, func(p productRow) string { return p.Code }), o.Paged
-		})
+		for _, in := range []args{nil, {"query": "c"}, {"stock": "out"}, {"category": "Garden"}} {
+			walk(h, "dtc_search_products", in.with("sort", sort), func(o searchProductsOut) ([]string, Paged) {
+				return names(o.Products, func(p productRow) string { return p.Code }), o.Paged
+			})
+		}
 	}
 	walk(h, "dtc_list_campaigns", nil, func(o listCampaignsOut) ([]string, Paged) {
 		return names(o.Campaigns, func(c shop.Campaign) string { return c.ID }), o.Paged
@@ -265,11 +267,15 @@ func longAnswersAreCut(h *house) {
 func productsAreFoundByWordsAndStock(h *house) {
 	h.exec(`INSERT INTO products (merchant_id, product_code, title, category, status) VALUES ($1, 'P_1', 'Émile 100% Wool_Hat', 'hats', 'active')`, merchant)
 	h.exec(`INSERT INTO variants (merchant_id, sku, product_code, title, price_minor, on_hand) VALUES ($1, 'P_1R', 'P_1', 'Émile Wool Hat Red', 1999, 9)`, merchant)
+	for _, word := range []string{"p", "1", "1r", "emile", "emiles", "100", "wool", "hat", "red"} {
+		h.exec("INSERT INTO search_words (merchant_id, kind, word, id) VALUES ($1, 'product', $2, 'P_1')", merchant, word)
+	}
 	for _, q := range []struct {
 		in    args
 		found bool
 	}{
 		{args{"query": "wool_hat 100%"}, true},
+		{args{"query": "%"}, false},
 		{args{"query": "hat red"}, true},
 		{args{"query": "p_1r"}, true},
 		{args{"query": "Émile"}, true},
