@@ -21,7 +21,7 @@ import (
 func whoamiTellsWhatTheKeyMayDo(h *house) {
 	h.key.Scopes, h.key.RequiresApproval, h.key.Ceiling = []auth.Scope{"orders:read", "orders:refund"}, true, 6
 	got := must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil))
-	for _, name := range []string{"dtc_cancel_job", "dtc_get_job", "dtc_get_order", "dtc_refund_order", "dtc_search_orders", "dtc_undo", "dtc_whoami"} {
+	for _, name := range []string{"dtc_cancel_job", "dtc_get_job", "dtc_get_order", "dtc_refund_order", "dtc_search_orders", "dtc_whoami"} {
 		if !slices.Contains(got.Tools, name) {
 			h.Errorf("whoami does not name %s", name)
 		}
