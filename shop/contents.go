@@ -22,6 +22,7 @@ type Contents struct {
 	Deliveries []Delivery // of campaigns already sent
 	Discounts  []Discount
 	Tickets    []Ticket
+	Pages      []WebPage
 }
 
 // A Delivery is one message to one customer.

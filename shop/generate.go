@@ -1,7 +1,6 @@
 package shop
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -48,6 +47,7 @@ func Generate(seed int64, today time.Time) *Contents {
 	g.addSegments()
 	g.addCampaigns()
 	g.addTickets()
+	g.addPages()
 	return g.Contents
 }
 
@@ -293,11 +293,4 @@ func (g *generator) cancel(o *Order, at time.Time) {
 	}
 	r.Amount, o.Refunded, o.Status = o.Total, o.Total, OrderCancelled
 	g.Refunds = append(g.Refunds, r)
-}
-
-// fresh gives orders that somebody may still ask about, the latest first.
-func (g *generator) fresh(n int) []Order {
-	orders := slices.Clone(g.Orders)
-	slices.SortStableFunc(orders, func(a, b Order) int { return cmp.Or(b.PlacedAt.Compare(a.PlacedAt), cmp.Compare(b.No, a.No)) })
-	return orders[:n]
 }

@@ -19,6 +19,7 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 var tables = []string{
 	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
+	"ticket_drafts", "pages", "page_versions",
 	"sales_daily", "sales_totals", "sales_monthly", "search_words",
 	"shipping_labels", "quarantine", "accounting_exports",
 	"stock_moves", "price_batches", "price_changes",
@@ -157,6 +158,7 @@ func (w *writer) contents(c *Contents) {
 	w.marketing(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
+	w.pages(c.Pages)
 	if w.words != nil {
 		w.words.flush()
 	}
@@ -305,19 +307,6 @@ func (o Order) story(refunds []Refund) []Event {
 		events = append(events, Event{At: events[len(events)-1].At, Actor: "staff", What: "cancelled"})
 	}
 	return events
-}
-
-func (w *writer) tickets(tickets []Ticket) {
-	t := w.sheet("tickets", "ticket_id", "customer_no", "order_no", "queue", "status", "opened_at")
-	m := w.sheet("ticket_messages", "ticket_id", "message_no", "author", "body", "at")
-	for _, k := range tickets {
-		t.add(k.ID, k.CustomerNo, orNull(k.OrderNo), k.Queue, k.Status, store.Micros(k.OpenedAt))
-		for i, msg := range k.Thread {
-			m.add(k.ID, int64(i+1), msg.Author, msg.Body, store.Micros(msg.At))
-		}
-	}
-	t.flush()
-	m.flush()
 }
 
 // jsonText is a value of the shop's own types as stored JSON; no list is null.

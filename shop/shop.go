@@ -219,21 +219,45 @@ type Rule struct {
 	TagsNone        []string `json:"tags_none,omitempty"`
 }
 
-// A Ticket is a customer's question to the shop.
+// A Ticket is a customer's question to the shop, or a review. Its JSON is a row of a list; an answer about one ticket adds
+// what was said.
 type Ticket struct {
-	ID         string
-	CustomerNo string
-	OrderNo    string // may be empty
-	Queue      string // returns | delivery | product | review | privacy
-	Status     string // open | waiting | closed
-	OpenedAt   time.Time
-	Version    int64
-	Thread     []Message
+	ID         string    `json:"ticket_id"`
+	CustomerNo string    `json:"customer_no"`
+	OrderNo    string    `json:"order_no,omitempty"`
+	Queue      string    `json:"queue"`           // returns | delivery | product | review | privacy
+	Status     string    `json:"status"`          // open | waiting | closed
+	Stars      int64     `json:"stars,omitempty"` // of a review, 1 to 5
+	OpenedAt   time.Time `json:"opened_at"`
+	Messages   int64     `json:"messages"`
+	Drafts     int64     `json:"drafts_waiting"`
+	Version    int64     `json:"version"` // drafts leave it as it is
+	Thread     []Message `json:"-"`
 }
 
 // A Message is one text in a ticket. What a customer writes is never trusted.
 type Message struct {
 	Author string // customer | staff
+	By     string // who of the staff, or which agent for them; may be empty
 	Body   string
 	At     time.Time
+}
+
+// A Draft is a reply that waits for staff. It reaches nobody.
+type Draft struct {
+	ID     string    `json:"draft_id"`
+	Text   string    `json:"text"`
+	Advice string    `json:"advice_to_staff,omitempty"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+}
+
+// A WebPage is a page of the store front as visitors see it.
+type WebPage struct {
+	Slug    string // the last part of its address
+	Title   string
+	Body    string // Markdown
+	Version int64
+	At      time.Time // when this version was published
+	By      string
 }

@@ -29,8 +29,9 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, createCampaign, createDiscount, getJob, getOrder, getSalesSummary, listCampaigns, previewCampaign,
-		refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, setPrices, undo, updateProduct, whoami,
+		adjustInventory, cancelJob, createCampaign, createDiscount, draftReply, getJob, getOrder, getSalesSummary, getTickets,
+		listCampaigns, previewCampaign, publishPage, refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, setPrices,
+		undo, updateProduct, whoami,
 	}
 }
 

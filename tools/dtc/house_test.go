@@ -44,7 +44,7 @@ func TestShop(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range slices.Concat(
-			salesStories, discountStories, refundStories, campaignStories, readStories, productStories, actionStories,
+			salesStories, discountStories, refundStories, campaignStories, readStories, productStories, supportStories, actionStories, helpdeskStories,
 		) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}

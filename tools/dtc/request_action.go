@@ -8,7 +8,7 @@ import (
 
 // Actions are what dtc_request_action can be asked for, one file each. A key holds them by their ids.
 func Actions() []*tools.Action {
-	return []*tools.Action{actionCreateLabel, actionExportMonth, actionRecallLot, actionRefund}
+	return []*tools.Action{actionCloseTicket, actionCreateLabel, actionExportMonth, actionRecallLot, actionRefund, actionSendReply}
 }
 
 type requestActionIn struct {
