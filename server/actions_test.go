@@ -29,7 +29,7 @@ func newYard(t *testing.T, db *store.DB) yard {
 	g.must(err)
 	for name, actions := range map[string][]string{
 		"all": {"*"}, "stock": {"warehouse:*", "shipping:create_label"}, "books": {"accounting:export_month"}, "none": nil,
-		"robbed": {"warehouse:recall_lot", "shipping:*"},
+		"robbed": {"warehouse:recall_lot", "shipping:*"}, "desk": {"helpdesk:*"},
 	} {
 		// None of them asks people for anything: only the tool does.
 		g.mintKey(auth.Key{Name: name, Scopes: []auth.Scope{"actions:request", "orders:read"}, Actions: actions, Ceiling: auth.MaxLevel})
@@ -115,12 +115,13 @@ func TestActions(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		g := newYard(t, db)
 		for name, tell := range map[string]func(yard){
-			"ParkedApprovedRunOnceAndUndone": anActionIsParkedApprovedRunOnceAndUndone,
-			"RefundMovesMoneyOnce":           aRefundThatIsAskedForMovesMoneyOnce,
-			"NotGrantedIsAsNotThere":         whatIsNotGrantedAndWhatIsNotThereAreAnsweredAlike,
-			"WrongArgumentsParkNothing":      wrongArgumentsOfAnActionParkNothing,
-			"TakenGrantStopsWhatIsParked":    aGrantThatIsTakenAwayStopsWhatIsParked,
-			"OtherNameReachesTheAction":      theOtherNameReachesTheAction,
+			"ParkedApprovedRunOnceAndUndone":    anActionIsParkedApprovedRunOnceAndUndone,
+			"RefundMovesMoneyOnce":              aRefundThatIsAskedForMovesMoneyOnce,
+			"NotGrantedIsAsNotThere":            whatIsNotGrantedAndWhatIsNotThereAreAnsweredAlike,
+			"WrongArgumentsParkNothing":         wrongArgumentsOfAnActionParkNothing,
+			"TakenGrantStopsWhatIsParked":       aGrantThatIsTakenAwayStopsWhatIsParked,
+			"OtherNameReachesTheAction":         theOtherNameReachesTheAction,
+			"WithoutAClassItIsParkedAllTheSame": withoutAClassItIsParkedAllTheSame,
 		} {
 			t.Run(name, func(t *testing.T) {
 				own := *g.rig
@@ -271,5 +272,31 @@ func theOtherNameReachesTheAction(g yard) {
 	}
 	if n := g.number("SELECT COUNT(*) FROM accounting_exports"); n != 2 {
 		g.Errorf("%d months are exported", n)
+	}
+}
+
+// Closing a ticket has no class and could be undone; asked for as an action it waits for a person all the same.
+func withoutAClassItIsParkedAllTheSame(g yard) {
+	ticket := g.text("SELECT ticket_id FROM tickets WHERE status = 'open' ORDER BY ticket_id LIMIT 1")
+	status := func() string { return g.text("SELECT status FROM tickets WHERE ticket_id = $1", ticket) }
+	r := g.parked("desk", "helpdesk:close_ticket", "ticket:"+ticket, `{"expected_version":1}`)
+	if class := g.text("SELECT class FROM approvals WHERE id = $1", r.Approval.ApprovalID); class != "" || status() != "open" {
+		g.Errorf("people are asked for consent of class %q while the ticket is %s", class, status())
+	}
+	j := g.approve("desk", r)
+	if j.Status != tools.JobSucceeded || status() != "closed" {
+		g.Fatalf("the ticket is %s after %+v", status(), j)
+	}
+	if resp, body := g.do("POST", tools.BasePath+"/undo/"+j.UndoID, "{}", jsonBody, "Authorization: Bearer "+g.secrets["desk"]); resp.StatusCode != 200 || status() != "open" {
+		g.Errorf("the ticket is %s after undo: %s", status(), body)
+	}
+	// A reply is parked, and lapses when the ticket has moved on.
+	r = g.parked("desk", "helpdesk:send_reply", "ticket:"+ticket, `{"expected_version":3,"text":"It is on its way."}`)
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec("UPDATE tickets SET version = version + 1 WHERE ticket_id = $1", ticket)
+		return err
+	}))
+	if j := g.approve("desk", r); j.Status != tools.JobCancelled || g.number("SELECT COUNT(*) FROM ticket_messages WHERE ticket_id = $1 AND author = 'staff'", ticket) != 0 {
+		g.Errorf("a reply to what has changed went out: %+v", j)
 	}
 }
