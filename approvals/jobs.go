@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
@@ -202,6 +203,19 @@ func (Queue) Jobs(tx *store.Tx, p auth.Principal, f tools.JobFilter) ([]tools.Jo
 		return j.Job, err
 	}, `SELECT `+jobColumns+` FROM jobs`+where+fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args)), args...)
 	return jobs, total, err
+}
+
+// Open reports whether a merchant's calls of a tool about a resource wait or run, and whether p made one of them.
+func (Queue) Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, own bool, err error) {
+	askers, err := store.All(tx, func(r store.Row) (string, error) {
+		var id string
+		return id, r.Scan(&id)
+	}, `SELECT principal_id FROM jobs WHERE merchant_id = $1 AND resource = $2 AND tool = $3
+		AND status IN ('pending_approval', 'queued', 'running')`, p.Merchant, resource, tool)
+	if err != nil {
+		return false, false, fmt.Errorf("looking for open jobs: %w", err)
+	}
+	return len(askers) > 0, slices.Contains(askers, p.ID), nil
 }
 
 // CancelJob ends one of p's jobs that has not begun, or asks a running one to stop at its next step. A job that has

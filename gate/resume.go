@@ -210,6 +210,7 @@ func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
 	if c.Tool, _ = g.tools.Find(j.Tool); c.Tool != nil {
 		c.class = c.Tool.Class
 	}
+	c.Resumed = true
 	c.stored, c.approval.ID = j, j.ApprovalID
 	return c
 }
@@ -325,7 +326,7 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 		return false, fmt.Errorf("writing the result: %w", err)
 	}
 	if !p.Done {
-		return false, approvals.Advance(tx, j, worker, p, raw)
+		return p.Stop != "", g.advance(tx, j, worker, p, raw)
 	}
 	c.preview.Summary = j.Summary
 	if err := g.done(c, &tools.Result{Result: raw}, image); err != nil {
@@ -335,6 +336,14 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 		return false, err
 	}
 	return true, g.recordRun(tx, c, string(tools.Done), nil)
+}
+
+// advance keeps what a step did, and ends the job when the step found that no other is to follow.
+func (g *Gate) advance(tx *store.Tx, j approvals.Job, worker string, p tools.Progress, result []byte) error {
+	if err := approvals.Advance(tx, j, worker, p, result); err != nil || p.Stop == "" {
+		return err
+	}
+	return g.stop(tx, j, p.Stop, p.Note)
 }
 
 // stepFailed ends a running job whose step cannot be done. The steps before it stand.

@@ -63,6 +63,8 @@ func undoing(t *testing.T, fn func(t *testing.T, h *house, k *hook)) {
 		all := append(h.tools.All(), h.priceTool())
 		i := slices.IndexFunc(dtc.Tools(), func(t *tools.Tool) bool { return t.Name == "dtc_undo" })
 		h.tools = tools.NewRegistry(append(all, dtc.Tools()[i])...)
+		h.free.Scopes = append(h.free.Scopes, "orders:write") // who writes nothing that can be undone is not let in
+		h.bot.Scopes = h.free.Scopes
 		fn(t, h, k)
 	})
 }
@@ -125,7 +127,7 @@ func TestUndoIsForWhoMayMakeTheCall(t *testing.T) {
 			t.Errorf("another key is told %s", c)
 		}
 		unscoped, low := h.free, h.free
-		unscoped.Scopes, low.Ceiling = []auth.Scope{"orders:read"}, 3
+		unscoped.Scopes, low.Ceiling = []auth.Scope{"orders:write"}, 3
 		if c := code(h.undo(unscoped, r.UndoID)); c != tools.ForbiddenScope {
 			t.Errorf("a key without the scope is told %s", c)
 		}

@@ -136,6 +136,11 @@ func (g *story) act(words []string) {
 	switch {
 	case len(words) == 1 && words[0] == "work":
 		g.work()
+	case len(words) == 2 && words[0] == "wait":
+		d, err := time.ParseDuration(words[1])
+		g.must(err)
+		now := g.db.Now
+		g.db.Now = func() time.Time { return now().Add(d) }
 	case len(words) == 2 && words[0] == "revoke":
 		g.revoke(words[1])
 	default:

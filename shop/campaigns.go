@@ -15,7 +15,7 @@ const (
 	CampaignScheduled = "scheduled"
 	CampaignSending   = "sending"
 	CampaignSent      = "sent"
-	CampaignPaused    = "paused" // stopped half-way; whom it reached is in deliveries
+	CampaignPaused    = "paused" // stopped before its send began or half-way; whom it reached is in deliveries
 )
 
 // Channels of a campaign.
@@ -45,7 +45,7 @@ func changed(n int64, err error) error {
 }
 
 const campaignColumns = `campaign_id, name, channel, status, sent_to, opened, clicked, opted_out, attributed_minor, version,
-	COALESCE(segment_id, '') AS segment_id, subject, body, scheduled_at, sent_at, created_at, created_by`
+	COALESCE(segment_id, '') AS segment_id, subject, body, scheduled_at, sent_at, created_at, created_by, owner_id, sender_id`
 
 // scanCampaign reads campaignColumns, and more columns after them.
 func (d *Desk) scanCampaign(r store.Row, more ...any) (Campaign, error) {
@@ -53,14 +53,15 @@ func (d *Desk) scanCampaign(r store.Row, more ...any) (Campaign, error) {
 	err := r.Scan(append([]any{
 		&c.ID, &c.Name, &c.Channel, &c.Status, &c.SentTo, &c.Opened, &c.Clicked, &c.OptedOut, &c.AttributedRevenue.AmountMinor,
 		&c.Version, &c.SegmentID, &c.Subject, &c.Body, store.At(&c.ScheduledAt), store.At(&c.SentAt), store.At(&c.CreatedAt), &c.CreatedBy,
+		&c.OwnerID, &c.SenderID,
 	}, more...)...)
 	return c, err
 }
 
-// Campaign gives a campaign.
+// Campaign gives a campaign that is not archived.
 func (d *Desk) Campaign(id string) (Campaign, error) {
 	c, err := store.One(d.tx, func(r store.Row) (Campaign, error) { return d.scanCampaign(r) },
-		"SELECT "+campaignColumns+" FROM campaigns WHERE merchant_id = $1 AND campaign_id = $2", d.merchant, id)
+		"SELECT "+campaignColumns+" FROM campaigns WHERE merchant_id = $1 AND campaign_id = $2 AND archived_at IS NULL", d.merchant, id)
 	if err != nil {
 		return c, fmt.Errorf("finding the campaign: %w", err)
 	}
@@ -69,7 +70,7 @@ func (d *Desk) Campaign(id string) (Campaign, error) {
 
 // Campaigns gives a page of the campaigns with a status, or of all, newest first.
 func (d *Desk) Campaigns(status string, cut Cut) (Page[Campaign], error) {
-	q := sqlText("SELECT "+campaignColumns+", created_at AS rank FROM campaigns WHERE merchant_id = ?", d.merchant)
+	q := sqlText("SELECT "+campaignColumns+", created_at AS rank FROM campaigns WHERE merchant_id = ? AND archived_at IS NULL", d.merchant)
 	if status != "" {
 		q.add(" AND status = ?", status)
 	}
@@ -89,9 +90,11 @@ func (d *Desk) Campaigns(status string, cut Cut) (Page[Campaign], error) {
 // AddCampaign stores c as a new draft and gives it with its id.
 func (d *Desk) AddCampaign(c Campaign) (Campaign, error) {
 	c.ID, c.Status, c.Version, c.CreatedAt = store.NewID("cmp", d.tx.Now), CampaignDraft, 1, d.tx.Now
-	_, err := d.tx.Exec(`INSERT INTO campaigns (merchant_id, campaign_id, name, channel, segment_id, subject, body, status, version, created_at, created_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		d.merchant, c.ID, c.Name, c.Channel, orNull(c.SegmentID), c.Subject, c.Body, c.Status, c.Version, store.Micros(c.CreatedAt), c.CreatedBy)
+	_, err := d.tx.Exec(`INSERT INTO campaigns (merchant_id, campaign_id, name, channel, segment_id, subject, body, status, version, created_at, created_by,
+			owner_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		d.merchant, c.ID, c.Name, c.Channel, orNull(c.SegmentID), c.Subject, c.Body, c.Status, c.Version, store.Micros(c.CreatedAt), c.CreatedBy,
+		c.OwnerID)
 	if err != nil {
 		return c, fmt.Errorf("storing the campaign: %w", err)
 	}
@@ -156,12 +159,12 @@ func utf16Units(text string) int {
 	return units
 }
 
-// BeginSend moves a campaign from draft to sending, unless it has changed since it had c's version, and keeps the text
-// that it goes out with.
+// BeginSend moves a campaign from draft to sending by c.SenderID, unless it has changed since it had c's version, and keeps
+// the text that it goes out with.
 func (d *Desk) BeginSend(c Campaign) error {
-	err := changed(d.tx.Exec(`UPDATE campaigns SET status = $1, version = version + 1
-		WHERE merchant_id = $2 AND campaign_id = $3 AND version = $4 AND status IN ('draft', 'scheduled')`,
-		CampaignSending, d.merchant, c.ID, c.Version))
+	err := changed(d.tx.Exec(`UPDATE campaigns SET status = $1, sender_id = $2, version = version + 1
+		WHERE merchant_id = $3 AND campaign_id = $4 AND version = $5 AND status IN ('draft', 'scheduled') AND archived_at IS NULL`,
+		CampaignSending, c.SenderID, d.merchant, c.ID, c.Version))
 	if err != nil {
 		return fmt.Errorf("beginning to send: %w", err)
 	}

@@ -11,18 +11,21 @@ import (
 
 // Contents is a whole demo merchant in memory, from either source, complete and checked: what load writes.
 type Contents struct {
-	Shop       Shop
-	Products   []Product
-	Variants   []Variant
-	Customers  []Customer
-	Orders     []Order  // by time placed
-	Refunds    []Refund // by time
-	Segments   []Segment
-	Campaigns  []Campaign
-	Deliveries []Delivery // of campaigns already sent
-	Discounts  []Discount
-	Tickets    []Ticket
-	Pages      []WebPage
+	Shop        Shop
+	Products    []Product
+	Variants    []Variant
+	Customers   []Customer
+	Orders      []Order  // by time placed
+	Refunds     []Refund // by time
+	Segments    []Segment
+	Campaigns   []Campaign
+	Deliveries  []Delivery // of campaigns already sent
+	Discounts   []Discount
+	Tickets     []Ticket
+	AdAccounts  []AdAccount
+	AdCampaigns []AdCampaign
+	AdDays      []adDay
+	Pages       []WebPage
 }
 
 // A Delivery is one message to one customer.

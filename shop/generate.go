@@ -47,6 +47,7 @@ func Generate(seed int64, today time.Time) *Contents {
 	g.addSegments()
 	g.addCampaigns()
 	g.addTickets()
+	g.addAds()
 	g.addPages()
 	return g.Contents
 }

@@ -29,6 +29,7 @@ func Import(ctx context.Context, db *store.DB, merchant, path string, opts Optio
 	}
 	c.finish()
 	c.addSegments()
+	c.addAds()
 	c.addTickets()
 	c.addPages()
 	return c.Summary(), load(ctx, db, merchant, c, opts.Progress)

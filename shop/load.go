@@ -21,8 +21,8 @@ var tables = []string{
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"ticket_drafts", "pages", "page_versions",
 	"sales_daily", "sales_totals", "sales_monthly", "search_words",
+	"stock_moves", "price_batches", "price_changes", "ad_accounts", "ad_campaigns", "ad_days",
 	"shipping_labels", "quarantine", "accounting_exports",
-	"stock_moves", "price_batches", "price_changes",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
@@ -156,6 +156,7 @@ func (w *writer) contents(c *Contents) {
 	w.refunds(c.Refunds)
 	w.events(c)
 	w.marketing(c)
+	w.ads(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
 	w.pages(c.Pages)

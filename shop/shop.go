@@ -175,7 +175,9 @@ type Campaign struct {
 	ScheduledAt       time.Time `json:"-"`
 	SentAt            time.Time `json:"-"`
 	CreatedAt         time.Time `json:"-"`
-	CreatedBy         string    `json:"-"`
+	CreatedBy         string    `json:"-"` // a name
+	OwnerID           string    `json:"-"` // the principal that made it; empty for staff
+	SenderID          string    `json:"-"` // the principal that began to send it
 }
 
 // A Discount is a code that takes a percentage off, with a cap on everything.
@@ -193,7 +195,8 @@ type Discount struct {
 	Status       string // active | paused | ended
 	Version      int64
 	CreatedAt    time.Time
-	CreatedBy    string
+	CreatedBy    string // a name
+	OwnerID      string // the principal that made it; empty for staff
 }
 
 // A Segment is a rule that says who belongs; it is evaluated when it is used. Segments named test-… hold people of the

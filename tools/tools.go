@@ -89,6 +89,9 @@ type Call struct {
 	Registry  *Registry
 	Jobs      Jobs
 	Undos     Undos
+	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
+	// there on its effect may only become smaller.
+	Resumed bool
 
 	PolicyVersion int64 // of the rules in force
 
@@ -142,6 +145,9 @@ type Progress struct {
 	Percent    int
 	Note       string // one line for people, such as "1,200 of 2,184 sent"
 	Done       bool
+	// Stop ends the job here although it is not done, for a reason in one word, such as paused; Note says it in words. What
+	// the steps before did stands.
+	Stop string
 }
 
 // A Tool is a Spec with its schemas and its code. Tools are made by Define.

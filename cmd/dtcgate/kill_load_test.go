@@ -223,7 +223,7 @@ func (k *caller) refundOf(order string, notify bool) bool {
 func (k *caller) discount() bool {
 	today := time.Now()
 	return k.ask(k.write(createDiscount, "code", map[string]any{
-		"percent_off": 10, "max_uses": 100, "max_given_away": map[string]any{"amount_minor": 10_000, "currency": "GBP"},
+		"percent_off": 20, "max_uses": 100, "max_given_away": map[string]any{"amount_minor": 10_000, "currency": "GBP"},
 		"start_on": today.AddDate(0, 0, 1).Format(time.DateOnly), "end_on": today.AddDate(0, 0, 8).Format(time.DateOnly),
 		"reason": "spring sale for regular customers",
 	}))

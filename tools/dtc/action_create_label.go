@@ -90,9 +90,6 @@ func errMoved() error {
 	return tools.Refuse(tools.Conflict, "Ask again.", "Somebody has changed it at this very moment.")
 }
 
-// keepNothing is of actions whose result says all that taking it back needs.
-func keepNothing[In any](*tools.Call, In) (struct{}, error) { return struct{}{}, nil }
-
 func voidLabel(c *tools.Call, _ createLabelIn, out createLabelOut, _ struct{}) error {
 	d, err := desk(c)
 	if err != nil {

@@ -28,13 +28,31 @@ type createDiscountOut struct {
 
 var createDiscount = tools.Define(tools.Spec{
 	Name: "dtc_create_discount", Path: "discounts.create", Title: "Create a discount code",
-	Description: "Makes a discount code that customers can use in the shop from start_on to end_on: a percentage off every SKU or off those named. " +
-		"Three caps hold it, all required: days, max_uses, and max_given_away in minor units (50000 GBP is £500.00). A code that exists " +
-		"already is refused; codes are never used again. It tells no customer: for that use dtc_create_campaign.",
+	Description: "Makes a code that customers can use from start_on to end_on: a percentage off every SKU or off those named. Three caps hold it: the days, " +
+		"max_uses, and max_given_away in minor units (50000 GBP is £500.00). No code is used twice. To tell customers use dtc_create_campaign; " +
+		"to stop a code use dtc_pause.",
 	Scope: "store:write", Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}, Class: tools.ClassSpend, Resource: "discount:+",
-	Undo:   "A person ends it in the shop; uses so far stand",
+	Undo:   "dtc_undo ends it while it is unused. After that dtc_pause stops it; uses so far stand",
 	Routes: []tools.Route{{Method: "POST", Path: "/discounts", Status: 201}},
-}, tools.Func[createDiscountIn, createDiscountOut]{Preview: previewDiscount, Write: discount})
+	Example: `{"code":"SPRING10","percent_off":10,"max_uses":100,"max_given_away":{"amount_minor":50000,"currency":"GBP"},` +
+		`"start_on":"2026-11-22","end_on":"2026-12-01","idempotency_key":"spring-code-1","reason":"For the spring launch"}`,
+}, tools.Func[createDiscountIn, createDiscountOut]{
+	Preview: previewDiscount, Write: discount, Class: classOfDiscount, Undo: tools.Reversible(keepNothing[createDiscountIn], endDiscount),
+})
+
+// What a code may give without being asked about, as a rule built in: no more than this percentage, and no more than this
+// sum in minor units.
+const (
+	smallPercent   = 15
+	smallGivenAway = 500_00
+)
+
+func classOfDiscount(in createDiscountIn, _ tools.Preview) tools.Class {
+	if in.PercentOff <= smallPercent && in.MaxGivenAway.AmountMinor <= smallGivenAway {
+		return tools.ClassNone
+	}
+	return tools.ClassSpend
+}
 
 // steep is the percentage from which a person is warned.
 const steep = 50
@@ -58,6 +76,7 @@ func previewDiscount(c *tools.Call, in createDiscountIn) (tools.Preview, error) 
 		Summary: fmt.Sprintf("Create the code %s: %d%% off %s from %s to %s, for %s and %s given away at most",
 			in.Code, in.PercentOff, in.goods(), in.StartOn, in.EndOn, count(in.MaxUses, "use"), most),
 		Money:        &most,
+		Changes:      []tools.Change{{Object: "discount " + in.Code, Field: "status", To: shop.DiscountActive}},
 		Irreversible: "What has been given away by then stays given away.",
 	}
 	if in.PercentOff >= steep {
@@ -131,10 +150,29 @@ func discount(c *tools.Call, in createDiscountIn) (createDiscountOut, error) {
 	}
 	made, err := d.AddDiscount(shop.Discount{
 		Code: in.Code, PercentOff: in.PercentOff, SKUs: in.SKUs, MaxUses: in.MaxUses, MaxGivenAway: shop.Money(in.MaxGivenAway),
-		StartOn: in.StartOn, EndOn: in.EndOn, CreatedBy: c.Principal.Name,
+		StartOn: in.StartOn, EndOn: in.EndOn, CreatedBy: c.Principal.Name, OwnerID: c.Principal.ID,
 	})
 	if errors.Is(err, shop.ErrChanged) {
 		err = errTaken()
 	}
 	return createDiscountOut{Code: made.Code, DiscountID: made.ID}, err
+}
+
+// endDiscount takes back a code that nobody has used. A use cannot be taken back.
+func endDiscount(c *tools.Call, _ createDiscountIn, out createDiscountOut, _ struct{}) error {
+	d, err := desk(c)
+	if err != nil {
+		return err
+	}
+	if err = d.EndUnused(out.DiscountID); !errors.Is(err, shop.ErrChanged) {
+		return err
+	}
+	x, err := d.Discount(out.DiscountID)
+	switch {
+	case err != nil:
+		return err
+	case x.Uses > 0:
+		return tools.Refuse(tools.Conflict, "Stop it with dtc_pause (kind discount); the uses so far stand.", "The code has had %s.", count(x.Uses, "use"))
+	}
+	return tools.Refuse(tools.Conflict, "There is nothing left to do.", "The code has ended.")
 }

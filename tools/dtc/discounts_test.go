@@ -28,6 +28,7 @@ func discountIsMadeWithItsCaps(h *house) {
 	want := tools.Preview{
 		Summary:      "Create the code SPRING10: 50% off 1 SKU from 2026-11-22 to 2026-12-01, for 100 uses and £500.00 given away at most",
 		Money:        &shop.Money{AmountMinor: 50000, Currency: "GBP"},
+		Changes:      []tools.Change{{Object: "discount SPRING10", Field: "status", To: "active"}},
 		Warnings:     []string{"Half of the price or more is given away."},
 		Irreversible: "What has been given away by then stays given away.",
 	}

@@ -29,9 +29,10 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, createCampaign, createDiscount, draftReply, getJob, getOrder, getSalesSummary, getTickets,
-		listCampaigns, previewCampaign, publishPage, refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, setPrices,
-		undo, updateProduct, whoami,
+		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, draftReply, getJob, getOrder,
+		getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
+		refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign,
+		updateProduct, whoami,
 	}
 }
 

@@ -44,7 +44,8 @@ func TestShop(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range slices.Concat(
-			salesStories, discountStories, refundStories, campaignStories, readStories, productStories, supportStories, actionStories, helpdeskStories,
+			salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories,
+			actionStories, helpdeskStories,
 		) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}
@@ -281,7 +282,10 @@ func ask[T any](h *house, q string, values ...any) (v T) {
 func pounds(minor int64) args { return args{"amount_minor": minor, "currency": "GBP"} }
 
 // someJobs are jobs of the caller, newest first.
-type someJobs struct{ all []tools.Job }
+type someJobs struct {
+	all  []tools.Job
+	open map[string]string // who has a job about a resource that has not ended
+}
 
 func (s *someJobs) Job(_ *store.Tx, _ auth.Principal, id string) (tools.Job, error) {
 	for _, j := range s.all {
@@ -303,6 +307,11 @@ func (s *someJobs) Jobs(_ *store.Tx, _ auth.Principal, f tools.JobFilter) (page 
 		}
 	}
 	return page, total, nil
+}
+
+func (s *someJobs) Open(_ *store.Tx, p auth.Principal, _, resource string) (open, own bool, err error) {
+	asker, open := s.open[resource]
+	return open, asker == p.ID, nil
 }
 
 func (s *someJobs) CancelJob(_ *store.Tx, _ auth.Principal, id, reason string) (tools.Job, error) {

@@ -17,11 +17,10 @@ type listCampaignsOut struct {
 
 var listCampaigns = tools.Define(tools.Spec{
 	Name: "dtc_list_campaigns", Path: "campaigns.list", Title: "List campaigns",
-	Description: "Lists marketing campaigns, newest first, with how many customers each reached, opened, clicked and opted out, and the revenue " +
-		"attributed to it in minor units (1230 GBP is £12.30). For a campaign's text, its recipients and its cost use dtc_preview_campaign; " +
-		"to make a new one use dtc_create_campaign.",
+	Description: "Lists marketing campaigns, newest first: how many customers each reached, opened, clicked and opted out, and its attributed revenue in " +
+		"minor units (1230 GBP is £12.30). For a campaign's text, recipients and cost use dtc_preview_campaign; to make one use dtc_create_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:*", Undo: nothing,
-	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}},
+	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}}, Example: `{"status":"sent"}`,
 }, tools.Func[listCampaignsIn, listCampaignsOut]{Read: readCampaigns})
 
 func readCampaigns(c *tools.Call, in listCampaignsIn) (out listCampaignsOut, err error) {

@@ -31,11 +31,12 @@ type previewCampaignOut struct {
 
 var previewCampaign = tools.Define(tools.Spec{
 	Name: "dtc_preview_campaign", Path: "campaigns.preview", Title: "Preview a campaign",
-	Description: "Shows a campaign as it would go out now: its text, how many customers would get it, who is left out and why (no consent, or " +
-		"a campaign message within the last 24 hours), what it would cost in minor units (1230 GBP is £12.30), and warnings about the text. " +
-		"It sends nothing. dtc_send_campaign needs the version, the recipients and the cost from here.",
+	Description: "Shows a campaign as it would go out now: its text, how many customers would get it, who is left out (no consent, or a message within " +
+		"24 hours), its cost in minor units (1230 GBP is £12.30) and warnings. It sends nothing. dtc_send_campaign needs version, recipients and " +
+		"cost from here; to change the text use dtc_update_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:/campaign_id", Undo: nothing,
-	Routes: []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
+	Routes:  []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
+	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4"}`,
 }, tools.Func[previewCampaignIn, previewCampaignOut]{Read: readPreview})
 
 // readPreview works for a campaign in any state: of one that is sent it tells whom a repeat would reach.
@@ -98,6 +99,21 @@ func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
 	}
 	p.cost = d.Cost(campaign, p.reach.Recipients)
 	return p, nil
+}
+
+// atMost is the plan for no more customers than people have agreed to.
+func (p sendPlan) atMost(recipients int64) sendPlan {
+	p.reach.Recipients = min(p.reach.Recipients, recipients)
+	p.cost = p.desk.Cost(p.campaign, p.reach.Recipients)
+	return p
+}
+
+// campaignObject names a campaign in previews. It has no id yet while it is being made.
+func campaignObject(c shop.Campaign) string {
+	if c.ID == "" {
+		return fmt.Sprintf("campaign “%s”", c.Name)
+	}
+	return "campaign " + c.ID
 }
 
 func channelWord(channel string) string {

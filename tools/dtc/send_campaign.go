@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/shop"
-	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -32,17 +31,21 @@ type sendCampaignOut struct {
 
 var sendCampaign = tools.Define(tools.Spec{
 	Name: "dtc_send_campaign", Path: "campaigns.send", Title: "Send a campaign",
-	Description: "Sends a draft campaign to customers, at once or at send_at. It cannot be undone. Call dtc_preview_campaign first and state what " +
-		"it showed: when the version or the number of recipients is another by then, nothing is sent and you are told the new one. " +
-		"max_cost is in minor units (1230 GBP is £12.30). It runs as a job, 200 customers a step: follow it with dtc_get_job, " +
-		"stop the rest with dtc_cancel_job. To try a text out, send it to a segment whose name begins with test-.",
+	Description: "Sends a draft campaign to customers, now or at send_at; it cannot be undone. State what dtc_preview_campaign showed: when it is no " +
+		"longer so nothing is sent. max_cost is in minor units (1230 GBP is £12.30). Runs as a job, 200 customers a step: follow it with " +
+		"dtc_get_job, stop it with dtc_pause. To try it use a segment test-….",
 	Scope: "marketing:send", Risk: tools.Risk{Undo: 3, Blast: 2, Money: 1, Touch: 2, Reach: 1}, Class: tools.ClassContact,
 	Resource: "campaign:/campaign_id",
-	Undo:     "None for what is sent. dtc_cancel_job stops the rest",
+	Undo:     "None for what is sent. dtc_pause stops the rest",
 	Routes:   []tools.Route{{Method: "POST", Path: "/campaigns/{campaign_id}/send", FillFacts: true}},
+	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4","expected_version":1,"expected_recipients":96,` +
+		`"max_cost":{"amount_minor":384,"currency":"GBP"},"idempotency_key":"soap-drop-1","reason":"The soap is back in stock"}`,
 }, tools.Func[sendCampaignIn, sendCampaignOut]{
 	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend,
 })
+
+// campaignResource is how the jobs that send a campaign name it.
+func campaignResource(id string) string { return "campaign:" + id }
 
 // trialSize is how many people a trial may reach.
 const trialSize = 25
@@ -86,15 +89,26 @@ func (in sendCampaignIn) plan(c *tools.Call) (sendPlan, error) {
 	if err != nil {
 		return sendPlan{}, err
 	}
-	if campaign.Status != shop.CampaignDraft && campaign.Status != shop.CampaignScheduled {
-		return sendPlan{}, tools.Refuse(tools.Conflict, "Look at it with dtc_preview_campaign; to write to customers again make a new campaign.",
-			"The campaign is %s; only a draft can be sent.", campaign.Status)
+	if err := sendable(campaign); err != nil {
+		return sendPlan{}, err
 	}
 	p, err := planSend(d, campaign)
 	if err == nil && p.reach.Recipients == 0 {
 		err = tools.Refuse(tools.Conflict, "Look at it with dtc_preview_campaign, which tells who is left out and why.", "The campaign reaches nobody.")
 	}
 	return p, err
+}
+
+// sendable refuses a campaign that is being sent, has been sent or was stopped.
+func sendable(campaign shop.Campaign) error {
+	switch {
+	case campaign.Status == shop.CampaignDraft || campaign.Status == shop.CampaignScheduled:
+		return nil
+	case campaign.NotBegun():
+		return tools.Refuse(tools.Conflict, "Leave it to a person to resume it, and send it anew after that.", "The campaign is paused.")
+	}
+	return tools.Refuse(tools.Conflict, "Look at it with dtc_preview_campaign; to write to customers again make a new campaign.",
+		"The campaign is %s; only a draft can be sent.", campaign.Status)
 }
 
 // previewSend is asked three times: when the call comes, for a rehearsal, and when a worker takes it up. The last time its
@@ -107,14 +121,17 @@ func previewSend(c *tools.Call, in sendCampaignIn) (tools.Preview, error) {
 	if err != nil {
 		return tools.Preview{}, err
 	}
-	if err := in.checkFacts(p); err != nil {
+	if c.Resumed {
+		p = p.atMost(in.ExpectedRecipients)
+	}
+	if err := in.checkFacts(c, p); err != nil {
 		return tools.Preview{}, err
 	}
 	return tools.Preview{
 		Summary:      in.summary(p),
 		Customers:    p.reach.Recipients,
 		Money:        &p.cost,
-		Changes:      []tools.Change{{Field: "status", From: p.campaign.Status, To: shop.CampaignSent}},
+		Changes:      []tools.Change{{Object: campaignObject(p.campaign), Field: "status", From: p.campaign.Status, To: shop.CampaignSent}},
 		Content:      p.campaign.Text(),
 		Warnings:     p.warnings(),
 		Irreversible: "A message that has gone out cannot be called back.",
@@ -137,29 +154,26 @@ func (in sendCampaignIn) summary(p sendPlan) string {
 // furthest is how far ahead a send may be set.
 const furthest = 90 * 24 * time.Hour
 
-// checkTime judges send_at as of the time of the call, which stands in its id: when the call resumes, send_at has come.
+// checkTime judges send_at when the call comes: when it resumes, send_at has come.
 func (in sendCampaignIn) checkTime(c *tools.Call) error {
-	if in.SendAt.IsZero() {
+	if in.SendAt.IsZero() || c.Resumed {
 		return nil
 	}
-	asked, ok := store.IDTime(c.ID)
-	if !ok {
-		asked = c.Now
-	}
-	if !in.SendAt.After(asked) || in.SendAt.After(asked.Add(furthest)) {
+	if !in.SendAt.After(c.Now) || in.SendAt.After(c.Now.Add(furthest)) {
 		return tools.Wrong("send_at", "is past or too far ahead", "a time within the next 90 days, or none to send at once",
-			asked.Add(time.Hour).Truncate(time.Hour).Format(time.RFC3339))
+			c.Now.Add(time.Hour).Truncate(time.Hour).Format(time.RFC3339))
 	}
 	return nil
 }
 
-// checkFacts holds the campaign to what the caller saw of it.
-func (in sendCampaignIn) checkFacts(p sendPlan) error {
+// checkFacts holds the campaign to what the caller saw of it. How many it reaches is compared when the call comes, so that
+// no stale plan is put before people. Until it runs customers come and go: fewer are fine, and more are left out.
+func (in sendCampaignIn) checkFacts(c *tools.Call, p sendPlan) error {
 	now := map[string]any{"expected_version": p.campaign.Version, "expected_recipients": p.reach.Recipients, "cost": p.cost}
 	switch {
 	case in.ExpectedVersion != p.campaign.Version:
 		return tools.Stale("The campaign has been changed since it was looked at.", now)
-	case in.ExpectedRecipients != p.reach.Recipients:
+	case in.ExpectedRecipients != p.reach.Recipients && !c.Resumed:
 		return tools.Stale("It would reach another number of customers than expected.", now)
 	}
 	most, err := in.MaxCost.inCurrency("max_cost", p.desk)
@@ -181,40 +195,69 @@ type sendMark struct {
 }
 
 // sendStep hands one batch to the carrier. The mark moves in the same transaction, so that a step that is repeated after
-// a crash begins where the last one that counted ended. No more customers are written to than were agreed to.
+// a crash begins where the last one that counted ended. No more customers are written to than were agreed to. The campaign
+// is held first: whoever pauses it waits for the step, and nobody is written to after the pause.
 func sendStep(c *tools.Call, in sendCampaignIn, p *tools.Progress) (sendCampaignOut, error) {
 	d, err := desk(c)
 	if err != nil {
 		return sendCampaignOut{}, err
 	}
-	campaign, err := d.Campaign(in.CampaignID)
+	campaign, err := d.HoldCampaign(in.CampaignID)
 	if err != nil {
 		return sendCampaignOut{}, err
 	}
-	var mark sendMark
+	mark, err := markOf(*p)
+	if err != nil {
+		return sendCampaignOut{}, err
+	}
+	if campaign.Status == shop.CampaignPaused {
+		p.Stop, p.Note = "paused", fmt.Sprintf("The campaign was paused after %s.", mark.progress(in))
+		return mark.result(d, campaign), nil
+	}
+	if p.Done, err = mark.advance(c, d, campaign, in); err != nil {
+		return sendCampaignOut{}, err
+	}
+	p.Percent, p.Note = int(100*mark.Sent/in.ExpectedRecipients), mark.progress(in)
+	p.Checkpoint, err = json.Marshal(mark)
+	return mark.result(d, campaign), err
+}
+
+func markOf(p tools.Progress) (m sendMark, err error) {
 	if len(p.Checkpoint) == 0 {
-		campaign.Version = in.ExpectedVersion
+		return m, nil
+	}
+	if err := json.Unmarshal(p.Checkpoint, &m); err != nil {
+		return m, fmt.Errorf("reading how far the send has come: %w", err)
+	}
+	return m, nil
+}
+
+func (m sendMark) progress(in sendCampaignIn) string {
+	return fmt.Sprintf("%s of %s sent", shop.Thousands(m.Sent), shop.Thousands(in.ExpectedRecipients))
+}
+
+func (m sendMark) result(d *shop.Desk, campaign shop.Campaign) sendCampaignOut {
+	return sendCampaignOut{CampaignID: campaign.ID, Cost: d.Cost(campaign, m.Sent), SentTo: m.Sent}
+}
+
+// advance begins the send when the mark is still at its start, and does the next batch. What was changed since the last
+// step stops it.
+func (m *sendMark) advance(c *tools.Call, d *shop.Desk, campaign shop.Campaign, in sendCampaignIn) (done bool, err error) {
+	if m.Batch == 0 {
+		campaign.Version, campaign.SenderID = in.ExpectedVersion, c.Principal.ID
 		err = d.BeginSend(campaign)
-	} else if err = json.Unmarshal(p.Checkpoint, &mark); err != nil {
-		err = fmt.Errorf("reading how far the send has come: %w", err)
 	}
 	if err == nil {
-		p.Done, err = mark.advance(d, campaign, in.ExpectedRecipients)
+		done, err = m.batch(d, campaign, in.ExpectedRecipients)
 	}
 	if errors.Is(err, shop.ErrChanged) {
 		err = tools.Refuse(tools.StaleExpectation, "Look at it with dtc_preview_campaign.", "The campaign is not as it was any more.")
 	}
-	if err != nil {
-		return sendCampaignOut{}, err
-	}
-	p.Percent = int(100 * mark.Sent / in.ExpectedRecipients)
-	p.Note = fmt.Sprintf("%s of %s sent", shop.Thousands(mark.Sent), shop.Thousands(in.ExpectedRecipients))
-	p.Checkpoint, err = json.Marshal(mark)
-	return sendCampaignOut{CampaignID: in.CampaignID, Cost: d.Cost(campaign, mark.Sent), SentTo: mark.Sent}, err
+	return done, err
 }
 
-// advance sends the next batch of at most most customers in all, and ends the send when there is nobody left.
-func (m *sendMark) advance(d *shop.Desk, campaign shop.Campaign, most int64) (done bool, err error) {
+// batch sends the next batch of at most most customers in all, and ends the send when there is nobody left.
+func (m *sendMark) batch(d *shop.Desk, campaign shop.Campaign, most int64) (done bool, err error) {
 	m.Batch++
 	last, n, err := d.SendBatch(campaign, m.After, m.Batch, int(min(shop.BatchSize, most-m.Sent)))
 	if err != nil {

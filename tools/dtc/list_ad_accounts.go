@@ -1,0 +1,48 @@
+package dtc
+
+import (
+	"github.com/dtcgate/dtcgate/shop"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+type listAdAccountsIn struct {
+	Platform string `json:"platform,omitempty" jsonschema:"enum=meta,enum=google,enum=tiktok"`
+	Days     int    `json:"days,omitempty" jsonschema:"minimum=1,maximum=90,description=Of spent and attributed_revenue; 30 if left out"`
+	Paging
+}
+
+type listAdAccountsOut struct {
+	Accounts []shop.AdAccount `json:"accounts"`
+	Paged
+	Simulated bool `json:"simulated,omitempty"`
+}
+
+var listAdAccounts = tools.Define(tools.Spec{
+	Name: "dtc_list_ad_accounts", Path: "ads.list", Title: "List ad accounts",
+	Description: "Lists ad accounts with their campaigns (20 at most, running ones first), the cap of a month, and what each spent and brought in " +
+		"the last days, up to yesterday, in minor units. All figures are simulated. For e-mail and SMS use dtc_list_campaigns.",
+	Scope: "ads:read", Risk: tools.Risk{DataOut: 1}, Resource: "ad_account:*", Undo: nothing,
+	Example: `{"platform":"meta","days":30}`,
+	Routes:  []tools.Route{{Method: "GET", Path: "/ads/accounts"}},
+}, tools.Func[listAdAccountsIn, listAdAccountsOut]{Read: readAdAccounts})
+
+func readAdAccounts(c *tools.Call, in listAdAccountsIn) (out listAdAccountsOut, err error) {
+	cut, err := in.cut(c)
+	if err != nil {
+		return out, err
+	}
+	d, err := desk(c)
+	if err != nil {
+		return out, err
+	}
+	if in.Days == 0 {
+		in.Days = 30
+	}
+	page, err := d.AdAccounts(in.Platform, in.Days, cut)
+	if err != nil {
+		return out, err
+	}
+	out.Simulated = true
+	out.Accounts, out.Paged, err = pageOf(c, page.Rows, page.Places, page.Total, page.More)
+	return out, err
+}
