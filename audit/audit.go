@@ -104,8 +104,8 @@ func insert(tx *store.Tx, e Entry, body string, values []value) error {
 		return err
 	}
 	for _, v := range values {
-		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value) VALUES ($1, $2, $3, $4)`,
-			e.ID, v.name, v.salt, v.text); err != nil {
+		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value, merchant, about) VALUES ($1, $2, $3, $4, $5, $6)`,
+			e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource); err != nil {
 			return err
 		}
 	}
@@ -163,17 +163,4 @@ func (e *Entry) seal() []value {
 		values = append(values, v)
 	}
 	return values
-}
-
-// Erase forgets a personal value and its salt; the digest that stays in the entry tells nothing without them. It
-// returns store.ErrNotFound when there is no such value. Whoever erases appends an entry that says so.
-func Erase(tx *store.Tx, entryID, name string) error {
-	n, err := tx.Exec(`DELETE FROM audit_values WHERE entry_id = $1 AND name = $2`, entryID, name)
-	if err == nil && n == 0 {
-		err = store.ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("erasing %s of audit entry %s: %w", name, entryID, err)
-	}
-	return nil
 }

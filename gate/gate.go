@@ -29,6 +29,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -38,6 +39,8 @@ type Config struct {
 	DB    *store.DB
 	Tools *tools.Registry
 	Log   zerolog.Logger // of internal errors, each once, with the call's id
+	// Exports are customers' dossiers; without it none can be fetched.
+	Exports *shop.DossierFiles
 }
 
 // A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
@@ -45,14 +48,15 @@ type Gate struct {
 	db        *store.DB
 	tools     *tools.Registry
 	log       zerolog.Logger
-	queue     approvals.Queue
+	queue     queue
+	exports   *shop.DossierFiles
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, wake: make(chan struct{}, 1), strangers: newStrangers()}
+	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, wake: make(chan struct{}, 1), strangers: newStrangers()}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.

@@ -26,12 +26,22 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		Personal:      map[string]string{"arguments": string(c.Args)},
 	}
 	if t := c.Tool; t != nil {
-		e.Tool, e.Level, e.Resource = t.Name, c.risk.Level().String(), t.ResourceOf(c.Args)
+		e.Tool, e.Level = t.Name, c.risk.Level().String()
+		if !c.unread() {
+			e.Resource = t.ResourceOf(c.Args)
+		}
 	}
 	if m := c.preview.Money; m != nil {
 		e.MoneyMinor, e.Currency = m.AmountMinor, m.Currency
 	}
 	return e
+}
+
+// unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be
+// anybody's address, and the entry can never forget it; the arguments beside it can.
+func (c *call) unread() bool {
+	last := len(c.checks) - 1
+	return last >= 0 && c.checks[last].Name == "arguments" && c.checks[last].Verdict != "ok"
 }
 
 // refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be

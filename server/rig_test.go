@@ -17,6 +17,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -33,6 +34,7 @@ type rig struct {
 	secrets map[string]string // by the name of key or person
 	ids     map[string]string
 	store   string // the merchant
+	exports *shop.DossierFiles
 }
 
 // logged keeps what a server logs.
@@ -57,7 +59,8 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	t.Helper()
 	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
 	log := zerolog.New(g.log)
-	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log})
+	g.exports = &shop.DossierFiles{DB: db, Dir: t.TempDir()}
+	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports})
 	var err error
 	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test"})
 	g.must(err)

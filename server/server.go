@@ -71,6 +71,7 @@ func New(c Config) (*Server, error) {
 	s.handle("POST /mcp/key", mcp)
 	s.handleTools()
 	s.handlePeople()
+	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }
 
@@ -139,7 +140,7 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 		if p == http.ErrAbortHandler { //nolint:errorlint // net/http's own sentinel, compared as it does
 			panic(p)
 		}
-		s.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Str("path", shown(r.URL.Path)).Msg("a request panicked")
+		s.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Str("path", shown(withoutSecret(r.URL.Path))).Msg("a request panicked")
 		if a.status == 0 {
 			s.refuse(a, r, errPanicked)
 		}

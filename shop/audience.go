@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -56,17 +57,18 @@ func (d *Desk) Reach(c Campaign) (Reach, error) {
 // restedSince is the latest contact that does not keep a customer out.
 func (d *Desk) restedSince() any { return store.Micros(d.tx.Now.Add(-Rest)) }
 
-// Segment gives a segment.
+// Segment gives a segment, also one that is put away.
 func (d *Desk) Segment(id string) (Segment, error) {
 	s, err := store.One(d.tx, func(r store.Row) (Segment, error) {
 		var s Segment
 		var rule string
-		err := r.Scan(&s.ID, &s.Name, &rule, store.At(&s.CreatedAt), &s.CreatedBy)
+		err := r.Scan(&s.ID, &s.Name, &rule, store.At(&s.CreatedAt), &s.CreatedBy, store.At(&s.ArchivedAt))
 		if err == nil {
 			err = json.Unmarshal([]byte(rule), &s.Rule)
 		}
 		return s, err
-	}, "SELECT segment_id, name, rule, created_at, created_by FROM segments WHERE merchant_id = $1 AND segment_id = $2", d.merchant, id)
+	}, `SELECT segment_id, name, rule, created_at, created_by, archived_at FROM segments
+		WHERE merchant_id = $1 AND segment_id = $2`, d.merchant, id)
 	if err != nil {
 		return s, fmt.Errorf("finding the segment: %w", err)
 	}
@@ -82,29 +84,34 @@ func (d *Desk) rule(segment string) (Rule, error) {
 	return s.Rule, err
 }
 
+// Everybody reports whether the rule picks everybody: it has no condition.
+func (r Rule) Everybody() bool {
+	return len(r.BoughtAnySKU)+len(r.TagsAny)+len(r.TagsNone) == 0 && r.MinOrders == 0 && (r.MinSpent == nil || r.MinSpent.AmountMinor <= 0) &&
+		r.BoughtCategory+r.Country+r.LastOrderAfter+r.LastOrderBefore == ""
+}
+
 var errCurrency = errors.New("the rule is in another currency than the shop")
 
-const ordersOf = " FROM orders o WHERE o.merchant_id = c.merchant_id AND o.customer_no = c.customer_no AND o.status <> 'cancelled'"
-
-// belongs adds a rule to a query over customers c. Cancelled orders do not count.
+// belongs adds a rule to a query over customers c. Cancelled orders do not count, and who was erased belongs nowhere.
 func (d *Desk) belongs(q *query, r Rule) error {
+	q.add(" AND c.erased_at IS NULL")
 	if r.Country != "" {
 		q.add(" AND LOWER(c.country) = LOWER(CAST(? AS TEXT))", r.Country)
 	}
 	d.bought(q, r)
 	if r.MinOrders > 0 {
-		q.add(" AND (SELECT COUNT(*)"+ordersOf+") >= ?", r.MinOrders)
+		q.add(" AND c.orders >= ?", r.MinOrders)
 	}
 	if r.MinSpent != nil {
 		if r.MinSpent.Currency != d.Currency {
 			return errCurrency
 		}
-		q.add(" AND (SELECT COALESCE(SUM(o.total_minor - o.refunded_minor), 0)"+ordersOf+") >= ?", r.MinSpent.AmountMinor)
+		q.add(" AND c.spent_minor >= ?", r.MinSpent.AmountMinor)
 	}
 	if err := lastOrder(q, r); err != nil {
 		return err
 	}
-	tagged(q, r)
+	d.tagged(q, r)
 	return nil
 }
 
@@ -130,31 +137,54 @@ func lastOrder(q *query, r Rule) error {
 		if err != nil {
 			return err
 		}
-		q.add(" AND EXISTS (SELECT 1"+ordersOf+" AND o.placed_at >= ?)", store.Micros(from))
+		q.add(" AND c.last_order_at > 0 AND c.last_order_at >= ?", from.UnixMicro())
 	}
 	if r.LastOrderBefore != "" {
 		end, err := Midnight(r.LastOrderBefore)
 		if err != nil {
 			return err
 		}
-		q.add(" AND EXISTS (SELECT 1"+ordersOf+") AND NOT EXISTS (SELECT 1"+ordersOf+" AND o.placed_at >= ?)", store.Micros(end))
+		q.add(" AND c.last_order_at > 0 AND c.last_order_at < ?", end.UnixMicro())
 	}
 	return nil
 }
 
-// tagged adds the conditions on tags. They are looked for as they stand in the stored JSON, quotes and all.
-func tagged(q *query, r Rule) {
-	if len(r.TagsAny) > 0 {
-		q.add(" AND (")
-		for i, tag := range r.TagsAny {
-			if i > 0 {
-				q.add(" OR ")
-			}
-			q.add(like("c.tags"), contains(jsonText(tag)))
+// tagged adds the conditions on tags, whatever the case of their letters.
+func (d *Desk) tagged(q *query, r Rule) {
+	for _, c := range []struct {
+		in   string
+		tags []string
+	}{{"IN", r.TagsAny}, {"NOT IN", r.TagsNone}} {
+		if len(c.tags) == 0 {
+			continue
 		}
-		q.add(")")
+		q.add(" AND c.customer_no "+c.in+" (SELECT t.customer_no FROM customer_tags t WHERE t.merchant_id = ? AND t.tag IN (", d.merchant)
+		q.add(marks(len(c.tags))+"))", values(lower(c.tags))...)
 	}
-	for _, tag := range r.TagsNone {
-		q.add(" AND NOT "+like("c.tags"), contains(jsonText(tag)))
+}
+
+func lower(texts []string) []string {
+	all := make([]string, len(texts))
+	for i, t := range texts {
+		all[i] = strings.ToLower(t)
 	}
+	return all
+}
+
+// An Audience is how many customers belong to a rule now, and how many of them may be written to.
+type Audience struct{ Customers, EmailConsent, SMSConsent int64 }
+
+// Audience counts who belongs to a rule.
+func (d *Desk) Audience(r Rule) (Audience, error) {
+	var a Audience
+	q := sqlText(`SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN `+consents[Email]+` THEN 1 ELSE 0 END), 0) AS BIGINT),
+		CAST(COALESCE(SUM(CASE WHEN `+consents[SMS]+` THEN 1 ELSE 0 END), 0) AS BIGINT)
+		FROM customers c WHERE c.merchant_id = ?`, d.merchant)
+	if err := d.belongs(q, r); err != nil {
+		return a, err
+	}
+	if err := d.tx.QueryRow(q.sql(), q.args...).Scan(&a.Customers, &a.EmailConsent, &a.SMSConsent); err != nil {
+		return a, fmt.Errorf("counting the segment: %w", err)
+	}
+	return a, nil
 }

@@ -168,6 +168,9 @@ func (d *Desk) BeginSend(c Campaign) error {
 	if err != nil {
 		return fmt.Errorf("beginning to send: %w", err)
 	}
+	if err := d.holdSegment(c.SegmentID); err != nil {
+		return fmt.Errorf("beginning to send: %w", err)
+	}
 	return d.addMailing(c.ID, KindCampaign, c.Channel, c.Subject, c.Body)
 }
 

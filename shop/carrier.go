@@ -145,9 +145,6 @@ func (c *Carrier) write(b batch, letters []letter) error {
 		return errors.New("the ids do not make a file name")
 	}
 	path := filepath.Join(c.Dir, b.file())
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
 	var content bytes.Buffer
 	lines := json.NewEncoder(&content)
 	lines.SetEscapeHTML(false)
@@ -156,12 +153,20 @@ func (c *Carrier) write(b batch, letters []letter) error {
 			return err
 		}
 	}
+	return writeWhole(path, content.Bytes())
+}
+
+// writeWhole puts a file into its place, whole and on the disk, for nobody but ourselves to read.
+func writeWhole(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".unfinished-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // after the rename there is nothing of that name
-	_, err = f.Write(content.Bytes())
+	_, err = f.Write(content)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

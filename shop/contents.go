@@ -84,20 +84,36 @@ func (c *Contents) finish() {
 	slices.SortStableFunc(c.Refunds, func(a, b Refund) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.No, b.No)) })
 	c.Shop.DataUntil = c.lastEvent()
 	fresh := Day(c.Shop.DataUntil.In(London).AddDate(0, 0, -1))
-	first := map[string]time.Time{}
 	for i := range c.Orders {
-		o := &c.Orders[i]
-		o.settle(Day(o.PlacedAt) >= fresh)
-		if first[o.CustomerNo].IsZero() {
-			first[o.CustomerNo] = o.PlacedAt
-		}
+		c.Orders[i].settle(Day(c.Orders[i].PlacedAt) >= fresh)
 	}
+	c.sumCustomers()
 	for i := range c.Customers {
-		c.Customers[i].fillContact(first[c.Customers[i].No])
+		c.Customers[i].fillContact()
 	}
 	for i := range c.Variants {
 		v := &c.Variants[i]
 		v.OnHand, v.Cost = onHand(v.SKU), c.money(cost(v.SKU, v.Price.AmountMinor))
+	}
+}
+
+// sumCustomers adds up each customer's orders, as recount does in the database. Orders are in the order of their time.
+func (c *Contents) sumCustomers() {
+	byNo := make(map[string]*Customer, len(c.Customers))
+	for i := range c.Customers {
+		c.Customers[i].Spent = c.money(0)
+		byNo[c.Customers[i].No] = &c.Customers[i]
+	}
+	for _, o := range c.Orders {
+		p := byNo[o.CustomerNo]
+		if p.FirstOrderAt.IsZero() {
+			p.FirstOrderAt = o.PlacedAt
+		}
+		if o.Status != OrderCancelled {
+			p.Orders++
+			p.Spent.AmountMinor += o.Total.AmountMinor - o.Refunded.AmountMinor
+			p.LastOrderAt = o.PlacedAt
+		}
 	}
 }
 
@@ -162,19 +178,20 @@ func (o *Order) more(line int, qty int64) {
 }
 
 // fillContact makes up what the sources do not have. It depends on the customer's number alone, so that every load
-// gives the same. The phone numbers are those that Ofcom keeps free for drama; example.com belongs to nobody.
-func (c *Customer) fillContact(firstOrder time.Time) {
+// gives the same; consent dates from the first order. The phone numbers are those that Ofcom keeps free for drama;
+// example.com belongs to nobody.
+func (c *Customer) fillContact() {
 	c.ContactSynthetic = true
 	c.Email = "c" + c.No + "@example.com"
 	if hash("email", c.No)%100 < 62 {
-		c.EmailConsentAt = firstOrder
+		c.EmailConsentAt = c.FirstOrderAt
 	}
 	if c.Country != "United Kingdom" {
 		return
 	}
 	c.Phone = "07700 " + strconv.FormatUint(900000+hash("phone", c.No)%1000, 10)
 	if hash("sms", c.No)%100 < 35 {
-		c.SMSConsentAt = firstOrder
+		c.SMSConsentAt = c.FirstOrderAt
 	}
 }
 

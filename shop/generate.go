@@ -49,6 +49,7 @@ func Generate(seed int64, today time.Time) *Contents {
 	g.addTickets()
 	g.addAds()
 	g.addPages()
+	g.addCustomerNotes()
 	return g.Contents
 }
 

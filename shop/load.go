@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
@@ -17,7 +18,7 @@ var ErrNotDemo = errors.New("this merchant's shop is not a demo: its data is not
 
 // tables are all the tables of a shop.
 var tables = []string{
-	"shops", "products", "variants", "customers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
+	"shops", "products", "variants", "customers", "customer_tags", "dossiers", "orders", "order_lines", "order_events", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"ticket_drafts", "pages", "page_versions",
 	"sales_daily", "sales_totals", "sales_monthly", "search_words",
@@ -167,9 +168,12 @@ func (w *writer) contents(c *Contents) {
 
 // analyze tells the planner how the rows are spread. Without it SQLite takes a merchant for a handful of rows, because
 // every key begins with one, and joins the catalogue to the sales the wrong way round: minutes and not milliseconds.
+//
+// Of customer_tags it is told nothing: there are few rows after a load, and a plan for few reads them all.
 func (w *writer) analyze() {
+	const fewAtFirst = "customer_tags"
 	for _, table := range tables {
-		if w.err == nil {
+		if w.err == nil && table != fewAtFirst {
 			_, w.err = w.tx.Exec("ANALYZE " + table)
 		}
 	}
@@ -238,16 +242,23 @@ func (c *Contents) productSums() map[string]productSum {
 
 func (w *writer) customers(customers []Customer) {
 	t := w.sheet("customers", "customer_no", "country", "email", "phone", "email_consent_at", "sms_consent_at",
-		"contact_synthetic", "tags", "note", "last_contacted_at")
+		"contact_synthetic", "tags", "note", "last_contacted_at", "orders", "spent_minor", "last_order_at", "first_order_at")
+	tags := w.sheet("customer_tags", "tag", "customer_no")
 	for _, c := range customers {
 		var synthetic int64
 		if c.ContactSynthetic {
 			synthetic = 1
 		}
 		t.add(c.No, c.Country, c.Email, c.Phone, store.Micros(c.EmailConsentAt), store.Micros(c.SMSConsentAt),
-			synthetic, jsonText(c.Tags), c.Note, store.Micros(c.LastContactedAt))
+			synthetic, jsonText(c.Tags), c.Note, store.Micros(c.LastContactedAt), c.Orders, c.Spent.AmountMinor,
+			orZero(c.LastOrderAt), orZero(c.FirstOrderAt))
+		w.index(customerWords, c.No, c.No)
+		for _, tag := range c.Tags {
+			tags.add(strings.ToLower(tag), c.No)
+		}
 	}
 	t.flush()
+	tags.flush()
 }
 
 func (w *writer) orders(orders []Order) {
@@ -320,6 +331,21 @@ func jsonText(v any) string {
 		panic(err) // strings and numbers only
 	}
 	return string(b)
+}
+
+// orZero is a time as it is stored where lists are sorted by it, which NULL would not be: 0 for none.
+func orZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromZero(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
 }
 
 func orNull(s string) any {

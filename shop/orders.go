@@ -110,6 +110,17 @@ func (f OrderFilter) matches(q *query, merchant string) {
 	q.eachWord(number, "("+like("p.title")+" OR "+like("v.title")+")").add(")))))")
 }
 
+// OrdersOf gives a customer's latest orders, newest first, without their lines.
+func (d *Desk) OrdersOf(customer string, limit int) ([]Order, error) {
+	orders, err := store.All(d.tx, func(r store.Row) (Order, error) { return d.scanOrder(r) },
+		"SELECT "+orderColumns+` FROM orders o WHERE o.merchant_id = $1 AND o.customer_no = $2
+		ORDER BY o.placed_at DESC, o.order_no DESC LIMIT $3`, d.merchant, customer, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing the customer's orders: %w", err)
+	}
+	return orders, nil
+}
+
 // Order gives an order with its lines.
 func (d *Desk) Order(no string) (Order, error) {
 	o, err := store.One(d.tx, func(r store.Row) (Order, error) { return d.scanOrder(r) },

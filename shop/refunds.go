@@ -27,7 +27,7 @@ type Notice struct {
 func (d *Desk) Refund(o Order, r Refund, returns []Return) (Refund, error) {
 	r.No, r.OrderNo, r.At = store.NewID("rfd", d.tx.Now), o.No, d.tx.Now
 	r.Lines = worth(o, r.Amount, returns)
-	for _, step := range []func(Order, Refund, []Return) error{d.payBack, d.takeBack, d.restock, d.bookRefund} {
+	for _, step := range []func(Order, Refund, []Return) error{d.payBack, d.takeBack, d.takeOff, d.restock, d.bookRefund} {
 		if err := step(o, r, returns); err != nil {
 			return r, fmt.Errorf("refunding: %w", err)
 		}
@@ -76,6 +76,9 @@ func (d *Desk) takeBack(o Order, _ Refund, returns []Return) error {
 	}
 	return nil
 }
+
+// takeOff lowers what the customer has spent.
+func (d *Desk) takeOff(o Order, _ Refund, _ []Return) error { return d.recount(o.CustomerNo) }
 
 // restock puts pieces back on the shelf, SKU by SKU in one order for all callers, so that two refunds never wait for
 // each other.

@@ -2,8 +2,12 @@ package shop
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dtcgate/dtcgate/store"
 )
 
 // Names that every demo has.
@@ -41,6 +45,68 @@ func (c *Contents) addSegments() {
 		s.ID = fixedID("seg", s.CreatedAt, s.Name)
 		c.Segments = append(c.Segments, s)
 	}
+}
+
+// What a segment may be refused for.
+var (
+	ErrArchived = errors.New("the segment is put away")
+	ErrInUse    = errors.New("a campaign that is scheduled or being sent goes to the segment")
+)
+
+// AddSegment stores a new segment and gives it with its id. A name that is taken, by a segment that is put away too, is
+// ErrChanged.
+func (d *Desk) AddSegment(s Segment) (Segment, error) {
+	s.ID, s.CreatedAt = store.NewID("seg", d.tx.Now), d.tx.Now
+	err := changed(d.tx.Exec(`INSERT INTO segments (merchant_id, segment_id, name, rule, created_at, created_by)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		d.merchant, s.ID, s.Name, jsonText(s.Rule), store.Micros(s.CreatedAt), s.CreatedBy))
+	if err != nil {
+		return s, fmt.Errorf("storing the segment: %w", err)
+	}
+	return s, nil
+}
+
+// SegmentTaken reports whether a segment of this name exists, or did once.
+func (d *Desk) SegmentTaken(name string) (bool, error) {
+	var n int
+	err := d.tx.QueryRow("SELECT COUNT(*) FROM segments WHERE merchant_id = $1 AND name = $2", d.merchant, name).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("looking for the segment's name: %w", err)
+	}
+	return n > 0, nil
+}
+
+// ArchiveSegment puts a segment away. One that is put away already is ErrChanged, one that a campaign is about to use or
+// using is ErrInUse.
+//
+// The segment's row goes first and is held; who begins to send looks at it through holdSegment. Whichever comes second
+// sees what the first one did.
+func (d *Desk) ArchiveSegment(id string) error {
+	err := changed(d.tx.Exec("UPDATE segments SET archived_at = $1 WHERE merchant_id = $2 AND segment_id = $3 AND archived_at IS NULL",
+		store.Micros(d.tx.Now), d.merchant, id))
+	if err != nil {
+		return fmt.Errorf("putting the segment away: %w", err)
+	}
+	var n int
+	err = d.tx.QueryRow(`SELECT COUNT(*) FROM campaigns WHERE merchant_id = $1 AND segment_id = $2
+		AND status IN ('scheduled', 'sending')`, d.merchant, id).Scan(&n)
+	if err == nil && n > 0 {
+		err = ErrInUse
+	}
+	return err
+}
+
+// holdSegment keeps a segment from being put away until the transaction ends.
+func (d *Desk) holdSegment(id string) error {
+	if id == "" {
+		return nil
+	}
+	n, err := d.tx.Exec("UPDATE segments SET created_at = created_at WHERE merchant_id = $1 AND segment_id = $2 AND archived_at IS NULL",
+		d.merchant, id)
+	if err == nil && n == 0 {
+		err = ErrArchived
+	}
+	return err
 }
 
 // fixedID is an id of the form of store.NewID that depends on nothing but its arguments, so that one seed gives one

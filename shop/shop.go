@@ -73,11 +73,20 @@ type Variant struct {
 const LowStock = 10
 
 // A Customer is a person or firm that buys. Contact data never leaves through this struct's JSON.
+//
+// Its JSON is a row of a list. Orders, Spent and the two times are sums over its orders: see recount.
 type Customer struct {
-	No               string    `json:"customer_no"`
-	Country          string    `json:"country"`
-	Tags             []string  `json:"tags"`
-	Version          int64     `json:"version"`
+	No        string   `json:"customer_no"`
+	Country   string   `json:"country"`
+	Orders    int64    `json:"orders"`               // without cancelled ones
+	Spent     Money    `json:"spent"`                // refunds taken off
+	LastOrder string   `json:"last_order,omitempty"` // the day of LastOrderAt
+	Tags      []string `json:"tags"`
+
+	Version          int64     `json:"-"`
+	LastOrderAt      time.Time `json:"-"` // zero: none
+	FirstOrderAt     time.Time `json:"-"` // cancelled ones count here
+	ErasedAt         time.Time `json:"-"` // zero: not erased
 	Email            string    `json:"-"`
 	Phone            string    `json:"-"` // empty: none known
 	EmailConsentAt   time.Time `json:"-"` // zero: none
@@ -202,11 +211,12 @@ type Discount struct {
 // A Segment is a rule that says who belongs; it is evaluated when it is used. Segments named test-… hold people of the
 // shop's own, for trial sends.
 type Segment struct {
-	ID        string
-	Name      string
-	Rule      Rule
-	CreatedAt time.Time
-	CreatedBy string
+	ID         string
+	Name       string
+	Rule       Rule
+	CreatedAt  time.Time
+	CreatedBy  string
+	ArchivedAt time.Time // zero: in use
 }
 
 // A Rule picks customers. Every condition that is set must hold; the empty rule picks everybody.

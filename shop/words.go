@@ -9,7 +9,10 @@ import (
 )
 
 // The kinds of things that are found by words.
-const productWords = "product"
+const (
+	productWords  = "product"
+	customerWords = "customer" // the number alone: names and addresses are not searched
+)
 
 // maxWord is how many letters of a word count. An index cannot hold a word of any length.
 const maxWord = 40

@@ -99,6 +99,7 @@ type runningGate struct {
 	web     *server.Server
 	gate    *gate.Gate
 	carrier *shop.Carrier
+	exports *shop.DossierFiles
 	audit   *audit.Log
 }
 
@@ -108,7 +109,8 @@ func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger) (*runningGate
 		return nil, err
 	}
 	logged := func(err error) { log.Error().Err(err).Msg("working") }
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log})
+	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts,
 	})
@@ -116,7 +118,7 @@ func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger) (*runningGate
 		return nil, err
 	}
 	return &runningGate{
-		web: web, gate: g,
+		web: web, gate: g, exports: exports,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
@@ -132,6 +134,7 @@ func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { r.gate.Work(working) })
 	workers.Go(func() { r.carrier.Run(working) })
+	workers.Go(func() { r.exports.Run(working) })
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 

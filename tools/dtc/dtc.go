@@ -29,10 +29,10 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, draftReply, getJob, getOrder,
-		getSalesSummary, getTickets, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
-		refundOrder, requestAction, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign,
-		updateProduct, whoami,
+		adjustInventory, cancelJob, connectAdAccount, createCampaign, createDiscount, createSegment, draftReply, getCustomer,
+		getJob, getOrder, getSalesSummary, getTickets, handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns,
+		pause, previewCampaign, publishPage, refundOrder, requestAction, searchCustomers, searchOrders, searchProducts,
+		sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateCustomer, updateProduct, whoami,
 	}
 }
 

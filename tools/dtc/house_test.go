@@ -44,8 +44,8 @@ func TestShop(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range slices.Concat(
-			salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories,
-			actionStories, helpdeskStories,
+			salesStories, discountStories, refundStories, campaignStories, readStories, productStories,
+			adStories, supportStories, marketingStories, customerStories, actionStories, helpdeskStories,
 		) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}
@@ -283,8 +283,9 @@ func pounds(minor int64) args { return args{"amount_minor": minor, "currency": "
 
 // someJobs are jobs of the caller, newest first.
 type someJobs struct {
-	all  []tools.Job
-	open map[string]string // who has a job about a resource that has not ended
+	all   []tools.Job
+	open  map[string]string // who has a job about a resource that has not ended
+	about int               // how many are open about whatever is asked for
 }
 
 func (s *someJobs) Job(_ *store.Tx, _ auth.Principal, id string) (tools.Job, error) {
@@ -313,6 +314,10 @@ func (s *someJobs) Open(_ *store.Tx, p auth.Principal, _, resource string) (open
 	asker, open := s.open[resource]
 	return open, asker == p.ID, nil
 }
+
+func (s *someJobs) OpenAbout(*store.Tx, string, []string, string) (int, error) { return s.about, nil }
+
+func (s *someJobs) Forget(*store.Tx, string, []string) (int64, error) { return 0, nil }
 
 func (s *someJobs) CancelJob(_ *store.Tx, _ auth.Principal, id, reason string) (tools.Job, error) {
 	for i := range s.all {

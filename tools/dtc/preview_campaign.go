@@ -93,6 +93,9 @@ func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
 		if p.segment, err = d.Segment(campaign.SegmentID); err != nil {
 			return p, err
 		}
+		if unsent := campaign.Status == shop.CampaignDraft || campaign.Status == shop.CampaignScheduled; unsent && !p.segment.ArchivedAt.IsZero() {
+			return p, errArchived()
+		}
 	}
 	if p.reach, err = d.Reach(campaign); err != nil {
 		return p, err
@@ -114,6 +117,10 @@ func campaignObject(c shop.Campaign) string {
 		return fmt.Sprintf("campaign “%s”", c.Name)
 	}
 	return "campaign " + c.ID
+}
+
+func errArchived() error {
+	return tools.Refuse(tools.Conflict, "Choose another segment, or make one with dtc_create_segment.", "The campaign's segment is archived.")
 }
 
 func channelWord(channel string) string {

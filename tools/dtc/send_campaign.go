@@ -250,8 +250,11 @@ func (m *sendMark) advance(c *tools.Call, d *shop.Desk, campaign shop.Campaign, 
 	if err == nil {
 		done, err = m.batch(d, campaign, in.ExpectedRecipients)
 	}
-	if errors.Is(err, shop.ErrChanged) {
+	switch {
+	case errors.Is(err, shop.ErrChanged):
 		err = tools.Refuse(tools.StaleExpectation, "Look at it with dtc_preview_campaign.", "The campaign is not as it was any more.")
+	case errors.Is(err, shop.ErrArchived):
+		err = errArchived()
 	}
 	return done, err
 }

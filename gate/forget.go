@@ -1,0 +1,50 @@
+package gate
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// A queue is the jobs as the tools reach them, with what the gate keeps beside each.
+type queue struct{ approvals.Queue }
+
+var _ tools.Jobs = queue{}
+
+// Forget removes what ended jobs about these resources hold of words and values, and what their calls were answered of
+// it. The keys stay: a repeat of such a call is answered with its job and does nothing again.
+func (queue) Forget(tx *store.Tx, merchant string, resources []string) (int64, error) {
+	jobs, err := approvals.Forget(tx, merchant, resources)
+	for _, job := range jobs {
+		if err == nil {
+			err = forgetAnswer(tx, job)
+		}
+	}
+	return int64(len(jobs)), err
+}
+
+func forgetAnswer(tx *store.Tx, job string) error {
+	answers, err := store.All(tx, func(r store.Row) (body string, err error) { return body, r.Scan(&body) },
+		`SELECT body FROM idempotency WHERE job_id = $1 AND job_id <> ''`, job)
+	if err != nil {
+		return fmt.Errorf("looking for what a job was answered: %w", err)
+	}
+	for _, body := range answers {
+		var r tools.Result
+		if err := json.Unmarshal([]byte(body), &r); err != nil {
+			return fmt.Errorf("reading what a job was answered: %w", err)
+		}
+		r.Preview = nil
+		left, err := json.Marshal(r)
+		if err == nil {
+			_, err = tx.Exec(`UPDATE idempotency SET body = $1 WHERE job_id = $2 AND job_id <> '' AND body = $3`, string(left), job, body)
+		}
+		if err != nil {
+			return fmt.Errorf("forgetting what a job was answered: %w", err)
+		}
+	}
+	return nil
+}

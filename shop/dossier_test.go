@@ -1,0 +1,137 @@
+package shop
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+)
+
+// notPersonal are tables with a column that leads to a customer, of which an erasure leaves everything, and why.
+var notPersonal = map[string]string{
+	"order_lines":  "goods and prices",
+	"order_events": "sentences of our own, with sums and numbers",
+	"tickets":      "numbers, a queue and times; the words are in the messages",
+	"refund_lines": "pieces and sums",
+}
+
+// TestEveryTableAboutCustomersIsAnswered fails for a new table that leads to a customer until it is known what becomes of it
+// when the customer asks for the data, or for its end.
+func TestEveryTableAboutCustomersIsAnswered(t *testing.T) {
+	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	shopTables := "|" + strings.Join(tables, "|") + "|"
+	held := map[string]bool{"dossiers": true}
+	for _, h := range holdings {
+		held[regexp.MustCompile(`FROM (\w+)`).FindStringSubmatch(h.rows)[1]] = true
+	}
+	erased := map[string]bool{}
+	for _, tr := range personal {
+		erased[tr.table] = true
+	}
+	err := db.Read(t.Context(), func(tx *store.Tx) error {
+		leading, err := store.All(tx, func(r store.Row) (name string, err error) { return name, r.Scan(&name) },
+			`SELECT DISTINCT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) p
+			WHERE m.type = 'table' AND p.name IN ('customer_no', 'order_no', 'ticket_id', 'refund_no')`)
+		for _, table := range leading {
+			if !strings.Contains(shopTables, "|"+table+"|") {
+				t.Errorf("%s is not emptied when a shop is loaded anew", table)
+			}
+			if !held[table] {
+				t.Errorf("%s leads to a customer and is in no dossier: give it a line in holdings", table)
+			}
+			if !erased[table] && notPersonal[table] == "" {
+				t.Errorf("%s leads to a customer: erase it by a line in personal, or say in notPersonal why not", table)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDossierFilesOutliveACrash(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := time.Date(2026, 11, 22, 9, 30, 0, 0, London)
+		db.Now = func() time.Time { return now }
+		if _, err := LoadDemo(t.Context(), db, "mer_test", 1, now); err != nil {
+			t.Fatal(err)
+		}
+		var token string
+		add := func(customer string) {
+			t.Helper()
+			err := db.InTx(t.Context(), func(tx *store.Tx) error {
+				d, err := At(tx, "mer_test")
+				if err == nil {
+					_, token, _, err = d.AddDossier(customer)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		find := func() (content []byte, err error) {
+			var d Dossier
+			err = db.Read(t.Context(), func(tx *store.Tx) error { d, err = FindDossier(tx, token); return err })
+			if err != nil {
+				return nil, err
+			}
+			return (&DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "none")}).Content(d)
+		}
+		files := &DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "exports")}
+		tidy := func(want int) {
+			t.Helper()
+			if err := files.TidyOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if found, _ := filepath.Glob(filepath.Join(files.Dir, "*", "*.json")); len(found) != want {
+				t.Errorf("%d files, want %d", len(found), want)
+			}
+		}
+		add("1002")
+		if content, err := find(); err != nil || !strings.Contains(string(content), "c1002@example.com") {
+			t.Errorf("before it is a file: %v", err)
+		}
+		// A crash after the file and before the mark, and one in the middle of a file.
+		half := filepath.Join(files.Dir, "mer_test", ".unfinished-1")
+		if err := writeWhole(half, []byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := files.keep(ended, Dossier{ID: "dos_x", Merchant: "mer_test", Body: []byte("{}")}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a mark that could not be made: %v", err)
+		}
+		tidy(1)
+		if _, err := os.Stat(half); err != nil {
+			t.Errorf("a file that may be being written is gone: %v", err)
+		}
+		if _, err := find(); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("from another directory: %v", err)
+		}
+		now = now.Add(KeepDossier - time.Second)
+		tidy(1)
+		now = now.Add(2 * time.Second)
+		if _, err := find(); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a late token: %v", err)
+		}
+		tidy(0)
+		if left, _ := filepath.Glob(filepath.Join(files.Dir, "*", ".*")); len(left) > 1 {
+			t.Errorf("left: %q", left)
+		}
+		add("1003")
+		tidy(1)
+		if _, err := LoadDemo(t.Context(), db, "mer_test", 2, now); err != nil {
+			t.Fatal(err)
+		}
+		tidy(0)
+	})
+}
