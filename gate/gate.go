@@ -91,6 +91,7 @@ type call struct {
 	asked    string // hash of the arguments before facts were filled in: what a repeat is known by
 	repeats  bool   // its key was used before, so that no facts were filled in
 	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
+	action   string // that it asks for, if there is such a one
 	risk     tools.Risk
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need

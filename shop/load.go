@@ -24,6 +24,7 @@ var tables = []string{
 	"ticket_drafts", "pages", "page_versions",
 	"product_sales", "sales_totals", "sales_monthly", "cohort_months", "order_touches", "attribution_days", "search_words",
 	"stock_moves", "price_batches", "price_changes", "ad_accounts", "ad_campaigns", "ad_days",
+	"shipping_labels", "quarantine", "accounting_exports",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is

@@ -31,9 +31,9 @@ func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
 		draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
-		handlePrivacyRequest, launchAdCampaign,
-		listAdAccounts, listCampaigns, pause, previewCampaign, publishPage, refundOrder, searchCustomers, searchOrders,
-		searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateCustomer, updateProduct, whoami,
+		handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
+		refundOrder, requestAction, searchCustomers, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,
+		updateCampaign, updateCustomer, updateProduct, whoami,
 	}
 }
 
