@@ -56,10 +56,15 @@ type JobFilter struct {
 type Jobs interface {
 	Job(tx *store.Tx, p auth.Principal, id string) (Job, error)
 	Jobs(tx *store.Tx, p auth.Principal, f JobFilter) (jobs []Job, total int, err error)
-	// Open reports whether calls of a tool about a resource of p's merchant have not ended, and whether one of them is p's own.
-	Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, own bool, err error)
 	// CancelJob ends a job that has not begun, and asks a running one to stop at its next step.
 	CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (Job, error)
+	JobsAbout
+}
+
+// JobsAbout is how tools reach the jobs about an object, whoever's they are.
+type JobsAbout interface {
+	// Open reports whether calls of a tool about a resource of p's merchant have not ended, and whether one of them is p's own.
+	Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, own bool, err error)
 	// OpenAbout counts the merchant's jobs, whoever's they are, about any of these resources that have not ended, but for
 	// those of one tool.
 	OpenAbout(tx *store.Tx, merchant string, resources []string, but string) (int, error)
