@@ -26,7 +26,7 @@ func about(merchant string, resources []string) (where string, args []any) {
 }
 
 // OpenAbout counts the jobs about any of these resources that have not ended, but for those of one tool.
-func (Queue) OpenAbout(tx *store.Tx, merchant string, resources []string, but string) (int, error) {
+func OpenAbout(tx *store.Tx, merchant string, resources []string, but string) (int, error) {
 	open := 0
 	for some := range slices.Chunk(resources, forgetAtOnce) {
 		where, args := about(merchant, some)

@@ -164,8 +164,10 @@ func Postpone(tx *store.Tx, j Job) error {
 	return err
 }
 
-// Queue is the jobs of the database, as tools reach them; package gate adds what it keeps beside them.
+// Queue is the jobs of the database, as the job tools reach them.
 type Queue struct{}
+
+var _ tools.Jobs = Queue{}
 
 // Job gives one of p's own jobs.
 func (Queue) Job(tx *store.Tx, p auth.Principal, id string) (tools.Job, error) {

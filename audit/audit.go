@@ -47,6 +47,7 @@ type Entry struct {
 	JobID    string    `json:"job_id,omitempty"`
 	Actor    string    `json:"actor,omitempty"`
 	Tool     string    `json:"tool,omitempty"`
+	Action   string    `json:"action,omitempty"` // provider:name, of a call that asks for one
 
 	Transport      string   `json:"transport,omitempty"`
 	Source         string   `json:"source,omitempty"` // network address
@@ -121,7 +122,7 @@ func (e *Entry) complete(now time.Time) {
 	}
 	e.At = e.At.UTC().Truncate(time.Microsecond)
 	for _, s := range []*string{
-		&e.ID, &e.Merchant, &e.Event, &e.CallID, &e.JobID, &e.Actor, &e.Tool, &e.Transport, &e.Source, &e.Status,
+		&e.ID, &e.Merchant, &e.Event, &e.CallID, &e.JobID, &e.Actor, &e.Tool, &e.Action, &e.Transport, &e.Source, &e.Status,
 		&e.Code, &e.Level, &e.PolicyRule, &e.ApprovalID, &e.Binding, &e.Resource, &e.IdempotencyKey, &e.Currency, &e.Reason,
 	} {
 		*s = bounded(*s, maxText)

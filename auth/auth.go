@@ -4,8 +4,8 @@
 // random bits with a prefix that names their kind and a checksum that refuses typing mistakes before any lookup; the
 // database keeps only their SHA-256, so a copy of it opens nothing. High-entropy secrets need no slow hash.
 //
-// A principal belongs to one merchant (the tenant) and never sees another. Its reach is its scopes, a ceiling on risk
-// and the wish that people confirm what it does; what follows from these is decided in package gate, not here. Nothing
+// A principal belongs to one merchant (the tenant) and never sees another. Its reach is its scopes, its actions, a
+// ceiling on risk and the wish that people confirm what it does; what follows from these is decided in package gate, not here. Nothing
 // is cached: a key is read from the database on every call, so a revocation holds from the next call on.
 //
 // Authenticate answers ErrUnknownCredential for a secret that is wrong, revoked or expired alike: the caller learns
@@ -39,6 +39,7 @@ type Principal struct {
 	Merchant         string // mer_…
 	Name             string
 	Scopes           []Scope
+	Actions          []string  // grants of actions: provider:name, provider:* or *
 	RequiresApproval bool      // every tool of an approval class waits for a person
 	Ceiling          Level     // the riskiest call it may make
 	ExpiresAt        time.Time // zero: never

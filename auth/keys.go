@@ -18,6 +18,7 @@ type Key struct {
 	Name             string    `json:"name"`
 	Hint             string    `json:"hint"`
 	Scopes           []Scope   `json:"scopes"`
+	Actions          []string  `json:"actions"` // what it may ask for with dtc_request_action: provider:name, provider:* or *
 	RequiresApproval bool      `json:"requires_approval"`
 	Ceiling          Level     `json:"ceiling"`
 	CreatedAt        time.Time `json:"created_at"`
@@ -39,10 +40,15 @@ func MintKey(tx *store.Tx, k Key) (Key, string, error) {
 	if err != nil {
 		return Key{}, "", fmt.Errorf("writing scopes: %w", err)
 	}
-	_, err = tx.Exec(`INSERT INTO agent_keys (id, merchant_id, name, secret_sha256, hint, scopes, requires_approval, ceiling, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+	k.Actions = append([]string{}, k.Actions...) // none is [] and not null
+	actions, err := json.Marshal(k.Actions)
+	if err != nil {
+		return Key{}, "", fmt.Errorf("writing actions: %w", err)
+	}
+	_, err = tx.Exec(`INSERT INTO agent_keys (id, merchant_id, name, secret_sha256, hint, scopes, requires_approval, ceiling, created_at, expires_at, actions)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		k.ID, k.Merchant, k.Name, hashSecret(secret), k.Hint, string(scopes), flag(k.RequiresApproval), k.Ceiling.String(),
-		store.Micros(k.CreatedAt), store.Micros(k.ExpiresAt))
+		store.Micros(k.CreatedAt), store.Micros(k.ExpiresAt), string(actions))
 	if err != nil {
 		return Key{}, "", fmt.Errorf("storing the key: %w", err)
 	}
@@ -109,22 +115,22 @@ func livingKey(tx *store.Tx, k Key, err error) (Principal, error) {
 		return Principal{}, &Refused{Why: "expired", Who: "key:" + k.ID, Merchant: k.Merchant}
 	}
 	return Principal{
-		Kind: KindKey, ID: k.ID, Merchant: k.Merchant, Name: k.Name, Scopes: k.Scopes,
+		Kind: KindKey, ID: k.ID, Merchant: k.Merchant, Name: k.Name, Scopes: k.Scopes, Actions: k.Actions,
 		RequiresApproval: k.RequiresApproval, Ceiling: k.Ceiling, ExpiresAt: k.ExpiresAt,
 	}, nil
 }
 
-const keyColumns = `id, merchant_id, name, hint, scopes, requires_approval, ceiling, created_at, expires_at, revoked_at`
+const keyColumns = `id, merchant_id, name, hint, scopes, requires_approval, ceiling, created_at, expires_at, revoked_at, actions`
 
 func scanKey(r store.Row) (Key, error) { return scanKeyAnd(r) }
 
 func scanKeyAnd(r store.Row, more ...any) (Key, error) {
 	var k Key
-	var scopes, ceiling string
+	var scopes, actions, ceiling string
 	var approval int64
 	err := r.Scan(append([]any{
 		&k.ID, &k.Merchant, &k.Name, &k.Hint, &scopes, &approval, &ceiling,
-		store.At(&k.CreatedAt), store.At(&k.ExpiresAt), store.At(&k.RevokedAt),
+		store.At(&k.CreatedAt), store.At(&k.ExpiresAt), store.At(&k.RevokedAt), &actions,
 	}, more...)...)
 	if err != nil {
 		return Key{}, err
@@ -133,7 +139,7 @@ func scanKeyAnd(r store.Row, more ...any) (Key, error) {
 	if k.Ceiling, err = ParseLevel(ceiling); err != nil {
 		return Key{}, err
 	}
-	return k, json.Unmarshal([]byte(scopes), &k.Scopes)
+	return k, errors.Join(json.Unmarshal([]byte(scopes), &k.Scopes), json.Unmarshal([]byte(actions), &k.Actions))
 }
 
 // maxName bounds the names of keys and people; they stand in records and on screens.

@@ -9,14 +9,19 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// A queue is the jobs as the tools reach them, with what the gate keeps beside each.
-type queue struct{ approvals.Queue }
+// traces are what calls have left: their jobs, and what the gate keeps beside each.
+type traces struct{}
 
-var _ tools.Jobs = queue{}
+var _ tools.Traces = traces{}
+
+// Open counts the jobs about any of these resources that have not ended, but for those of one tool.
+func (traces) Open(tx *store.Tx, merchant string, resources []string, but string) (int, error) {
+	return approvals.OpenAbout(tx, merchant, resources, but)
+}
 
 // Forget removes what ended jobs about these resources hold of words and values, and what their calls were answered of
 // it. The keys stay: a repeat of such a call is answered with its job and does nothing again.
-func (queue) Forget(tx *store.Tx, merchant string, resources []string) (int64, error) {
+func (traces) Forget(tx *store.Tx, merchant string, resources []string) (int64, error) {
 	jobs, err := approvals.Forget(tx, merchant, resources)
 	for _, job := range jobs {
 		if err == nil {

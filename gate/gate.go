@@ -48,7 +48,7 @@ type Gate struct {
 	db        *store.DB
 	tools     *tools.Registry
 	log       zerolog.Logger
-	queue     queue
+	queue     approvals.Queue
 	exports   *shop.DossierFiles
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
@@ -91,6 +91,7 @@ type call struct {
 	asked    string // hash of the arguments before facts were filled in: what a repeat is known by
 	repeats  bool   // its key was used before, so that no facts were filled in
 	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
+	action   string // that it asks for, if there is such a one
 	risk     tools.Risk
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need
@@ -115,7 +116,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now()
 	return &call{
 		Call: tools.Call{
-			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, PolicyVersion: policyVersion,
+			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{}, PolicyVersion: policyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,

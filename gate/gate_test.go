@@ -304,14 +304,14 @@ func TestNoRecordWithoutThePolicyInForce(t *testing.T) {
 			status, code string
 			checks       int
 		}{
-			{h.free, "test_read", `{}`, "done", "", 5},
-			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 6},
-			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 6},
-			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 6},
-			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 6},
+			{h.free, "test_read", `{}`, "done", "", 6},
+			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 7},
+			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 7},
+			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 7},
+			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 7},
 			{poor, "test_move", `{"thing":"lamp","amount":1}`, "refused", "FORBIDDEN_SCOPE", 2},
 			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 3},
-			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 5},
+			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 6},
 			{h.free, "test_nothing", `{}`, "refused", "UNKNOWN_TOOL", 1},
 		} {
 			_, _ = h.call(c.p, c.tool, c.args)

@@ -37,6 +37,7 @@ var checks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"arguments", (*Gate).checkArguments},
+	{"action", (*Gate).checkAction},
 }
 
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
@@ -100,6 +101,41 @@ func (g *Gate) checkNeeds(_ context.Context, c *call) error {
 		return nil
 	}
 	return lacks(need, "This key does not hold the scope %s, which this call of %s needs.", c.Tool.Name)
+}
+
+// checkAction asks for the grant of the action that a call names. One that is not there and one that is not granted are
+// answered alike, with those that are.
+func (g *Gate) checkAction(_ context.Context, c *call) error {
+	id, err := c.Tool.Handler().Action(&c.Call)
+	if err != nil || len(c.Tool.Actions) == 0 {
+		return err
+	}
+	var granted []string
+	for _, a := range c.Tool.Actions {
+		if a.ID() == id {
+			c.action = id
+		}
+		if c.Principal.MayRequest(a.ID()) {
+			granted = append(granted, a.ID())
+		}
+	}
+	if slices.Contains(granted, id) {
+		return nil
+	}
+	return noAction(granted)
+}
+
+func noAction(granted []string) error {
+	r := tools.Refuse(tools.NotFound, "Work without it, or ask whoever minted the key for a grant of the action.",
+		"There is no such action, or this key may not request it.")
+	if len(granted) > 0 {
+		list := strings.Join(granted, ", ")
+		r.Errors = &tools.Errors{Fields: []schemas.Wrong{{
+			Field: "action", Problem: "is none that this key may request", Expected: "one of: " + list, Example: granted[0],
+		}}}
+		r.Next = "This key may request " + list + ". For any other, ask whoever minted it for a grant."
+	}
+	return r
 }
 
 // lacks refuses for missing scopes. The message names them and the tool.

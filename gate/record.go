@@ -19,7 +19,7 @@ func (g *Gate) record(tx *store.Tx, c *call, status string) error {
 func (g *Gate) entry(c *call, event, status string) audit.Entry {
 	e := audit.Entry{
 		Merchant: c.Principal.Merchant, Event: event, CallID: c.ID, Transport: c.req.Transport, Source: c.req.Source,
-		Actor: c.Principal.Chain()[0], Chain: c.Principal.Chain(), Tool: c.req.Tool, Status: status, Checks: c.checks,
+		Actor: c.Principal.Chain()[0], Chain: c.Principal.Chain(), Tool: c.req.Tool, Action: c.action, Status: status, Checks: c.checks,
 		PolicyVersion: policyVersion, PolicyRule: c.rule(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
 		IdempotencyKey: c.key, Customers: c.preview.Customers,
 		LatencyMicros: g.db.Now().Sub(c.Started).Microseconds(),

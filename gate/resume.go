@@ -22,6 +22,7 @@ var resumeChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"bytes", (*Gate).checkBytes},
+	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
 	{"ceiling", (*Gate).checkCeiling},
@@ -33,6 +34,7 @@ var stepChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
 	{"bytes", (*Gate).checkBytes},
+	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 }
 

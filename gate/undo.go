@@ -20,6 +20,7 @@ import (
 var undoChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
+	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"ceiling", (*Gate).checkCeiling},
 }

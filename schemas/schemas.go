@@ -65,6 +65,12 @@ func Envelope[T any]() *Schema {
 	return finish(envelope(slim(reflected(t))))
 }
 
+// Example is an object that fits, with the members that are required; nil when none could be made.
+func (s *Schema) Example() any {
+	example, _ := exampleOf(s.compiled())
+	return example
+}
+
 // Names lists the members of the object, in the order of the struct.
 func (s *Schema) Names() []string { return s.names }
 

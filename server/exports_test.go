@@ -25,11 +25,11 @@ import (
 // A case is a customer's legal request on a whole server, from the call to the last trace.
 type privacyCase struct {
 	*rig
-	later                   *atomic.Int64 // how much the clock is ahead, in hours
-	key, boss               string
-	customer                string
-	order                   string
-	email, phone, note, ref string
+	later              *atomic.Int64 // how much the clock is ahead, in hours
+	key, boss          string
+	customer           string
+	order              string
+	email, phone, note string
 }
 
 func eachCase(t *testing.T, tell func(g *privacyCase)) {
@@ -240,11 +240,13 @@ func (g *privacyCase) quoteEverywhere() {
 	if j := g.decided("dtc_refund_order", refund, `{"decision":"approve","reason":"`+g.phone+` is hers"}`); j.Status != tools.JobSucceeded {
 		g.Fatalf("the refund: %+v", j)
 	}
+	g.exec("UPDATE tickets SET messages = 2 WHERE ticket_id = 'tkt_test'")
 	for _, c := range []struct {
 		tool string
 		in   map[string]any
 		want int
 	}{
+		{"dtc_draft_reply", map[string]any{"ticket_id": "tkt_test", "text": "Dear owner of " + g.email, "advice_to_staff": "ring " + g.phone}, 200},
 		{"dtc_search_orders", map[string]any{"query": g.email}, 200},
 		{"dtc_get_customer", map[string]any{"customer_no": g.customer, "include_contact": true}, 200},
 		{"dtc_handle_privacy_request", g.request("erase", g.email), 400},

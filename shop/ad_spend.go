@@ -27,6 +27,7 @@ type adDay struct {
 	Budget, Spent          int64
 	Clicks                 int64
 	Orders, Attributed     int64
+	from                   []string // the orders themselves, where the loader took them from a day
 }
 
 // on makes up a day of c that no order is known of.

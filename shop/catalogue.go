@@ -1,7 +1,6 @@
 package shop
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,21 +60,21 @@ func (d *Desk) holdCategories() error {
 }
 
 // recategorise counts again which SKU is the first of its category in each order that holds a product, after the product
-// has moved from one category to another: see sales_daily.
+// has moved from one category to another: see product_sales.
 func (d *Desk) recategorise(code, left, joined string) error {
-	moved := map[dailyKey]int64{}
+	moved := map[productKey]int64{}
 	var order string
 	var before, after map[string]bool
 	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
-		var no, sku, country, product, category string
+		var no, product, category string
 		var at time.Time
-		if err := r.Scan(&no, store.At(&at), &country, &sku, &product, &category); err != nil {
+		if err := r.Scan(&no, store.At(&at), &product, &category); err != nil {
 			return struct{}{}, err
 		}
 		if no != order {
 			order, before, after = no, map[string]bool{}, map[string]bool{}
 		}
-		key, was := dailyKey{Day(at), sku, country}, category
+		key, was := productKey{product, Day(at)}, category
 		if product == code {
 			was = left
 		}
@@ -88,7 +87,7 @@ func (d *Desk) recategorise(code, left, joined string) error {
 			moved[key]++
 		}
 		return struct{}{}, nil
-	}, `SELECT l.order_no, o.placed_at, o.ship_country, l.sku, p.product_code, p.category FROM order_lines l
+	}, `SELECT l.order_no, o.placed_at, p.product_code, p.category FROM order_lines l
 		JOIN orders o ON o.merchant_id = l.merchant_id AND o.order_no = l.order_no
 		JOIN variants v ON v.merchant_id = l.merchant_id AND v.sku = l.sku
 		JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
@@ -103,22 +102,35 @@ func (d *Desk) recategorise(code, left, joined string) error {
 	return d.addCategoryOrders(moved)
 }
 
-// addCategoryOrders moves the counts, in the order in which all writers touch these rows.
-func (d *Desk) addCategoryOrders(moved map[dailyKey]int64) error {
-	for _, k := range slices.SortedFunc(maps.Keys(moved), func(x, y dailyKey) int {
-		return cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.sku, y.sku), cmp.Compare(x.country, y.country))
-	}) {
-		if moved[k] == 0 {
-			continue
+// addCategoryOrders moves the counts, each up to its day and up to every day until the product's next: row by row in the
+// order in which all writers touch them.
+func (d *Desk) addCategoryOrders(moved map[productKey]int64) error {
+	if err := holdSums(d.tx, d.merchant, time.Time{}); err != nil {
+		return err
+	}
+	maps.DeleteFunc(moved, func(_ productKey, n int64) bool { return n == 0 })
+	keys := slices.SortedFunc(maps.Keys(moved), productKey.compare)
+	var sum int64
+	for i, k := range keys {
+		if i == 0 || keys[i-1].product != k.product {
+			sum = 0
 		}
-		_, err := d.tx.Exec(`UPDATE sales_daily SET category_orders = category_orders + $1
-			WHERE merchant_id = $2 AND day = $3 AND sku = $4 AND country = $5`, moved[k], d.merchant, k.day, k.sku, k.country)
+		sum += moved[k]
+		next := lastDay
+		if i+1 < len(keys) && keys[i+1].product == k.product {
+			next = keys[i+1].day
+		}
+		_, err := d.tx.Exec(`UPDATE product_sales SET category_orders = category_orders + $1
+			WHERE merchant_id = $2 AND product_code = $3 AND day >= $4 AND day < $5`, sum, d.merchant, k.product, k.day, next)
 		if err != nil {
 			return fmt.Errorf("moving the orders of categories: %w", err)
 		}
 	}
 	return nil
 }
+
+// lastDay comes after every day.
+const lastDay = "9999-12-31"
 
 // unsell takes what a refund gives back off the pieces sold of its products.
 func unsell(tx *store.Tx, merchant string, r Refund) error {

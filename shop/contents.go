@@ -19,7 +19,8 @@ type Contents struct {
 	Refunds     []Refund // by time
 	Segments    []Segment
 	Campaigns   []Campaign
-	Deliveries  []Delivery // of campaigns already sent
+	Deliveries  []Delivery         // of campaigns already sent
+	Touches     map[string][]Touch // by order, earliest first; made by load
 	Discounts   []Discount
 	Tickets     []Ticket
 	AdAccounts  []AdAccount

@@ -125,6 +125,7 @@ func (a AdCampaign) loaded(day string, n int64, orders []*Order, usual int64) ad
 		kept := o.Status != OrderRefunded && o.Status != OrderCancelled
 		if kept && 20*d.Orders < d.Clicks && int64(hash("ad", o.No)%100/4) == n && slices.Contains(a.Countries, o.ShipCountry) {
 			d.Orders++
+			d.from = append(d.from, o.No)
 			d.Attributed += o.Subtotal.AmountMinor - o.Discount.AmountMinor
 		}
 	}

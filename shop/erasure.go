@@ -18,7 +18,8 @@ type trace struct{ table, set, where string }
 // then the customer. What is left is a number, a country and sums, without which the books would not add up.
 //
 // Refunds keep their cause; the words beside it may be about a person. All messages of a customer's tickets go: what
-// staff answer quotes and names whom they answer.
+// staff answer quotes and names whom they answer. So do notices, which are to one customer each; one that the carrier has
+// not taken is not sent any more.
 var personal = []trace{
 	{"orders", "customer_note = '" + Erased + "'", "customer_no = $2 AND customer_note <> ''"},
 	{"customers", "", "customer_no = $2"}, // by eraseCustomer
@@ -27,7 +28,12 @@ var personal = []trace{
 	{"order_notes", "text = '" + Erased + "', tags = '[]'", "order_no IN " + theirOrders},
 	{"shipments", "reason = '" + Erased + "', tracking_no = ''", "order_no IN " + theirOrders},
 	{"ticket_messages", "body = '" + Erased + "'", "ticket_id IN " + theirTickets},
+	{"ticket_drafts", "body = '" + Erased + "', advice = ''", "ticket_id IN " + theirTickets},
 	{"search_words", "", "kind = 'ticket' AND id IN " + theirTickets},
+	{
+		"mailings", "subject = '', body = '" + Erased + "'",
+		"kind <> '" + KindCampaign + "' AND mailing_id IN (SELECT mailing_id FROM deliveries WHERE merchant_id = $1 AND customer_no = $2)",
+	},
 	{"deliveries", "", "customer_no = $2 AND carried_at IS NULL"},
 	{"deliveries", "address = '" + Erased + "'", "customer_no = $2 AND carried_at IS NOT NULL"},
 	{"dossiers", "", "customer_no = $2"},

@@ -67,7 +67,6 @@ func (g *generator) addCampaigns() {
 const batchOf = 200
 
 func (g *generator) deliver(c *Campaign) {
-	got := map[string]bool{}
 	for i := range g.Customers {
 		p := &g.Customers[i]
 		agreed, address := p.EmailConsentAt, p.Email
@@ -82,7 +81,6 @@ func (g *generator) deliver(c *Campaign) {
 			CreatedAt: c.SentAt, CarriedAt: c.SentAt.Add(time.Second),
 		})
 		p.LastContactedAt = later(p.LastContactedAt, c.SentAt)
-		got[p.No] = true
 		c.SentTo++
 	}
 	if c.Channel == "email" {
@@ -90,11 +88,6 @@ func (g *generator) deliver(c *Campaign) {
 		c.Clicked = c.Opened * int64(8+g.IntN(12)) / 100
 	}
 	c.OptedOut = min(c.SentTo, int64(g.IntN(4)))
-	for _, o := range g.Orders {
-		if got[o.CustomerNo] && o.PlacedAt.After(c.SentAt) && o.PlacedAt.Sub(c.SentAt) < 72*time.Hour && g.IntN(3) == 0 {
-			c.AttributedRevenue.AmountMinor += o.Subtotal.AmountMinor - o.Discount.AmountMinor
-		}
-	}
 }
 
 // addDiscounts makes the codes; orders use them as they are made.

@@ -149,7 +149,7 @@ func TestBrokenFilesLeaveNothingBehind(t *testing.T) {
 				t.Errorf("%s: %v, want %s", c.name, err, c.want)
 			}
 		}
-		for _, table := range []string{"shops", "products", "orders", "order_lines", "sales_daily"} {
+		for _, table := range []string{"shops", "products", "orders", "order_lines", "product_sales", "cohort_months", "attribution_days"} {
 			if n := number(t, db, "SELECT COUNT(*) FROM "+table); n != 0 {
 				t.Errorf("%d rows were left in %s", n, table)
 			}
@@ -176,12 +176,12 @@ func TestImportAgreesWithTheFiles(t *testing.T) {
 		byDay := func(column string) map[string]int64 {
 			return sums(t, db, "SELECT day, CAST(SUM("+column+") AS BIGINT) FROM sales_totals WHERE merchant_id = $1 GROUP BY day HAVING SUM("+column+") > 0")
 		}
-		bySKU := func(table, column string) map[string]int64 {
-			return sums(t, db, "SELECT sku, CAST(SUM("+column+") AS BIGINT) FROM "+table+" WHERE merchant_id = $1 GROUP BY sku HAVING SUM("+column+") > 0")
+		bySKU := func(column string) map[string]int64 {
+			return sums(t, db, "SELECT sku, CAST(SUM("+column+") AS BIGINT) FROM sales_monthly WHERE merchant_id = $1 GROUP BY sku HAVING SUM("+column+") > 0")
 		}
 		got := fileSums{
 			Orders: byDay("orders"), Gross: byDay("gross_minor"), Shipping: byDay("shipping_minor"), Refunds: byDay("refunds_minor"),
-			GrossBySKU: bySKU("sales_daily", "gross_minor"), UnitsBySKU: bySKU("sales_monthly", "units"),
+			GrossBySKU: bySKU("gross_minor"), UnitsBySKU: bySKU("units"),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("sales (-files +shop):\n%s", diff)

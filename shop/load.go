@@ -22,8 +22,9 @@ var tables = []string{
 	"order_notes", "shipments", "shipment_lines", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"ticket_drafts", "pages", "page_versions",
-	"sales_daily", "sales_totals", "sales_monthly", "search_words",
+	"product_sales", "sales_totals", "sales_monthly", "cohort_months", "order_touches", "attribution_days", "search_words",
 	"stock_moves", "price_batches", "price_changes", "ad_accounts", "ad_campaigns", "ad_days",
+	"shipping_labels", "quarantine", "accounting_exports",
 }
 
 // LoadDemo fills the merchant's shop with the generated demo, in one transaction. What an earlier load put there is
@@ -45,6 +46,7 @@ func record(tx *store.Tx, merchant string, s Summary) error {
 // load writes contents into the merchant's shop, in one transaction that also removes the demo data before it.
 // progress, if any, hears of rows written and rows in all.
 func load(ctx context.Context, db *store.DB, merchant string, c *Contents, progress func(done, total int)) error {
+	c.addTouches()
 	b := newBook()
 	b.addAll(c)
 	if progress == nil {
@@ -94,7 +96,7 @@ func empty(tx *store.Tx, merchant string) error {
 func (c *Contents) rows() int {
 	n := len(c.Products) + len(c.Variants) + len(c.Customers) + len(c.Deliveries)
 	for _, o := range c.Orders {
-		n += 2 + len(o.Lines) // and an event
+		n += 2 + len(o.Lines) + len(c.Touches[o.No]) // and an event
 	}
 	for _, r := range c.Refunds {
 		n += 2 + len(r.Lines)
@@ -160,6 +162,7 @@ func (w *writer) contents(c *Contents) {
 	w.ads(c)
 	w.deliveries(c.Deliveries)
 	w.tickets(c.Tickets)
+	w.orderTouches(c)
 	w.pages(c.Pages)
 	if w.words != nil {
 		w.words.flush()

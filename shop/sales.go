@@ -6,29 +6,47 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dtcgate/dtcgate/store"
 )
 
-// A book adds up sales; the package comment defines them. It holds the three cuts that the sales tables hold.
+// A book adds up sales; the package comment defines them. It holds the cuts that the tables of sums hold, and what must be
+// known of orders to make them.
 type book struct {
-	daily   map[dailyKey]*dailySum
-	totals  map[totalKey]*totalSum
-	monthly map[monthlyKey]*goods
+	product, category map[string]string  // by SKU
+	joined            map[string]string  // the month of a customer's first order, by order
+	touches           map[string][]Touch // by order
+
+	products map[productKey]*soldSum
+	totals   map[totalKey]*totalSum
+	monthly  map[monthlyKey]*goods
+	cohorts  map[cohortKey]*cohortSum
+	credits  map[creditKey]*creditSum
 }
 
 type (
-	dailyKey   struct{ day, sku, country string }
+	productKey struct{ product, day string }
 	totalKey   struct{ day, country string }
 	monthlyKey struct{ month, sku string }
+	cohortKey  struct{ cohort, month string }
+	creditKey  struct {
+		model Model
+		day   string
+		Touch
+	}
 )
 
-// goods is what every cut has.
+func (k productKey) compare(o productKey) int {
+	return cmp.Or(cmp.Compare(k.product, o.product), cmp.Compare(k.day, o.day))
+}
+
+// goods is what every cut by goods has.
 type goods struct{ units, gross, unitsRefunded, refunds int64 }
 
-type dailySum struct {
+type soldSum struct {
 	goods
-	productOrders, categoryOrders int64 // orders in which the SKU is the first of its product, of its category
+	orders, categoryOrders int64 // orders in which a SKU of the product is the first of it, of its category
 }
 
 type totalSum struct {
@@ -37,7 +55,17 @@ type totalSum struct {
 }
 
 func newBook() *book {
-	return &book{map[dailyKey]*dailySum{}, map[totalKey]*totalSum{}, map[monthlyKey]*goods{}}
+	return &book{
+		map[string]string{},
+		map[string]string{},
+		map[string]string{},
+		map[string][]Touch{},
+		map[productKey]*soldSum{},
+		map[totalKey]*totalSum{},
+		map[monthlyKey]*goods{},
+		map[cohortKey]*cohortSum{},
+		map[creditKey]*creditSum{},
+	}
 }
 
 // at gives the sum under a key, a new one if there is none.
@@ -57,17 +85,17 @@ func (g *goods) add(o goods) {
 	g.refunds += o.refunds
 }
 
-// book puts goods under a SKU into all three cuts. The SKU is empty for money that belongs to none.
-func (b *book) book(day, country, sku string, g goods) *dailySum {
-	sum := at(b.daily, dailyKey{day, sku, country})
+// book puts goods under a SKU into all three cuts by goods. The SKU is empty for money that belongs to none.
+func (b *book) book(day, country, sku string, g goods) *soldSum {
+	sum := at(b.products, productKey{b.product[sku], day})
 	sum.add(g)
 	at(b.totals, totalKey{day, country}).add(g)
-	at(b.monthly, monthlyKey{day[:len("2006-01")], sku}).add(g)
+	at(b.monthly, monthlyKey{monthOf(day), sku}).add(g)
 	return sum
 }
 
-// order books what was sold. product and category say where a SKU belongs.
-func (b *book) order(o *Order, product, category map[string]string) {
+// order books what was sold.
+func (b *book) order(o *Order) {
 	day := Day(o.PlacedAt)
 	total := at(b.totals, totalKey{day, o.ShipCountry})
 	total.orders++
@@ -76,24 +104,34 @@ func (b *book) order(o *Order, product, category map[string]string) {
 	seen := map[string]bool{}
 	for _, l := range o.Lines {
 		sum := b.book(day, o.ShipCountry, l.SKU, goods{units: l.Qty, gross: l.Qty * l.UnitPrice.AmountMinor})
-		p, c := "p:"+product[l.SKU], "c:"+category[l.SKU]
+		p, c := "p:"+b.product[l.SKU], "c:"+b.category[l.SKU]
 		if !seen[p] {
 			seen[p] = true
-			sum.productOrders++
+			sum.orders++
 		}
 		if !seen[c] {
 			seen[c] = true
 			sum.categoryOrders++
 		}
 	}
+	b.joinedIn(o.No, monthOf(day)).add(cohortSum{orders: 1, net: o.worth()})
+	b.credit(o.No, day, sold, span{0, o.worth()})
 }
+
+// worth is what was paid for an order's goods, and so the most that can be given back for them.
+func (o *Order) worth() int64 { return o.Subtotal.AmountMinor - o.Discount.AmountMinor }
+
+// A span is a part of what was paid for an order's goods, from so many minor units to so many.
+type span struct{ from, to int64 }
+
+func (s span) size() int64 { return s.to - s.from }
 
 // refund books what was given back for an order of which before had been given back already. Money goes first to the
 // lines that the refund names, then to the goods as a whole, and only beyond them to the postage.
 func (b *book) refund(r *Refund, o *Order, before int64) {
 	day, amount := Day(r.At), r.Amount.AmountMinor
-	worth := o.Subtotal.AmountMinor - o.Discount.AmountMinor
-	left := min(before+amount, worth) - min(before, worth)
+	given := span{min(before, o.worth()), min(before+amount, o.worth())}
+	left := given.size()
 	at(b.totals, totalKey{day, o.ShipCountry}).shippingRefunds += amount - left
 	for _, l := range r.Lines {
 		part := min(l.Amount.AmountMinor, left)
@@ -103,22 +141,26 @@ func (b *book) refund(r *Refund, o *Order, before int64) {
 	if left > 0 {
 		b.book(day, o.ShipCountry, "", goods{refunds: left})
 	}
+	b.joinedIn(o.No, monthOf(day)).add(cohortSum{net: -given.size()})
+	b.credit(o.No, day, givenBack, given)
 }
 
 // addAll books all contents.
 func (b *book) addAll(c *Contents) {
-	byCode, product, category := map[string]string{}, map[string]string{}, map[string]string{}
+	byCode := map[string]string{}
 	for _, p := range c.Products {
 		byCode[p.Code] = p.Category
 	}
 	for _, v := range c.Variants {
-		product[v.SKU], category[v.SKU] = v.ProductCode, byCode[v.ProductCode]
+		b.product[v.SKU], b.category[v.SKU] = v.ProductCode, byCode[v.ProductCode]
 	}
+	b.join(c.Orders)
+	b.touches = c.Touches
 	orders := map[string]*Order{}
 	for i := range c.Orders {
 		o := &c.Orders[i]
 		orders[o.No] = o
-		b.order(o, product, category)
+		b.order(o)
 	}
 	before := map[string]int64{}
 	for i := range c.Refunds {
@@ -128,76 +170,185 @@ func (b *book) addAll(c *Contents) {
 	}
 }
 
-func (b *book) rows() int { return len(b.daily) + len(b.totals) + len(b.monthly) }
+func (b *book) rows() int {
+	return len(b.products) + len(b.totals) + len(b.monthly) + len(b.cohorts) + len(b.credits)
+}
 
-// The columns of the three tables after merchant_id: the key, then the sums.
+// The columns of the tables of sums after merchant_id: the key, then the sums.
 var (
-	dailyCols = []string{
-		"day", "sku", "country", "units", "gross_minor", "product_orders", "category_orders", "units_refunded", "refunds_minor",
-	}
-	totalCols = []string{
+	productCols = []string{"product_code", "day", "orders", "category_orders", "units", "gross_minor", "refunds_minor"}
+	totalCols   = []string{
 		"day", "country", "orders", "units", "gross_minor", "discount_minor", "shipping_minor",
 		"units_refunded", "refunds_minor", "shipping_refunds_minor",
 	}
 	monthlyCols = []string{"month", "sku", "units", "gross_minor", "units_refunded", "refunds_minor"}
+	cohortCols  = []string{"cohort", "month", "customers", "orders", "net_minor"}
+	creditCols  = []string{"model", "day", "channel", "campaign_id", "orders_thousandths", "net_minor"}
 )
 
-// each hands out the rows of all three tables, each table by its key, so that all writers touch rows in one order.
-func (b *book) each(daily, totals, monthly func(values ...any)) {
-	for _, k := range slices.SortedFunc(maps.Keys(b.daily), func(x, y dailyKey) int {
-		return cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.sku, y.sku), cmp.Compare(x.country, y.country))
-	}) {
-		s := b.daily[k]
-		daily(k.day, k.sku, k.country, s.units, s.gross, s.productOrders, s.categoryOrders, s.unitsRefunded, s.refunds)
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(b.totals), func(x, y totalKey) int {
-		return cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.country, y.country))
-	}) {
-		s := b.totals[k]
-		totals(k.day, k.country, s.orders, s.units, s.gross, s.discount, s.shipping, s.unitsRefunded, s.refunds, s.shippingRefunds)
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(b.monthly), func(x, y monthlyKey) int {
-		return cmp.Or(cmp.Compare(x.month, y.month), cmp.Compare(x.sku, y.sku))
-	}) {
-		s := b.monthly[k]
-		monthly(k.month, k.sku, s.units, s.gross, s.unitsRefunded, s.refunds)
+// byProduct, byDay, … hand out the rows of a table by its key, so that all writers touch rows in one order.
+
+func (b *book) byProduct(row func(productKey, soldSum)) {
+	inOrder(b.products, productKey.compare, row)
+}
+
+func (b *book) byDay(row func(values ...any)) {
+	inOrder(b.totals, func(x, y totalKey) int { return cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.country, y.country)) },
+		func(k totalKey, s totalSum) {
+			row(k.day, k.country, s.orders, s.units, s.gross, s.discount, s.shipping, s.unitsRefunded, s.refunds, s.shippingRefunds)
+		})
+}
+
+func (b *book) byMonth(row func(values ...any)) {
+	inOrder(b.monthly, func(x, y monthlyKey) int { return cmp.Or(cmp.Compare(x.month, y.month), cmp.Compare(x.sku, y.sku)) },
+		func(k monthlyKey, s goods) { row(k.month, k.sku, s.units, s.gross, s.unitsRefunded, s.refunds) })
+}
+
+func (b *book) byCohort(row func(values ...any)) {
+	inOrder(b.cohorts, func(x, y cohortKey) int {
+		return cmp.Or(cmp.Compare(x.cohort, y.cohort), cmp.Compare(x.month, y.month))
+	},
+		func(k cohortKey, s cohortSum) { row(k.cohort, k.month, s.customers, s.orders, s.net) })
+}
+
+func (b *book) byCredit(row func(values ...any)) {
+	inOrder(b.credits, func(x, y creditKey) int {
+		return cmp.Or(cmp.Compare(x.model, y.model), cmp.Compare(x.day, y.day), cmp.Compare(x.Channel, y.Channel), cmp.Compare(x.CampaignID, y.CampaignID))
+	}, func(k creditKey, s creditSum) { row(string(k.model), k.day, k.Channel, k.CampaignID, s.orders, s.net) })
+}
+
+func inOrder[K comparable, V any](m map[K]*V, compare func(x, y K) int, row func(K, V)) {
+	for _, k := range slices.SortedFunc(maps.Keys(m), compare) {
+		row(k, *m[k])
 	}
 }
 
 // sales writes a whole book into empty tables.
 func (w *writer) sales(b *book) {
-	daily := w.sheet("sales_daily", dailyCols...)
-	totals := w.sheet("sales_totals", totalCols...)
-	monthly := w.sheet("sales_monthly", monthlyCols...)
-	b.each(daily.add, totals.add, monthly.add)
-	daily.flush()
-	totals.flush()
-	monthly.flush()
+	w.productSales(b)
+	for _, t := range []struct {
+		name string
+		cols []string
+		rows func(row func(values ...any))
+	}{
+		{"sales_totals", totalCols, b.byDay},
+		{"sales_monthly", monthlyCols, b.byMonth},
+		{"cohort_months", cohortCols, b.byCohort},
+		{"attribution_days", creditCols, b.byCredit},
+	} {
+		s := w.sheet(t.name, t.cols...)
+		t.rows(s.add)
+		s.flush()
+	}
 }
 
-// AddRefund books a refund into the sales tables, in the transaction that makes it. o is the order as it was before the
+// productSales writes what each product has sold up to each of its days.
+func (w *writer) productSales(b *book) {
+	t := w.sheet("product_sales", productCols...)
+	var product string
+	var sum soldSum
+	b.byProduct(func(k productKey, s soldSum) {
+		if k.product != product {
+			product, sum = k.product, soldSum{}
+		}
+		sum.add(s.goods)
+		sum.orders += s.orders
+		sum.categoryOrders += s.categoryOrders
+		t.add(k.product, k.day, sum.orders, sum.categoryOrders, sum.units, sum.gross, sum.refunds)
+	})
+	t.flush()
+}
+
+// AddRefund books a refund into the tables of sums, in the transaction that makes it. o is the order as it was before the
 // refund. A refund's lines take what they are worth at most; what is left of it belongs to no SKU.
 func AddRefund(tx *store.Tx, merchant string, o Order, r Refund) error {
+	if err := unsell(tx, merchant, r); err != nil {
+		return err
+	}
+	if err := holdSums(tx, merchant, r.At); err != nil {
+		return err
+	}
 	b := newBook()
+	if err := b.lookUp(tx, merchant, o.No, r.Lines); err != nil {
+		return fmt.Errorf("looking up order %s: %w", o.No, err)
+	}
 	b.refund(&r, &o, o.Refunded.AmountMinor)
-	failed := unsell(tx, merchant, r)
+	if err := b.moveSums(tx, merchant); err != nil {
+		return fmt.Errorf("adding refund %s to the sales: %w", r.No, err)
+	}
+	return nil
+}
+
+// holdSums lets one transaction at a time, to its end, change sums up to a day: a new day's are made from those of the day
+// before it, which must stand still. The lock is the shop's row, which also notes how far the data reaches, if until is set.
+func holdSums(tx *store.Tx, merchant string, until time.Time) error {
+	_, err := tx.Exec("UPDATE shops SET data_until = CASE WHEN data_until < $1 THEN $1 ELSE data_until END WHERE merchant_id = $2",
+		store.Micros(until), merchant)
+	if err != nil {
+		return fmt.Errorf("holding the sales: %w", err)
+	}
+	return nil
+}
+
+// lookUp reads what a refund of an order must know: the products of its SKUs, the customer's cohort, and the touches.
+func (b *book) lookUp(tx *store.Tx, merchant, order string, lines []RefundLine) error {
+	for _, l := range lines {
+		var product string
+		err := tx.QueryRow("SELECT product_code FROM variants WHERE merchant_id = $1 AND sku = $2", merchant, l.SKU).Scan(&product)
+		if err != nil {
+			return err
+		}
+		b.product[l.SKU] = product
+	}
+	var first time.Time
+	err := tx.QueryRow(`SELECT MIN(placed_at) FROM orders WHERE merchant_id = $1
+		AND customer_no = (SELECT customer_no FROM orders WHERE merchant_id = $1 AND order_no = $2)`, merchant, order).Scan(store.At(&first))
+	if err != nil {
+		return err
+	}
+	b.joined[order] = monthOf(Day(first))
+	b.touches[order], err = store.All(tx, func(r store.Row) (t Touch, err error) { return t, r.Scan(&t.Channel, &t.CampaignID) },
+		"SELECT channel, campaign_id FROM order_touches WHERE merchant_id = $1 AND order_no = $2 ORDER BY touch_no", merchant, order)
+	return err
+}
+
+// moveSums adds the book of a refund to the tables of sums, table by table and row by row in one order for all.
+func (b *book) moveSums(tx *store.Tx, merchant string) (err error) {
+	b.byProduct(func(k productKey, s soldSum) {
+		if err == nil {
+			err = moveProduct(tx, merchant, k, s.refunds)
+		}
+	})
 	into := func(table string, keys int, cols []string) func(values ...any) {
 		statement := upsert(table, keys, cols)
 		return func(values ...any) {
-			if failed == nil {
-				_, failed = tx.Exec(statement, append([]any{merchant}, values...)...)
+			if err == nil {
+				_, err = tx.Exec(statement, append([]any{merchant}, values...)...)
 			}
 		}
 	}
-	b.each(into("sales_daily", 3, dailyCols), into("sales_totals", 2, totalCols), into("sales_monthly", 2, monthlyCols))
-	if failed == nil {
-		_, failed = tx.Exec("UPDATE shops SET data_until = $1 WHERE merchant_id = $2 AND data_until < $1",
-			store.Micros(r.At), merchant)
+	b.byDay(into("sales_totals", 2, totalCols))
+	b.byMonth(into("sales_monthly", 2, monthlyCols))
+	b.byCohort(into("cohort_months", 2, cohortCols))
+	b.byCredit(into("attribution_days", 4, creditCols))
+	return err
+}
+
+// moveProduct adds a refund to what a product has given back up to a day and up to every day after it.
+func moveProduct(tx *store.Tx, merchant string, k productKey, refunds int64) error {
+	sums, upTo := []string{}, productCols[2:]
+	for _, c := range upTo {
+		sums = append(sums, "CAST(COALESCE(SUM("+c+"), 0) AS BIGINT)")
 	}
-	if failed != nil {
-		return fmt.Errorf("adding refund %s to the sales: %w", r.No, failed)
+	_, err := tx.Exec(fmt.Sprintf(`INSERT INTO product_sales (merchant_id, %s) SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), %s
+		FROM (SELECT * FROM product_sales WHERE merchant_id = $1 AND product_code = $2 AND day <= $3 ORDER BY day DESC LIMIT 1) AS latest
+		WHERE 1 = 1 ON CONFLICT DO NOTHING`, strings.Join(productCols, ", "), strings.Join(sums, ", ")), merchant, k.product, k.day)
+	if err != nil {
+		return err
 	}
-	return nil
+	_, err = tx.Exec("UPDATE product_sales SET refunds_minor = refunds_minor + $1 WHERE merchant_id = $2 AND product_code = $3 AND day >= $4",
+		refunds, merchant, k.product, k.day)
+	return err
 }
 
 // upsert is the statement that adds a row's sums to those already under its key. cols begins with so many keys.

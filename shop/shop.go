@@ -11,6 +11,17 @@
 // sold, on the day of the order, before discounts and without postage. Refunds are what was given back for goods, on the
 // day of the refund. Net is gross minus discounts minus refunds. Postage paid and postage given back are kept apart.
 // Whatever books a refund calls AddRefund in the same transaction, so that the sums are never behind the orders.
+// A cancelled order has been given back and still counts as an order.
+//
+// A cohort is the customers who first ordered in one month. Of each month from that one on it is told how many of them
+// ordered, how many orders they placed, the net of that month as defined above (so that a month's net over all cohorts is
+// the month's sales), and the LTV: the net since the cohort's first month for each customer of the cohort, rounded to the
+// minor unit, half of one away from zero.
+//
+// Attribution credits each order to its touches, of which a demo's are made up: to the last, to the first, or evenly to all
+// (linear). Money that cannot be parted evenly goes to the earlier touches, minor unit by minor unit, and orders are parted in
+// thousandths. What is given back is taken from the same touches on the day of the refund. An order without touches came
+// directly. So what is credited in a period adds up to its sales, under each model.
 //
 // Stock is what lies on the shelf. An order that comes in takes nothing from it, and so the open orders of a load have
 // taken nothing: pieces leave the shelf when they are shipped (Fulfil), and come back when the shipment is taken back

@@ -50,20 +50,23 @@ func (d *Desk) Sales(q SalesQuestion) (groups []Sales, total Sales, err error) {
 	if err != nil {
 		return nil, Sales{}, err
 	}
-	rows, err := d.sums(q.By, now)
-	if err != nil {
-		return nil, Sales{}, err
-	}
 	all, err := d.sums(ByTotal, now)
 	if err != nil {
 		return nil, Sales{}, err
 	}
-	groups = d.group(rows, q.bucket)
 	total = d.totalOf(all, now)
+	then := Sales{}
 	if q.Compare {
-		if err := d.compare(q, before, groups, &total); err != nil {
+		if all, err = d.sums(ByTotal, before); err != nil {
 			return nil, Sales{}, err
 		}
+		then = d.totalOf(all, before)
+		total.NetChangePercent = change(then.Net.AmountMinor, total.Net.AmountMinor)
+	}
+	if q.By == ByProduct || q.By == ByCategory {
+		groups, err = d.productSales(q, now, before, total, then)
+	} else {
+		groups, err = d.wholeOrders(q, now, before)
 	}
 	slices.SortFunc(groups, func(a, b Sales) int {
 		if q.By.inTime() {
@@ -71,12 +74,25 @@ func (d *Desk) Sales(q SalesQuestion) (groups []Sales, total Sales, err error) {
 		}
 		return cmp.Or(cmp.Compare(b.Net.AmountMinor, a.Net.AmountMinor), cmp.Compare(a.Key, b.Key))
 	})
-	return groups, total, nil
+	return groups, total, err
+}
+
+// wholeOrders are the groups of groupings that part no order.
+func (d *Desk) wholeOrders(q SalesQuestion, now, before period) ([]Sales, error) {
+	rows, err := d.sums(q.By, now)
+	if err != nil {
+		return nil, err
+	}
+	groups := d.group(rows, q.bucket)
+	if q.Compare {
+		err = d.compare(q, before, groups)
+	}
+	return groups, err
 }
 
 // compare sets each group against the same group of the period before; days, weeks and months against the days that lie
 // as many days earlier.
-func (d *Desk) compare(q SalesQuestion, before period, groups []Sales, total *Sales) error {
+func (d *Desk) compare(q SalesQuestion, before period, groups []Sales) error {
 	rows, err := d.sums(q.By, before)
 	if err != nil {
 		return err
@@ -88,9 +104,7 @@ func (d *Desk) compare(q SalesQuestion, before period, groups []Sales, total *Sa
 	for i := range groups {
 		groups[i].NetChangePercent = change(then[groups[i].Key], groups[i].Net.AmountMinor)
 	}
-	all, err := d.sums(ByTotal, before)
-	total.NetChangePercent = change(d.totalOf(all, before).Net.AmountMinor, total.Net.AmountMinor)
-	return err
+	return nil
 }
 
 // change is how much has been added to before, in percent to one place.
@@ -102,10 +116,10 @@ func change(before, now int64) *float64 {
 	return &percent
 }
 
-// A period is a run of days, both included.
+// A period is a run of days, both included, and the day before it.
 type period struct {
-	from, to string
-	days     int
+	before, from, to string
+	days             int
 }
 
 // periods gives the period of the question and the one right before it, of the same length.
@@ -120,7 +134,8 @@ func (q SalesQuestion) periods() (now, before period, err error) {
 	}
 	days := int(to.Sub(from).Hours())/24 + 1
 	at := func(t time.Time) string { return t.Format(time.DateOnly) }
-	return period{q.From, q.To, days}, period{at(from.AddDate(0, 0, -days)), at(from.AddDate(0, 0, -1)), days}, nil
+	now = period{at(from.AddDate(0, 0, -1)), q.From, q.To, days}
+	return now, period{at(from.AddDate(0, 0, -days-1)), at(from.AddDate(0, 0, -days)), now.before, days}, nil
 }
 
 // inTime reports whether the groups are runs of days.
@@ -192,39 +207,21 @@ func (d *Desk) totalOf(rows []Sales, p period) Sales {
 	return total
 }
 
-// The sums of a period. Whole orders are read from sales_totals, which is small; products and categories from
-// sales_daily, added up by SKU before anything is looked up.
-const (
-	totalSums = `CAST(SUM(orders) AS BIGINT), CAST(SUM(units) AS BIGINT), CAST(SUM(gross_minor) AS BIGINT), CAST(SUM(refunds_minor) AS BIGINT),
-		CAST(SUM(gross_minor - discount_minor - refunds_minor) AS BIGINT)
-		FROM sales_totals WHERE merchant_id = $1 AND day BETWEEN $2 AND $3`
-	skuSums = `CAST(SUM(s.units) AS BIGINT), CAST(SUM(s.gross) AS BIGINT), CAST(SUM(s.refunds) AS BIGINT), CAST(SUM(s.gross - s.refunds) AS BIGINT)
-		FROM (SELECT sku, SUM(product_orders) AS product_orders, SUM(category_orders) AS category_orders, SUM(units) AS units,
-			SUM(gross_minor) AS gross, SUM(refunds_minor) AS refunds
-			FROM sales_daily WHERE merchant_id = $1 AND day BETWEEN $2 AND $3 GROUP BY sku) s
-		LEFT JOIN variants v ON v.merchant_id = $1 AND v.sku = s.sku
-		LEFT JOIN products p ON p.merchant_id = $1 AND p.product_code = v.product_code`
-)
+// sumsOfDays are the sums of whole orders: a row a day and country, few enough to be added up.
+const sumsOfDays = `CAST(SUM(orders) AS BIGINT), CAST(SUM(units) AS BIGINT), CAST(SUM(gross_minor) AS BIGINT), CAST(SUM(refunds_minor) AS BIGINT),
+	CAST(SUM(gross_minor - discount_minor - refunds_minor) AS BIGINT)
+	FROM sales_totals WHERE merchant_id = $1 AND day BETWEEN $2 AND $3`
 
-var salesQueries = map[Grouping]string{
-	ByTotal:   "SELECT day, '', " + totalSums + " GROUP BY day",
-	ByCountry: "SELECT country, '', " + totalSums + " GROUP BY country",
-	ByProduct: "SELECT COALESCE(p.product_code, ''), COALESCE(MAX(p.title), 'refunds of no product'), CAST(SUM(s.product_orders) AS BIGINT), " +
-		skuSums + " GROUP BY p.product_code",
-	ByCategory: "SELECT COALESCE(p.category, ''), COALESCE(p.category, 'refunds of no product'), CAST(SUM(s.category_orders) AS BIGINT), " +
-		skuSums + " GROUP BY p.category",
-}
-
-// sums gives the rows of a period by the finest key that a grouping needs: a day, a country, a product, a category.
+// sums gives the rows of a period by the finest key that a grouping needs, a day or a country.
 func (d *Desk) sums(by Grouping, p period) ([]Sales, error) {
-	text, ok := salesQueries[by]
-	if !ok {
-		text = salesQueries[ByTotal] // days, which the caller puts together
+	key := "day" // weeks and months too: the caller puts days together
+	if by == ByCountry {
+		key = "country"
 	}
 	rows, err := store.All(d.tx, func(r store.Row) (Sales, error) {
 		s := Sales{Gross: d.money(0), Refunds: d.money(0), Net: d.money(0)}
-		return s, r.Scan(&s.Key, &s.Label, &s.Orders, &s.Units, &s.Gross.AmountMinor, &s.Refunds.AmountMinor, &s.Net.AmountMinor)
-	}, text, d.merchant, p.from, p.to)
+		return s, r.Scan(&s.Key, &s.Orders, &s.Units, &s.Gross.AmountMinor, &s.Refunds.AmountMinor, &s.Net.AmountMinor)
+	}, "SELECT "+key+", "+sumsOfDays+" GROUP BY "+key, d.merchant, p.from, p.to)
 	if err != nil {
 		return nil, fmt.Errorf("adding up sales: %w", err)
 	}

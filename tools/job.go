@@ -51,7 +51,7 @@ type JobFilter struct {
 	Limit  int
 }
 
-// Jobs is how tools reach jobs: the caller's own, or those about one customer. A job of somebody else and one that never was are both
+// Jobs is how the job tools reach the caller's own jobs. A job of somebody else and one that never was are both
 // store.ErrNotFound. It is an interface because the rows belong to package approvals, which stands to the right of tools.
 type Jobs interface {
 	Job(tx *store.Tx, p auth.Principal, id string) (Job, error)
@@ -60,9 +60,12 @@ type Jobs interface {
 	Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, own bool, err error)
 	// CancelJob ends a job that has not begun, and asks a running one to stop at its next step.
 	CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (Job, error)
-	// OpenAbout counts the merchant's jobs, whoever's they are, about any of these resources that have not ended, but for
-	// those of one tool.
-	OpenAbout(tx *store.Tx, merchant string, resources []string, but string) (int, error)
+}
+
+// Traces is how the tool that erases reaches what calls about somebody have left, whoever made them.
+type Traces interface {
+	// Open counts the merchant's jobs about any of these resources that have not ended, but for those of one tool.
+	Open(tx *store.Tx, merchant string, resources []string, but string) (int, error)
 	// Forget removes what the ended jobs about these resources hold of people's words and values, and gives how many they are.
 	Forget(tx *store.Tx, merchant string, resources []string) (int64, error)
 }

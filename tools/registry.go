@@ -42,6 +42,16 @@ func (r *Registry) Find(name string) (*Tool, bool) {
 	return t, ok
 }
 
+// Actions gives every action that a tool can be asked for, sorted by id.
+func (r *Registry) Actions() []*Action {
+	var all []*Action
+	for _, t := range r.sorted {
+		all = append(all, t.Actions...)
+	}
+	slices.SortFunc(all, byID)
+	return all
+}
+
 // Visible gives the tools that p may call, sorted by name: those it has the scope for and whose least risky call is
 // under its ceiling. It is the list that agents are shown, so it depends on the credential alone.
 func (r *Registry) Visible(p auth.Principal) []*Tool {

@@ -9,6 +9,9 @@
 // and never taken from the agent, and then acts, in the gate's transaction. A stepped write acts in many short
 // transactions with a checkpoint in each, as a job.
 //
+// One tool may stand before many actions (ByAction): what providers do on request, each with arguments, risk and class of its
+// own, and each granted by its id.
+//
 // Tools hold no authorization code. Only package gate may take a tool's Handler, and a test holds that.
 package tools
 
@@ -86,11 +89,14 @@ type Call struct {
 	Registry  *Registry
 	Jobs      Jobs
 	Undos     Undos
+	Traces    Traces
 	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
 	// there on its effect may only become smaller.
 	Resumed bool
 
 	PolicyVersion int64 // of the rules in force
+
+	Wish Wish // of a call that an action carries out
 
 	outsiders bool
 }
@@ -125,6 +131,9 @@ type Func[In, Out any] struct {
 	Rate func(In, Preview, Risk) Risk
 	// Class says which consent one call may need; nil keeps the Spec's class. It may name one where the Spec has none.
 	Class func(In, Preview) Class
+	// Action names the one of Actions that a call asks for, which the key must hold; see ByAction.
+	Action  func(In) string
+	Actions []*Action
 	// Undo makes the write one that can be taken back; see Reversible. It stays empty where Spec.Undo says why there is none.
 	Undo Undo[In, Out]
 	// Fill completes the facts of an input for a route with FillFacts.
@@ -145,8 +154,9 @@ type Progress struct {
 // A Tool is a Spec with its schemas and its code. Tools are made by Define.
 type Tool struct {
 	Spec
-	Input  *schemas.Schema
-	Output *schemas.Schema
+	Input   *schemas.Schema
+	Output  *schemas.Schema
+	Actions []*Action // that it can be asked for, sorted by id; none for most tools
 
 	handler Handler
 }
@@ -161,6 +171,7 @@ type Handler struct {
 	Needs   func(*Call) ([]auth.Scope, error)
 	Rate    func(*Call, Preview) (Risk, error)
 	Class   func(*Call, Preview) (Class, error)
+	Action  func(*Call) (string, error)
 	Fill    func(*Call) ([]byte, error)
 	Keep    func(*Call) (json.RawMessage, error)
 	Restore func(c *Call, result, image json.RawMessage) error
@@ -174,7 +185,7 @@ func (t *Tool) Writes() bool { return t.handler.Read == nil }
 
 // Define makes a tool from its spec and code. It panics when they do not fit together.
 func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
-	t := &Tool{Spec: spec, Input: schemas.Of[In](), handler: erase(spec, f)}
+	t := &Tool{Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, handler: erase(spec, f)}
 	if t.Writes() {
 		t.Output = schemas.Envelope[Out]()
 	} else {
@@ -191,6 +202,7 @@ func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
 		Needs:   func(*Call) ([]auth.Scope, error) { return nil, nil },
 		Rate:    func(*Call, Preview) (Risk, error) { return spec.Risk, nil },
 		Class:   func(*Call, Preview) (Class, error) { return spec.Class, nil },
+		Action:  func(*Call) (string, error) { return "", nil },
 		Keep:    f.Undo.keep,
 		Restore: f.Undo.restore,
 	}
@@ -229,6 +241,11 @@ func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
 	if f.Class != nil {
 		h.Class = func(c *Call, p Preview) (Class, error) {
 			return with(c, func(in In) (Class, error) { return f.Class(in, p), nil })
+		}
+	}
+	if f.Action != nil {
+		h.Action = func(c *Call) (string, error) {
+			return with(c, func(in In) (string, error) { return f.Action(in), nil })
 		}
 	}
 	if f.Fill != nil {
@@ -277,7 +294,7 @@ func fill[In any](c *Call, fn func(*Call, *In) error) ([]byte, error) {
 
 var (
 	goodName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)+$`)
-	goodPath = regexp.MustCompile(`^[a-z]+(\.[a-z]+)+$`)
+	goodPath = regexp.MustCompile(`^[a-z]+(\.[a-z]+(_[a-z]+)*)+$`)
 )
 
 // check holds a tool to the rules that a reader of the catalogue relies on.

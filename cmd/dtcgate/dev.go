@@ -41,6 +41,9 @@ const (
 	devPerson = "owner"
 )
 
+// devActions are what the demo's key may ask for: enough to try each kind, and not all that there is.
+var devActions = []string{"helpdesk:*", "payments:refund"}
+
 // prepare makes the demo merchant's shop, key and person, each only where there is none: a start that was cut short is
 // completed by the next, and an import keeps its data.
 func (g *greeting) prepare(ctx context.Context, db *store.DB) error {
@@ -75,7 +78,7 @@ func (g *greeting) mint(tx *store.Tx, m auth.Merchant) error {
 	}
 	if len(keys) == 0 {
 		k, err := mintKey(tx, auth.Key{
-			Merchant: m.ID, Name: devKey, Scopes: allScopes(), RequiresApproval: true, Ceiling: auth.MaxLevel,
+			Merchant: m.ID, Name: devKey, Scopes: allScopes(), Actions: devActions, RequiresApproval: true, Ceiling: auth.MaxLevel,
 		})
 		if err != nil {
 			return err

@@ -24,6 +24,7 @@ type keyMint struct {
 	asJSON
 	Name             string        `required:"" help:"What the record and people will call the agent."`
 	Scopes           []string      `required:"" placeholder:"A,B" help:"The rights of the key, such as orders:read,marketing:write."`
+	Action           []string      `placeholder:"A,B" help:"The actions that the key may ask for with dtc_request_action, such as helpdesk:*,payments:refund."`
 	RequiresApproval bool          `help:"Let a person confirm every call that spends, contacts customers or cannot be undone."`
 	Ceiling          string        `default:"high" help:"The riskiest call the key may make: low, medium, high, or L0 to L7."`
 	Expires          time.Duration `placeholder:"720h" help:"For how long the key is good; for ever if left out."`
@@ -34,11 +35,23 @@ func (c *keyMint) Validate() error {
 	if _, err := auth.ParseScopes(c.Scopes); err != nil {
 		return err
 	}
+	if _, err := auth.ParseActions(c.Action, knownActions()); err != nil {
+		return err
+	}
 	if c.Expires < 0 {
 		return errors.New("--expires must be positive, such as 720h")
 	}
 	_, err := auth.ParseLevel(c.Ceiling)
 	return err
+}
+
+// knownActions are the ids of all actions.
+func knownActions() []string {
+	var ids []string
+	for _, a := range registry.Actions() {
+		ids = append(ids, a.ID())
+	}
+	return ids
 }
 
 // A minted key is a key with its secret, which exists in this answer only.
@@ -67,11 +80,15 @@ func (c *keyMint) mint(tx *store.Tx, merchant auth.Merchant) (minted, error) {
 	if err != nil {
 		return minted{}, err
 	}
+	actions, err := auth.ParseActions(c.Action, knownActions())
+	if err != nil {
+		return minted{}, err
+	}
 	ceiling, err := auth.ParseLevel(c.Ceiling)
 	if err != nil {
 		return minted{}, err
 	}
-	k := auth.Key{Merchant: merchant.ID, Name: c.Name, Scopes: scopes, RequiresApproval: c.RequiresApproval, Ceiling: ceiling}
+	k := auth.Key{Merchant: merchant.ID, Name: c.Name, Scopes: scopes, Actions: actions, RequiresApproval: c.RequiresApproval, Ceiling: ceiling}
 	if c.Expires > 0 {
 		k.ExpiresAt = tx.Now.Add(c.Expires)
 	}
@@ -85,6 +102,9 @@ func mintKey(tx *store.Tx, k auth.Key) (minted, error) {
 		return minted{}, err
 	}
 	what := fmt.Sprintf("%s: %s, ceiling %s", k.Name, scopeList(k.Scopes), k.Ceiling)
+	if len(k.Actions) > 0 {
+		what += ", actions " + strings.Join(k.Actions, ",")
+	}
 	if k.RequiresApproval {
 		what += ", requires approval"
 	}
@@ -120,9 +140,9 @@ func (c *keyList) Run(ctx context.Context, a *app) error {
 			if k.RequiresApproval {
 				approval = "yes"
 			}
-			rows = append(rows, []string{k.ID, k.Name, k.Hint, k.Ceiling.String(), approval, keyState(k), scopeList(k.Scopes)})
+			rows = append(rows, []string{k.ID, k.Name, k.Hint, k.Ceiling.String(), approval, keyState(k), scopeList(k.Scopes), strings.Join(k.Actions, ",")})
 		}
-		table(w, []string{"ID", "NAME", "KEY", "CEILING", "APPROVAL", "STATE", "SCOPES"}, rows)
+		table(w, []string{"ID", "NAME", "KEY", "CEILING", "APPROVAL", "STATE", "SCOPES", "ACTIONS"}, rows)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/tools"
@@ -12,6 +13,8 @@ import (
 type toolCmds struct {
 	List   toolList   `cmd:"" help:"List the tools."`
 	Schema toolSchema `cmd:"" help:"Print a tool's schemas."`
+
+	Actions toolActions `cmd:"" help:"List the actions that dtc_request_action can be asked for."`
 }
 
 type toolList struct{ asJSON }
@@ -44,6 +47,43 @@ func (c *toolList) Run(a *app) error {
 			rows = append(rows, []string{t.Name, string(t.Scope), fmt.Sprintf("%s %s", t.Level, t.Risk), string(t.Class), t.Title})
 		}
 		table(w, []string{"NAME", "SCOPE", "RISK", "APPROVAL", "TITLE"}, rows)
+	})
+}
+
+type toolActions struct{ asJSON }
+
+// An offered action is what an operator wants to know to grant it to a key.
+type offered struct {
+	ID          string          `json:"id"`
+	Title       string          `json:"title"`
+	Description string          `json:"description"`
+	Level       auth.Level      `json:"level"`
+	Vector      tools.Risk      `json:"risk_vector"`
+	Class       tools.Class     `json:"approval_class"`
+	Targets     []string        `json:"targets"` // examples
+	Undo        string          `json:"undo"`
+	Idempotent  bool            `json:"idempotent"`
+	Arguments   json.RawMessage `json:"arguments_schema"`
+}
+
+func (c *toolActions) Run(a *app) error {
+	all := []offered{}
+	for _, x := range registry.Actions() {
+		o := offered{
+			ID: x.ID(), Title: x.Title, Description: x.Description, Level: x.Risk.Level(), Vector: x.Risk, Class: x.Class, Undo: x.Undo,
+			Idempotent: x.Idempotent, Arguments: x.Input.JSON,
+		}
+		for _, t := range x.Targets {
+			o.Targets = append(o.Targets, t.String())
+		}
+		all = append(all, o)
+	}
+	return c.print(a, all, func(w io.Writer) {
+		rows := [][]string{}
+		for _, o := range all {
+			rows = append(rows, []string{o.ID, fmt.Sprintf("%s %s", o.Level, o.Level.Word()), string(o.Class), strings.Join(o.Targets, ", "), o.Title})
+		}
+		table(w, []string{"ACTION", "RISK", "APPROVAL", "ABOUT, SUCH AS", "TITLE"}, rows)
 	})
 }
 

@@ -39,7 +39,7 @@ var createCampaign = tools.Define(tools.Spec{
 	Preview: previewCreate, Write: create, Undo: tools.Reversible(keepNothing[createCampaignIn], uncreate),
 })
 
-// keepNothing is for what is undone by taking away what was made.
+// keepNothing is for what is undone by taking away what was made: the result says all that it needs.
 func keepNothing[In any](*tools.Call, In) (struct{}, error) { return struct{}{}, nil }
 
 // otherSpellings takes the members that the first users of the REST surface send. A body that has both spellings keeps

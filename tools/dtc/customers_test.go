@@ -313,7 +313,7 @@ func privacyIsPreviewed(h *house) {
 	h.refused("the address in the reason", err, tools.InvalidArguments, "reason")
 	_, err = h.preview("dtc_handle_privacy_request", privacy(no, "erase").with("case_ref", email))
 	h.refused("the address in the case", err, tools.InvalidArguments, "case_ref")
-	h.jobs.about = 2
+	h.jobs.open = map[string]string{"order:1": "key_other"}
 	_, err = h.preview("dtc_handle_privacy_request", privacy(no, "erase"))
 	h.refused("open calls", err, tools.Conflict, "")
 }

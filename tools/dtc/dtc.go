@@ -30,9 +30,10 @@ import (
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
-		draftReply, fulfilOrder, getCustomer, getJob, getOrder, getSalesSummary, getTickets, handlePrivacyRequest, launchAdCampaign,
-		listAdAccounts, listCampaigns, pause, previewCampaign, publishPage, refundOrder, searchCustomers, searchOrders,
-		searchProducts, sendCampaign, setAdBudget, setPrices, undo, updateCampaign, updateCustomer, updateProduct, whoami,
+		draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
+		handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
+		refundOrder, requestAction, searchCustomers, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,
+		updateCampaign, updateCustomer, updateProduct, whoami,
 	}
 }
 

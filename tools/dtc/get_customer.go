@@ -10,7 +10,7 @@ import (
 )
 
 type getCustomerIn struct {
-	CustomerNo     string `json:"customer_no" jsonschema:"maxLength=20,pattern=^[^@ ]+$,description=The number\\, never an address"`
+	CustomerNo     string `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$,description=The number\\, never an address"`
 	IncludeContact bool   `json:"include_contact,omitempty" jsonschema:"description=Whole e-mail and phone; needs customers:pii"`
 }
 

@@ -25,12 +25,11 @@ type salesOut struct {
 
 var getSalesSummary = tools.Define(tools.Spec{
 	Name: "dtc_get_sales_summary", Path: "analytics.sales", Title: "Get a sales summary",
-	Description: "Adds up sales from one day to another, by day, week, month, product, category or country. Amounts are in minor units (1230 GBP " +
-		"is £12.30). gross is what was sold on those days at the price paid, before discounts and without postage; refunds is what was given " +
-		"back for goods on those days; net is gross minus discounts minus refunds. Discounts belong to whole orders, so product and category " +
-		"rows have none taken off. Days come in order, other rows from the largest net down; total always counts everything. data_until says " +
-		"how fresh it is. For single orders use dtc_search_orders.",
-	Scope: "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
+	Description: "Adds up sales by day, week, month, product, category or country. gross: goods sold, before discounts, without postage; refunds: goods " +
+		"given back on those days; net: gross - discounts - refunds. Products and categories have no discounts taken off. Sorted by net, " +
+		"days by date; total counts all. For orders use dtc_search_orders.",
+	Example: `{"from":"2026-11-01","to":"2026-11-21","group_by":"category","compare_previous":true}`,
+	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/sales"}},
 }, tools.Func[salesIn, salesOut]{Read: readSales})
 

@@ -18,9 +18,9 @@ const (
 )
 
 type privacyIn struct {
-	CustomerNo string `json:"customer_no" jsonschema:"maxLength=20,pattern=^[^@ ]+$,description=The number\\, never an address"`
+	CustomerNo string `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$,description=The number\\, never an address"`
 	Kind       string `json:"kind" jsonschema:"enum=export,enum=erase"`
-	CaseRef    string `json:"case_ref" jsonschema:"maxLength=60,pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]*$,description=Your number for the case; no personal data"`
+	CaseRef    string `json:"case_ref" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]{0\\,59}$,description=Your number for the case; no personal data"`
 	Asked
 }
 
@@ -99,7 +99,7 @@ func (in privacyIn) checkOpen(c *tools.Call, d *shop.Desk) error {
 	if err != nil {
 		return err
 	}
-	open, err := c.Jobs.OpenAbout(c.Tx, c.Principal.Merchant, about, c.Tool.Name)
+	open, err := c.Traces.Open(c.Tx, c.Principal.Merchant, about, c.Tool.Name)
 	if err == nil && open > 0 {
 		err = tools.Refuse(tools.Conflict, "Have them decided or cancelled first, then ask again.",
 			"%s about this customer, the orders or the tickets still wait.", count(int64(open), "other call"))
@@ -199,7 +199,7 @@ func eraseAll(c *tools.Call, d *shop.Desk, customer shop.Customer) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	jobs, err := c.Jobs.Forget(c.Tx, c.Principal.Merchant, about)
+	jobs, err := c.Traces.Forget(c.Tx, c.Principal.Merchant, about)
 	if err != nil {
 		return 0, err
 	}

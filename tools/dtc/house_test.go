@@ -43,10 +43,7 @@ func TestShop(t *testing.T) {
 		if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range slices.Concat(
-			salesStories, discountStories, refundStories, orderStories, campaignStories, readStories, productStories, adStories,
-			supportStories, marketingStories, customerStories,
-		) {
+		for _, s := range slices.Concat(salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories, customerStories, analyticsStories, orderStories, actionStories, helpdeskStories) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}
 	})
@@ -100,7 +97,7 @@ func (h *house) call(name string, in args) (*tools.Call, error) {
 		now = h.db.Now()
 	}
 	return &tools.Call{
-		ID: store.NewID("call", now), Tool: t, Principal: h.key, Args: canonical, Started: now, Registry: h.registry, Jobs: h.jobs,
+		ID: store.NewID("call", now), Tool: t, Principal: h.key, Args: canonical, Started: now, Registry: h.registry, Jobs: h.jobs, Traces: someTraces{h.jobs},
 		PolicyVersion: 7,
 	}, nil
 }
@@ -283,9 +280,8 @@ func pounds(minor int64) args { return args{"amount_minor": minor, "currency": "
 
 // someJobs are jobs of the caller, newest first.
 type someJobs struct {
-	all   []tools.Job
-	open  map[string]string // who has a job about a resource that has not ended
-	about int               // how many are open about whatever is asked for
+	all  []tools.Job
+	open map[string]string // who has a job about a resource that has not ended
 }
 
 func (s *someJobs) Job(_ *store.Tx, _ auth.Principal, id string) (tools.Job, error) {
@@ -310,14 +306,16 @@ func (s *someJobs) Jobs(_ *store.Tx, _ auth.Principal, f tools.JobFilter) (page 
 	return page, total, nil
 }
 
+// someTraces are as many open jobs as some jobs say, about whatever is asked for.
+type someTraces struct{ *someJobs }
+
+func (s someTraces) Open(*store.Tx, string, []string, string) (int, error) { return len(s.open), nil }
+
+func (someTraces) Forget(*store.Tx, string, []string) (int64, error) { return 0, nil }
 func (s *someJobs) Open(_ *store.Tx, p auth.Principal, _, resource string) (open, own bool, err error) {
 	asker, open := s.open[resource]
 	return open, asker == p.ID, nil
 }
-
-func (s *someJobs) OpenAbout(*store.Tx, string, []string, string) (int, error) { return s.about, nil }
-
-func (s *someJobs) Forget(*store.Tx, string, []string) (int64, error) { return 0, nil }
 
 func (s *someJobs) CancelJob(_ *store.Tx, _ auth.Principal, id, reason string) (tools.Job, error) {
 	for i := range s.all {

@@ -25,6 +25,7 @@ var marketingStories = []story{
 	{"PauseStopsASendBetweenTwoBatches", pauseStopsASendBetweenTwoBatches},
 	{"PauseStopsWhatWaits", pauseStopsWhatWaits},
 	{"PauseStopsADiscount", pauseStopsADiscount},
+	{"PauseStopsAnAd", pauseStopsAnAd},
 	{"PauseNeedsNothingForOnesOwn", pauseNeedsNothingForOnesOwn},
 	{"ResumedSendReachesNoMoreThanAgreed", resumedSendReachesNoMoreThanAgreed},
 	{"PausesUpdatesAndSendsTakeTurns", pausesUpdatesAndSendsTakeTurns},
@@ -263,6 +264,25 @@ func pauseStopsADiscount(h *house) {
 	h.refused("none", err, tools.NotFound, "")
 }
 
+func pauseStopsAnAd(h *house) {
+	id := h.text("SELECT MIN(ad_campaign_id) FROM ad_campaigns WHERE status = 'active' AND end_on >= '2026-11-22'")
+	version := h.number("SELECT version FROM ad_campaigns WHERE ad_campaign_id = $1", id)
+	for _, was := range []string{"active", "paused"} {
+		out := must[pauseOut](h)(h.paused("ad_campaign", id))
+		if status, _, _ := strings.Cut(out.WasAt, ","); out.ID != id || out.Status != "paused" || status != was {
+			h.Errorf("paused: %+v, want it to have been %s", out, was)
+		}
+	}
+	if v := h.number("SELECT version FROM ad_campaigns WHERE ad_campaign_id = $1", id); v != version+1 {
+		h.Errorf("two pauses made version %d of %d", v, version)
+	}
+	h.exec("UPDATE ad_campaigns SET status = 'active', end_on = '2026-11-21' WHERE ad_campaign_id = $1", id)
+	_, err := h.paused("ad_campaign", id)
+	h.refused("one that is over", err, tools.Conflict, "")
+	_, err = h.paused("ad_campaign", "adc_none")
+	h.refused("none", err, tools.NotFound, "")
+}
+
 func pauseNeedsNothingForOnesOwn(h *house) {
 	own, code := h.draft(spring), "OWN1"
 	must[any](h)(write[createDiscountOut](h, "dtc_create_discount", spring10.with("code", code)))
@@ -281,6 +301,7 @@ func pauseNeedsNothingForOnesOwn(h *house) {
 		{"campaign", sent, nil},
 		{"campaign", other, []auth.Scope{"marketing:write"}},
 		{"campaign", "cmp_none", []auth.Scope{"marketing:write"}},
+		{"ad_campaign", h.text("SELECT MIN(ad_campaign_id) FROM ad_campaigns WHERE owner_id = ''"), []auth.Scope{"ads:write"}},
 		{"discount", code, nil},
 		{"discount", "AUTUMN15", []auth.Scope{"store:write"}},
 		{"discount", "NOSUCH", []auth.Scope{"store:write"}},

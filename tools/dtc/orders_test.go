@@ -230,7 +230,8 @@ func cancelGivesAllBack(h *house) {
 	}
 	wantBooks := before
 	wantBooks.Given, wantBooks.Postage = wantBooks.Given+1900, wantBooks.Postage+300
-	wantBooks.Goods, wantBooks.ByDay, wantBooks.ByMonth = wantBooks.Goods+1600, wantBooks.ByDay+1600, wantBooks.ByMonth+1600
+	wantBooks.Goods, wantBooks.ByProduct, wantBooks.ByMonth = wantBooks.Goods+1600, wantBooks.ByProduct+1600, wantBooks.ByMonth+1600
+	wantBooks.ByCohort, wantBooks.ByCredit = wantBooks.ByCohort-1600, wantBooks.ByCredit-3*1600
 	wantBooks.UnitsBack, wantBooks.PiecesBack = wantBooks.UnitsBack+6, wantBooks.PiecesBack+6
 	if diff := cmp.Diff(wantBooks, h.books()); diff != "" || h.left(o) != stock {
 		h.Errorf("the stock is %v, the books:\n%s", h.left(o), diff)

@@ -11,8 +11,8 @@ import (
 )
 
 type pauseIn struct {
-	Kind   string `json:"kind" jsonschema:"enum=campaign,enum=discount"`
-	ID     string `json:"id" jsonschema:"minLength=1,maxLength=40,description=campaign_id\\, or discount_id or the code"`
+	Kind   string `json:"kind" jsonschema:"enum=campaign,enum=ad_campaign,enum=discount"`
+	ID     string `json:"id" jsonschema:"minLength=1,maxLength=40,description=campaign_id\\, ad_campaign_id\\, discount_id or the code"`
 	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500,description=Why; kept on the record"`
 }
 
@@ -24,10 +24,10 @@ type pauseOut struct {
 
 // pause is a brake: it needs no scope for what the caller made or is sending, is held back by no ceiling and never parked.
 var pause = tools.Define(tools.Spec{
-	Name: "dtc_pause", Path: "brake.pause", Title: "Pause a campaign or a discount",
-	Description: "Stops a campaign that is being sent or waits to be, or a discount code, at once; it never waits for people. What is sent or used stands. " +
-		"A send stops between two batches of 200. Pausing again changes nothing; only a person resumes. For your own job of another tool " +
-		"use dtc_cancel_job.",
+	Name: "dtc_pause", Path: "brake.pause", Title: "Pause a campaign, an ad or a discount",
+	Description: "Stops a campaign that is being sent or waits to be, an ad campaign or a discount code, at once; it never waits for people. What is sent, " +
+		"spent or used stands. A send stops between two batches of 200. Pausing again changes nothing; only a person resumes. To stop your own " +
+		"job of another tool use dtc_cancel_job.",
 	AnyScope: []auth.Scope{"marketing:write", "marketing:send", "ads:write", "ads:spend", "store:write"},
 	Risk:     tools.Risk{Undo: 1, Blast: 1}, Resource: "/kind:/id", Brake: true,
 	Undo:    "A person resumes it",
@@ -43,8 +43,9 @@ type brake struct {
 
 // brakes are the kinds of things that can be paused.
 var brakes = map[string]brake{
-	"campaign": {"marketing:write", campaignTarget},
-	"discount": {"store:write", discountTarget},
+	"campaign":    {"marketing:write", campaignTarget},
+	"ad_campaign": {"ads:write", adTarget},
+	"discount":    {"store:write", discountTarget},
 }
 
 // A target is what is to be paused, as it is now.
@@ -108,6 +109,30 @@ func campaignTarget(c *tools.Call, d *shop.Desk, id string, hold bool) (target, 
 		t.idle = "The campaign has been sent."
 	}
 	return t, err
+}
+
+// adTarget finds an ad campaign. To stop one holds it, and its account with it.
+func adTarget(c *tools.Call, d *shop.Desk, id string, _ bool) (target, error) {
+	ad, err := d.AdCampaign(id)
+	if err != nil {
+		return target{}, err
+	}
+	t := target{
+		id: ad.ID, name: fmt.Sprintf("ad campaign “%s”", ad.Name), own: ad.Owner == c.Principal.ID, status: ad.Status,
+		wasAt: fmt.Sprintf("%s, %s a day", ad.Status, ad.DailyBudget),
+	}
+	const ended = "The ad campaign has ended."
+	if ad.Status == shop.AdEnded {
+		t.idle = ended
+	}
+	t.stop = func() error {
+		_, err := d.PauseAd(id)
+		if errors.Is(err, shop.ErrChanged) {
+			err = target{idle: ended}.check()
+		}
+		return err
+	}
+	return t, nil
 }
 
 func discountTarget(c *tools.Call, d *shop.Desk, id string, hold bool) (target, error) {

@@ -104,6 +104,10 @@ func planSend(d *shop.Desk, campaign shop.Campaign) (sendPlan, error) {
 	return p, nil
 }
 
+func errArchived() error {
+	return tools.Refuse(tools.Conflict, "Choose another segment, or make one with dtc_create_segment.", "The campaign's segment is archived.")
+}
+
 // atMost is the plan for no more customers than people have agreed to.
 func (p sendPlan) atMost(recipients int64) sendPlan {
 	p.reach.Recipients = min(p.reach.Recipients, recipients)
@@ -117,10 +121,6 @@ func campaignObject(c shop.Campaign) string {
 		return fmt.Sprintf("campaign “%s”", c.Name)
 	}
 	return "campaign " + c.ID
-}
-
-func errArchived() error {
-	return tools.Refuse(tools.Conflict, "Choose another segment, or make one with dtc_create_segment.", "The campaign's segment is archived.")
 }
 
 func channelWord(channel string) string {

@@ -77,8 +77,9 @@ func productIsChangedAndRestored(h *house) {
 		return must[searchProductsOut](h)(read[searchProductsOut](h, "dtc_search_products", args{"query": query})).Total
 	}
 	counts := func() int64 {
-		return h.number(`SELECT CAST(SUM(category_orders) AS BIGINT) FROM sales_daily s JOIN variants v ON v.merchant_id = s.merchant_id AND v.sku = s.sku
-			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code WHERE p.category = 'kitchen-dining'`)
+		return h.number(`SELECT CAST(SUM(s.category_orders) AS BIGINT) FROM product_sales s
+			JOIN products p ON p.merchant_id = s.merchant_id AND p.product_code = s.product_code WHERE p.category = 'kitchen-dining'
+			AND s.day = (SELECT MAX(x.day) FROM product_sales x WHERE x.merchant_id = s.merchant_id AND x.product_code = s.product_code)`)
 	}
 	before, orders := h.row("products", columns, "product_code", code), counts()
 	in := args{

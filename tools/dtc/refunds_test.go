@@ -45,7 +45,7 @@ func refunding(o getOrderOut, minor int64) args {
 }
 
 // books are the sums that a refund moves.
-type books struct{ Paid, Given, Goods, Postage, ByDay, ByMonth, UnitsBack, PiecesBack int64 }
+type books struct{ Paid, Given, Goods, Postage, ByProduct, ByMonth, ByCohort, ByCredit, UnitsBack, PiecesBack int64 }
 
 func (h *house) books() books {
 	h.Helper()
@@ -55,7 +55,9 @@ func (h *house) books() books {
 	return books{
 		Paid: sum("total_minor", "orders"), Given: sum("refunded_minor", "orders"),
 		Goods: sum("refunds_minor", "sales_totals"), Postage: sum("shipping_refunds_minor", "sales_totals"),
-		ByDay: sum("refunds_minor", "sales_daily"), ByMonth: sum("refunds_minor", "sales_monthly"),
+		ByProduct: h.number(`SELECT CAST(SUM(refunds_minor) AS BIGINT) FROM product_sales s
+			WHERE day = (SELECT MAX(day) FROM product_sales x WHERE x.merchant_id = s.merchant_id AND x.product_code = s.product_code)`),
+		ByCohort: sum("net_minor", "cohort_months"), ByCredit: sum("net_minor", "attribution_days"), ByMonth: sum("refunds_minor", "sales_monthly"),
 		UnitsBack: sum("units_refunded", "sales_totals"), PiecesBack: sum("qty_refunded", "order_lines"),
 	}
 }
@@ -110,7 +112,8 @@ func refundChangesAllItSays(h *house) {
 		h.Errorf("the notice is %q", notice)
 	}
 	want := before
-	want.Given, want.Goods, want.ByDay, want.ByMonth = want.Given+amount, want.Goods+amount, want.ByDay+amount, want.ByMonth+amount
+	want.Given, want.Goods, want.ByProduct, want.ByMonth = want.Given+amount, want.Goods+amount, want.ByProduct+amount, want.ByMonth+amount
+	want.ByCohort, want.ByCredit = want.ByCohort-amount, want.ByCredit-3*amount // under three models
 	want.UnitsBack, want.PiecesBack = want.UnitsBack+1, want.PiecesBack+1
 	if diff := cmp.Diff(want, h.books()); diff != "" {
 		h.Errorf("the books:\n%s", diff)
@@ -191,7 +194,7 @@ func refundsNeverExceedTheirOrder(h *house) {
 	if after.Given == before.Given || after.Given-before.Given != after.Goods-before.Goods+after.Postage-before.Postage {
 		h.Errorf("the orders and the sales do not agree: %+v, before %+v", after, before)
 	}
-	if after.ByDay != after.Goods || after.ByMonth != after.Goods || after.UnitsBack != after.PiecesBack {
+	if after.ByProduct != after.Goods || after.ByMonth != after.Goods || after.UnitsBack != after.PiecesBack || after.ByCredit != 3*after.ByCohort {
 		h.Errorf("the sales tables do not agree: %+v", after)
 	}
 	for _, no := range orders {

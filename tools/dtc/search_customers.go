@@ -16,7 +16,7 @@ type Where struct {
 	LastOrderAfter  string   `json:"last_order_after,omitempty" jsonschema:"format=date,description=On this day or later"`
 	LastOrderBefore string   `json:"last_order_before,omitempty" jsonschema:"format=date,description=Before this day"`
 	MinOrders       int64    `json:"min_orders,omitempty" jsonschema:"minimum=1,maximum=100000"`
-	MinSpent        *Amount  `json:"min_spent,omitempty" jsonschema:"description=Refunds taken off"`
+	MinSpent        *Amount  `json:"min_spent,omitempty"`
 	TagsAny         []string `json:"tags_any,omitempty" jsonschema:"maxItems=20,maxLength=40"`
 	TagsNone        []string `json:"tags_none,omitempty" jsonschema:"maxItems=20,maxLength=40"`
 }

@@ -13,7 +13,7 @@ import (
 
 // An updateCustomerIn can end consents and give none: consent is the customer's own to give.
 type updateCustomerIn struct {
-	CustomerNo      string   `json:"customer_no" jsonschema:"maxLength=20,pattern=^[^@ ]+$,description=The number\\, never an address"`
+	CustomerNo      string   `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$,description=The number\\, never an address"`
 	ExpectedVersion int64    `json:"expected_version" jsonschema:"minimum=1,description=version as read"`
 	AddTags         []string `json:"add_tags,omitempty" jsonschema:"maxItems=10,maxLength=40,pattern=^[a-z0-9][a-z0-9_-]*$,description=Lower case\\, such as vip"`
 	RemoveTags      []string `json:"remove_tags,omitempty" jsonschema:"maxItems=10,maxLength=40"`
