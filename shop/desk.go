@@ -71,9 +71,6 @@ func values[T any](list []T) []any {
 
 var likeEscapes = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// contains is the LIKE pattern of all texts with part in them, to be used with like.
-func contains(part string) string { return "%" + likeEscapes.Replace(part) + "%" }
-
 // like compares a column with a pattern whatever the case of letters. Both sides are lowered by the database, because
 // SQLite lowers fewer letters than Go does.
 func like(column string) string {

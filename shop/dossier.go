@@ -44,6 +44,8 @@ var holdings = []holding{
 	{"orders", "SELECT * FROM orders WHERE merchant_id = $1 AND customer_no = $2", "placed_at, order_no"},
 	{"order_lines", "SELECT * FROM order_lines WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, line"},
 	{"order_events", "SELECT * FROM order_events WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, event_no"},
+	{"order_notes", "SELECT * FROM order_notes WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, note_id"},
+	{"shipments", "SELECT * FROM shipments WHERE merchant_id = $1 AND order_no IN " + theirOrders, "shipped_at, shipment_no"},
 	{"refunds", "SELECT * FROM refunds WHERE merchant_id = $1 AND order_no IN " + theirOrders, "refunded_at, refund_no"},
 	{"refund_lines", "SELECT * FROM refund_lines WHERE merchant_id = $1 AND refund_no IN (SELECT refund_no FROM refunds " +
 		"WHERE merchant_id = $1 AND order_no IN " + theirOrders + ")", "refund_no, line"},
