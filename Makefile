@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz schemas bench clients
+.PHONY: help run build test lint fuzz schemas docs bench clients
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## Run every fuzz test for FUZZTIME each
 
 schemas: ## Write the golden schemas of all tools to schemas/
 	$(GO) test ./tools/dtc -update
+
+docs: ## Write docs/tools.md from the tools and their examples
+	$(GO) run ./cmd/docs
 
 bench: ## Measure calls through the whole gate over HTTP, on both engines
 	$(GO) run ./cmd/bench

@@ -41,6 +41,7 @@ var layers = []struct {
 	{"approvals", false, "what waits, whoever may decide"},
 	{"gate", false, "judges with all of the above; no transport"},
 	{"server", false, "translates between the wire and the gate, decides nothing"},
+	{"cmd/docs", false, "tells what the tools are, by running them"},
 	{"cmd/dtcgate", false, "puts it together"},
 	{"cmd/bench", false, "measures it from outside"},
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A view is every row of the shop, by table and by the row's text, each column as "name=value".
+type view map[string]map[string]row
+
+type row map[string]string
+
+// gateTables are not the shop's: they grow with every call, whatever it does.
+var gateTables = []string{"goose_db_version", "merchants", "agent_keys", "people", "jobs", "approvals", "approval_votes", "idempotency", "effects", "taints", "page_keys"}
+
+// look reads the whole shop.
+func look(t *testing.T, db *store.DB) view {
+	t.Helper()
+	v := view{}
+	err := db.Read(t.Context(), func(tx *store.Tx) error {
+		tables, err := tablesOf(tx, db.Engine())
+		if err != nil {
+			return err
+		}
+		for _, table := range tables {
+			if v[table], err = rowsOf(tx, db.Engine(), table); err != nil {
+				return fmt.Errorf("%s: %w", table, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func tablesOf(tx *store.Tx, engine string) ([]string, error) {
+	q := `SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`
+	if engine == "postgres" {
+		q = `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY table_name`
+	}
+	all, err := store.All(tx, scanText, q)
+	return slices.DeleteFunc(all, func(table string) bool {
+		return slices.Contains(gateTables, table) || strings.HasPrefix(table, "audit_") || strings.HasPrefix(table, "sqlite_")
+	}), err
+}
+
+func scanText(r store.Row) (s string, err error) { return s, r.Scan(&s) }
+
+// keys are the columns that tell rows of a table apart: those of its primary key.
+func keysOf(tx *store.Tx, engine, table string) ([]string, error) {
+	if engine == "postgres" {
+		return store.All(tx, scanText, `SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+			WHERE i.indrelid = CAST($1 AS regclass) AND i.indisprimary`, table)
+	}
+	return store.All(tx, scanText, `SELECT name FROM pragma_table_info($1) WHERE pk > 0`, table)
+}
+
+func columnsOf(tx *store.Tx, engine, table string) ([]string, error) {
+	q := `SELECT name FROM pragma_table_info($1) ORDER BY cid`
+	if engine == "postgres" {
+		q = `SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position`
+	}
+	return store.All(tx, scanText, q, table)
+}
+
+func rowsOf(tx *store.Tx, engine, table string) (map[string]row, error) {
+	columns, err := columnsOf(tx, engine, table)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keysOf(tx, engine, table)
+	if err != nil {
+		return nil, err
+	}
+	rows := map[string]row{}
+	_, err = store.All(tx, func(r store.Row) (struct{}, error) {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(any)
+		}
+		err := r.Scan(values...)
+		one := row{}
+		for i, c := range columns {
+			one[c] = fmt.Sprint(*values[i].(*any))
+		}
+		var key []string
+		for _, k := range keys {
+			key = append(key, one[k])
+		}
+		rows[strings.Join(key, "/")] = one
+		return struct{}{}, err
+	}, "SELECT "+strings.Join(columns, ", ")+" FROM "+table)
+	return rows, err
+}
+
+// diff tells what is otherwise in after.
+func (v view) diff(after view) string {
+	var b strings.Builder
+	for _, table := range slices.Sorted(maps.Keys(v)) {
+		if diff := cmp.Diff(v[table], after[table]); diff != "" {
+			fmt.Fprintf(&b, "%s (-before +after):\n%s\n", table, diff)
+		}
+	}
+	return b.String()
+}
+
+// lost tells which rows of v are not in after as they were, versions apart. Rows that came are no loss: histories grow.
+func (v view) lost(after view) string {
+	var b strings.Builder
+	for _, table := range slices.Sorted(maps.Keys(v)) {
+		for _, key := range slices.Sorted(maps.Keys(v[table])) {
+			was, is := maps.Clone(v[table][key]), maps.Clone(after[table][key])
+			delete(was, "version")
+			delete(is, "version")
+			if diff := cmp.Diff(was, is); diff != "" {
+				fmt.Fprintf(&b, "%s %s (-before +after):\n%s\n", table, key, diff)
+			}
+		}
+	}
+	return b.String()
+}

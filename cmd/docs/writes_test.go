@@ -1,0 +1,186 @@
+//go:build !race
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// The properties in this file are asked of every write there is, so that a new tool is held to them without a test of its own.
+// They run without the race detector, which has the tests of each room, because they make thousands of calls.
+
+// writes are the writes that have an effect on the shop and not on the gate's own rows.
+func (d *demo) writes() []*tools.Tool {
+	return slices.DeleteFunc(slices.Clone(d.registry.All()), func(t *tools.Tool) bool {
+		return !t.Writes() || t.Name == "dtc_undo" || t.Name == "dtc_cancel_job"
+	})
+}
+
+func each(t *testing.T, fn func(t *testing.T, d *demo, tool *tools.Tool)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		d := must(newDemo(t.Context(), db))(t)
+		for _, tool := range d.writes() {
+			t.Run(tool.Name, func(t *testing.T) { fn(t, d, tool) })
+		}
+	})
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// under gives the example of a tool under an idempotency key.
+func under(t *testing.T, tool *tools.Tool, key string) string {
+	t.Helper()
+	var members map[string]any
+	if err := json.Unmarshal([]byte(tool.Example), &members); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := tool.Input.Property("idempotency_key"); ok {
+		members["idempotency_key"] = key
+	}
+	raw, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// TestARepeatIsAnsweredAlikeAndUndoRestoresEveryColumn makes each write, repeats it, and takes it back.
+func TestARepeatIsAnsweredAlikeAndUndoRestoresEveryColumn(t *testing.T) {
+	each(t, func(t *testing.T, d *demo, tool *tools.Tool) {
+		before := look(t, d.db)
+		args := under(t, tool, "once-"+tool.Name)
+		first := must(d.call(t.Context(), d.free, tool.Name, args))(t)
+		after := look(t, d.db)
+		d.sound(t)
+		again := must(d.Call(t.Context(), d.free, gate.Request{Tool: tool.Name, Args: []byte(args), Transport: "mcp"}))(t)
+		if _, keyed := tool.Input.Property("idempotency_key"); keyed && (!again.Replayed || string(again.Body) != string(first.Body)) {
+			t.Errorf("the repeat is answered\n%s\nand the first was\n%s", again.Body, first.Body)
+		}
+		if diff := after.diff(look(t, d.db)); diff != "" {
+			t.Errorf("the repeat changes the shop:\n%s", diff)
+		}
+		if r := must(first.result())(t); r.UndoID != "" {
+			must(d.call(t.Context(), d.free, "dtc_undo", `{"undo_id":"`+r.UndoID+`"}`))(t)
+			if lost := before.lost(look(t, d.db)); lost != "" {
+				t.Errorf("the undo leaves changed:\n%s", lost)
+			}
+			d.sound(t)
+		}
+	})
+}
+
+// sound holds the shop to what no write may break, whatever it does.
+func (d *demo) sound(t *testing.T) {
+	t.Helper()
+	for what, q := range map[string]string{
+		"orders that gave back more than was paid": `SELECT COUNT(*) FROM orders WHERE refunded_minor > total_minor OR refunded_minor < 0`,
+		"orders whose refunds do not add up": `SELECT COUNT(*) FROM orders o WHERE refunded_minor <>
+			(SELECT COALESCE(SUM(amount_minor), 0) FROM refunds r WHERE r.merchant_id = o.merchant_id AND r.order_no = o.order_no)`,
+		"lines that gave back or shipped more pieces than were bought": `SELECT COUNT(*) FROM order_lines WHERE qty_refunded > qty OR qty_shipped > qty`,
+		"SKUs below zero": `SELECT COUNT(*) FROM variants WHERE on_hand < 0`,
+		"sums of sales that differ between days and totals": `SELECT COUNT(*) FROM (
+			SELECT SUM(gross_minor) AS g, SUM(refunds_minor) AS r FROM sales_daily) a, (SELECT SUM(gross_minor) AS g, SUM(refunds_minor) AS r FROM sales_totals) b
+			WHERE a.g <> b.g OR a.r <> b.r`,
+		"discounts over their cap": `SELECT COUNT(*) FROM discounts WHERE given_away_minor > max_given_away_minor`,
+		"customers written to twice by one mailing": `SELECT COUNT(*) FROM (SELECT 1 AS one FROM deliveries
+			GROUP BY merchant_id, mailing_id, customer_no HAVING COUNT(*) > 1) x`,
+	} {
+		var n int
+		err := d.db.Read(t.Context(), func(tx *store.Tx) error { return tx.QueryRow(q).Scan(&n) })
+		if err != nil || n != 0 {
+			t.Errorf("%d %s (%v)", n, what, err)
+		}
+	}
+}
+
+const callers = 64
+
+// TestManyAtOnceAreOneAfterAnother has each write made by 64 callers at once in one shop, and by as many one after another in
+// its twin: as many are done, and the shops are alike. So what happened at once is explained by an order.
+func TestManyAtOnceAreOneAfterAnother(t *testing.T) {
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			crowd := must(newDemo(t.Context(), storetest.Open(t, storetest.DSN(t, engine))))(t)
+			queue := must(newDemo(t.Context(), storetest.Open(t, storetest.DSN(t, engine))))(t)
+			for _, tool := range crowd.writes() {
+				t.Run(tool.Name, func(t *testing.T) { atOnce(t, crowd, queue, tool) })
+			}
+		})
+	}
+}
+
+func atOnce(t *testing.T, crowd, queue *demo, tool *tools.Tool) {
+	var all sync.WaitGroup
+	together, inTurn := make([]error, callers), make([]error, callers)
+	for i := range callers {
+		all.Go(func() {
+			_, together[i] = crowd.call(t.Context(), crowd.free, tool.Name, under(t, tool, fmt.Sprint(tool.Name, i)))
+		})
+	}
+	all.Wait()
+	for i := range callers {
+		_, inTurn[i] = queue.call(t.Context(), queue.free, tool.Name, under(t, tool, fmt.Sprint(tool.Name, i)))
+	}
+	if a, b := outcomes(t, together), outcomes(t, inTurn); a[""] != b[""] {
+		t.Errorf("at once: %v; one after another: %v", a, b)
+	}
+	if diff := cmp.Diff(look(t, queue.db).bag(), look(t, crowd.db).bag()); diff != "" {
+		t.Errorf("the shops differ (-one after another +at once):\n%s", diff)
+	}
+	crowd.sound(t)
+}
+
+// outcomes counts the codes of refusals; those that were done are under the empty one.
+func outcomes(t *testing.T, errs []error) map[tools.Code]int {
+	counts := map[tools.Code]int{}
+	for _, err := range errs {
+		r := (*tools.Refusal)(nil)
+		switch {
+		case err == nil:
+			counts[""]++
+		case !errors.As(err, &r):
+			counts["job"]++
+		case r.Code == tools.Internal || r.Code == tools.Unavailable:
+			t.Errorf("refused as %v", err)
+		default:
+			counts[r.Code]++
+		}
+	}
+	return counts
+}
+
+// bag is all rows by table, without order and without what has chance in it.
+func (v view) bag() map[string][]string {
+	bag := map[string][]string{}
+	for table, rows := range v {
+		for _, r := range rows {
+			raw, _ := json.Marshal(r)
+			text := anID.ReplaceAllStringFunc(string(raw), blot)
+			bag[table] = append(bag[table], aToken.ReplaceAllString(strings.ReplaceAll(text, "mer_", ""), "$1…"))
+		}
+		slices.Sort(bag[table])
+	}
+	return bag
+}
