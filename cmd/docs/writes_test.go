@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -169,18 +168,4 @@ func outcomes(t *testing.T, errs []error) map[tools.Code]int {
 		}
 	}
 	return counts
-}
-
-// bag is all rows by table, without order and without what has chance in it.
-func (v view) bag() map[string][]string {
-	bag := map[string][]string{}
-	for table, rows := range v {
-		for _, r := range rows {
-			raw, _ := json.Marshal(r)
-			text := anID.ReplaceAllStringFunc(string(raw), blot)
-			bag[table] = append(bag[table], aToken.ReplaceAllString(strings.ReplaceAll(text, "mer_", ""), "$1…"))
-		}
-		slices.Sort(bag[table])
-	}
-	return bag
 }
