@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ import (
 // A view is every row of the shop, by table and key.
 type view map[string]map[string]row
 
-// A row is the text of its columns but for the version, which only ever goes up.
+// A row is the text of its columns but for its version, which only ever goes up, and whose it is.
 type row struct{ text, version string }
 
 // gateTables are not the shop's: they grow with every call, whatever it does.
@@ -101,7 +102,11 @@ func rowsOf(tx *store.Tx, engine, table string) (map[string]row, error) {
 				key.WriteString(value + "/")
 			}
 			if c == "version" {
-				one.version = value
+				one.version += value
+				continue
+			}
+			if slices.Contains(provenance, c) {
+				one.version += " of " + value
 				continue
 			}
 			text.WriteString(c + "=" + value + "\n")
@@ -112,6 +117,9 @@ func rowsOf(tx *store.Tx, engine, table string) (map[string]row, error) {
 	}, "SELECT "+strings.Join(columns, ", ")+" FROM "+table)
 	return rows, err
 }
+
+// provenance are columns that say who made what stands in the row, and when. Who takes something back is the one who did.
+var provenance = []string{"published_at", "published_by"}
 
 // diff tells what is otherwise in after.
 func (v view) diff(after view) string {
@@ -144,13 +152,15 @@ func (v view) compare(after view) string {
 	return b.String()
 }
 
+var aTokenHash = regexp.MustCompile(`(token_sha256=)\w+`)
+
 // bag is all rows by table, without order and without what has chance in it.
 func (v view) bag() map[string][]string {
 	bag := map[string][]string{}
 	for table, rows := range v {
 		for _, r := range rows {
 			text := anID.ReplaceAllStringFunc(r.text, blot)
-			bag[table] = append(bag[table], aToken.ReplaceAllString(text, "$1…"))
+			bag[table] = append(bag[table], aTokenHash.ReplaceAllString(text, "$1…"))
 		}
 		slices.Sort(bag[table])
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -98,11 +99,7 @@ func rehearse(t *testing.T, d *demo, tool *tools.Tool, args string) {
 		t.Fatal(err)
 	}
 	var changed []string
-	ctx := store.Watch(t.Context(), func(q string, _ []any) {
-		if verb := strings.ToUpper(strings.Fields(q)[0]); verb != "SELECT" && verb != "WITH" && !strings.Contains(q, " audit_") {
-			changed = append(changed, q)
-		}
-	})
+	ctx := watchChanges(t.Context(), &changed)
 	a, err := d.call(ctx, d.free, tool.Name, string(raw))
 	if err != nil {
 		t.Fatalf("a dry run: %v", err)
@@ -113,4 +110,13 @@ func rehearse(t *testing.T, d *demo, tool *tools.Tool, args string) {
 	if r, err := a.result(); err != nil || r.Status != tools.DryRun || r.Preview == nil || r.Preview.Summary == "" {
 		t.Errorf("a dry run answers %s", a.Body)
 	}
+}
+
+// watchChanges gives a context under which every statement that changes anything but the record is noted.
+func watchChanges(ctx context.Context, changes *[]string) context.Context {
+	return store.Watch(ctx, func(q string, _ []any) {
+		if verb := strings.ToUpper(strings.Fields(q)[0]); verb != "SELECT" && verb != "WITH" && !strings.Contains(q, " audit_") {
+			*changes = append(*changes, q)
+		}
+	})
 }
