@@ -55,7 +55,7 @@ var holdings = []holding{
 	{"ticket_messages", "SELECT * FROM ticket_messages WHERE merchant_id = $1 AND ticket_id IN " + theirTickets, "ticket_id, message_no"},
 	{"ticket_drafts", "SELECT * FROM ticket_drafts WHERE merchant_id = $1 AND ticket_id IN " + theirTickets, "ticket_id, draft_id"},
 	{"messages", `SELECT d.mailing_id, m.kind, m.channel, d.address, m.subject, m.body, d.created_at, d.carried_at
-		FROM deliveries d JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id
+		FROM deliveries d LEFT JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id
 		WHERE d.merchant_id = $1 AND d.customer_no = $2`, "d.created_at, d.mailing_id"},
 }
 
