@@ -134,6 +134,17 @@ func (g *privacyCase) export(key string) (job, link, token string) {
 func TestExportIsFetchedByItsLink(t *testing.T) {
 	eachCase(t, func(g *privacyCase) {
 		job, link, token := g.export("exp-1")
+		for _, path := range []string{link, "/" + link, "//x" + strings.ToUpper(tools.BasePath) + "/Exports/" + token, link + "/", "/exports/" + token} {
+			if resp, _ := g.do("HEAD", path, ""); resp.StatusCode == http.StatusOK {
+				g.Errorf("HEAD %s: %s", path, resp.Status)
+			}
+		}
+		if resp, _ := g.do("GET", tools.BasePath+"/customers/"+g.email, "", "X-Agent-Key: "+g.key); resp.StatusCode != http.StatusBadRequest || strings.Contains(g.log.String(), g.email) {
+			g.Errorf("an address in a path: %s", resp.Status)
+		}
+		if j := g.job(job); !strings.Contains(string(j.Result), token) {
+			g.Error("who only looked at the link has taken it away")
+		}
 		for _, when := range []string{"before it is a file", "as a file"} {
 			resp, text := g.do("GET", link, "")
 			if h := resp.Header; resp.StatusCode != http.StatusOK || h.Get("Cache-Control") != "no-store" ||
