@@ -84,6 +84,11 @@ func empty(tx *store.Tx, merchant string) error {
 	case source != Generated && source != Imported:
 		return ErrNotDemo
 	}
+	for _, l := range lockOrder {
+		if err := lock(tx, merchant, l.table, ""); err != nil {
+			return err
+		}
+	}
 	for _, table := range tables {
 		if _, err := tx.Exec("DELETE FROM "+table+" WHERE merchant_id = $1", merchant); err != nil {
 			return fmt.Errorf("emptying %s: %w", table, err)
