@@ -271,6 +271,8 @@ func (s *stand) adapt(tool string, args map[string]any) {
 		args["order_no"] = s.ids["open_order_no"]
 	case "dtc_cancel_order":
 		args["order_no"] = s.ids["cancel_order_no"]
+	case "dtc_launch_ad_campaign":
+		args["countries"] = []any{"United Kingdom"}
 	case "dtc_pause":
 		args["kind"], args["id"] = "ad_campaign", s.ids["pause_ad_campaign_id"]
 	case "dtc_set_prices":
