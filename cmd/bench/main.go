@@ -44,9 +44,10 @@ func measure(ctx context.Context) error {
 	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; both if left out")
 	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
 	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
+	of := flag.String("of", "", "measure only tools with this in their names")
 	flag.Parse()
 	if *only == "tools" {
-		return measureTools(ctx, *real, *each)
+		return measureTools(ctx, *real, *of, *each)
 	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
@@ -66,7 +67,7 @@ func measure(ctx context.Context) error {
 	if *only == "load" {
 		return nil
 	}
-	return measureTools(ctx, *real, *each)
+	return measureTools(ctx, *real, *of, *each)
 }
 
 func measureServer(ctx context.Context, role string, levels []int, during time.Duration) error {

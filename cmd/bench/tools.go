@@ -16,7 +16,7 @@ import (
 // the committed record. Each timed call is followed by a dtc_whoami, so that the ratio of the two holds on a noisy machine too.
 
 // measureTools prints a table for the generated merchant, and one for the real merchant when its data is there.
-func measureTools(ctx context.Context, real string, during time.Duration) error {
+func measureTools(ctx context.Context, real, of string, during time.Duration) error {
 	pg, err := storetest.Launch(true)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func measureTools(ctx context.Context, real string, during time.Duration) error 
 		}
 		var columns [2][]cost
 		for i, dsn := range []string{filepath.Join(dir, file), pg.DSN} {
-			if columns[i], err = costs(ctx, dsn, data, during); err != nil {
+			if columns[i], err = costs(ctx, dsn, data, of, during); err != nil {
 				return err
 			}
 		}
@@ -57,14 +57,14 @@ type cost struct {
 }
 
 // costs measures all trials on one merchant in one database.
-func costs(ctx context.Context, dsn, data string, during time.Duration) ([]cost, error) {
+func costs(ctx context.Context, dsn, data, of string, during time.Duration) ([]cost, error) {
 	s, err := newStand(ctx, dsn, data)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	var all []cost
-	for _, t := range s.trials() {
+	for _, t := range s.trials(of) {
 		c, err := s.time(ctx, t, during)
 		if err != nil {
 			c.err = fmt.Errorf("%s %s: %w", t.tool, t.args, err)

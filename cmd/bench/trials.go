@@ -1,6 +1,9 @@
 package main
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // A trial is a kind of call that is timed.
 type trial struct{ tool, args, way string }
@@ -63,10 +66,13 @@ var more = map[string][]string{
 	"dtc_get_job":          {`{}`},
 }
 
-// trials are all calls that are timed: each tool's example, and more.
-func (s *stand) trials() []trial {
+// trials are the calls of tools with this in their names that are timed: each tool's example, and more.
+func (s *stand) trials(of string) []trial {
 	var all []trial
 	for _, t := range s.registry.All() {
+		if !strings.Contains(t.Name, of) {
+			continue
+		}
 		if !t.Writes() {
 			for _, args := range append([]string{t.Example}, more[t.Name]...) {
 				all = append(all, trial{t.Name, args, reads})
