@@ -47,6 +47,9 @@ func (c *undo) Run(ctx context.Context, a *app) error {
 		if err := c.print(a, all, func(w io.Writer) { c.write(w, all, more) }); err != nil {
 			return err
 		}
+		if c.DryRun {
+			return nil
+		}
 		return failed(all)
 	})
 }
@@ -88,7 +91,7 @@ func (c *undo) write(w io.Writer, all []gate.Rewound, more bool) {
 
 func (c *undo) outcome(r gate.Rewound) string {
 	switch {
-	case r.State == tools.EffectFinal:
+	case r.State == tools.EffectFinal, c.DryRun && r.Failed != "":
 		return "cannot come back"
 	case r.Failed != "":
 		return "NOT UNDONE"
