@@ -12,11 +12,6 @@ import (
 // UpdateProduct changes a product's title, description, category and tags to those of to, and gives it as it is then.
 // It answers ErrChanged when the product is not at from's version any more.
 func (d *Desk) UpdateProduct(from, to Product) (Product, error) {
-	if from.Category != to.Category {
-		if err := d.holdCategories(); err != nil {
-			return to, err
-		}
-	}
 	err := changed(d.tx.Exec(`UPDATE products SET title = $1, description = $2, category = $3, tags = $4, version = version + 1
 		WHERE merchant_id = $5 AND product_code = $6 AND version = $7`,
 		to.Title, to.Description, to.Category, jsonText(to.Tags), d.merchant, from.Code, from.Version))
@@ -48,20 +43,13 @@ func (d *Desk) indexProduct(p Product) error {
 	return d.index(productWords, p.Code, text...)
 }
 
-// holdCategories lets one transaction at a time move products between categories: what it counts depends on where all
-// the others are. The lock is the row of the merchant's first product, which every order of locks begins with.
-func (d *Desk) holdCategories() error {
-	_, err := d.tx.Exec(`UPDATE products SET version = version WHERE merchant_id = $1
-		AND product_code = (SELECT MIN(product_code) FROM products WHERE merchant_id = $1)`, d.merchant)
-	if err != nil {
-		return fmt.Errorf("holding the categories: %w", err)
-	}
-	return nil
-}
-
 // recategorise counts again which SKU is the first of its category in each order that holds a product, after the product
-// has moved from one category to another: see product_sales.
+// has moved from one category to another: see product_sales. It holds the sums before it counts: of two products that move
+// at once the second one's count sees where the first has gone.
 func (d *Desk) recategorise(code, left, joined string) error {
+	if err := holdSums(d.tx, d.merchant, time.Time{}); err != nil {
+		return err
+	}
 	moved := map[productKey]int64{}
 	var order string
 	var before, after map[string]bool
@@ -105,9 +93,6 @@ func (d *Desk) recategorise(code, left, joined string) error {
 // addCategoryOrders moves the counts, each up to its day and up to every day until the product's next: row by row in the
 // order in which all writers touch them.
 func (d *Desk) addCategoryOrders(moved map[productKey]int64) error {
-	if err := holdSums(d.tx, d.merchant, time.Time{}); err != nil {
-		return err
-	}
 	maps.DeleteFunc(moved, func(_ productKey, n int64) bool { return n == 0 })
 	keys := slices.SortedFunc(maps.Keys(moved), productKey.compare)
 	var sum int64

@@ -14,8 +14,7 @@ const Erased = "[erased]"
 // Without set they are deleted.
 type trace struct{ table, set, where string }
 
-// personal are all traces of a customer in the shop, in the order in which rows are locked by everybody: orders first,
-// then the customer. What is left is a number, a country and sums, without which the books would not add up.
+// personal are all traces of a customer in the shop. What is left is a number, a country and sums, without which the books would not add up.
 //
 // Refunds keep their cause; the words beside it may be about a person. An event of a parcel ends in its tracking number,
 // with which a carrier tells the address; the other events are sentences of our own, with sums and numbers. All messages of a customer's tickets go: what
@@ -78,6 +77,9 @@ func (d *Desk) Erase(c Customer) (rows int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := d.holdTraces(c.No); err != nil {
+		return 0, err
+	}
 	for _, t := range personal {
 		n, err := d.eraseTrace(t, c)
 		if err != nil {
@@ -87,6 +89,17 @@ func (d *Desk) Erase(c Customer) (rows int64, err error) {
 	}
 	n, err := audit.EraseAbout(d.tx, d.merchant, about)
 	return rows + n, err
+}
+
+// holdTraces keeps others from the rows that everything of a customer hangs on: what they were about to add is there
+// before the erasure or comes after it.
+func (d *Desk) holdTraces(customer string) error {
+	for _, table := range []string{"orders", "customers", "tickets", "deliveries", "dossiers"} {
+		if err := lock(d.tx, d.merchant, table, "customer_no = ?", customer); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *Desk) eraseTrace(t trace, c Customer) (int64, error) {

@@ -186,10 +186,14 @@ func stepErase(c *tools.Call, d *shop.Desk, customer shop.Customer, p *tools.Pro
 }
 
 // eraseAll is the erasure: the shop's rows, what is on record about the customer, what ended calls hold. The record says
-// that it happened.
+// that it happened. Calls come first, as whoever undoes one has its row before those of the shop, and once more for those
+// that were made until the shop's rows were ours.
 func eraseAll(c *tools.Call, d *shop.Desk, customer shop.Customer) (int64, error) {
 	about, err := d.Subjects(customer.No)
 	if err != nil {
+		return 0, err
+	}
+	if _, err := c.Traces.Forget(c.Tx, c.Principal.Merchant, about); err != nil {
 		return 0, err
 	}
 	rows, err := d.Erase(customer)
