@@ -58,9 +58,7 @@ func Forget(tx *store.Tx, merchant string, resources []string) (jobs []string, e
 
 func forgetSome(tx *store.Tx, merchant string, resources []string) ([]string, error) {
 	where, args := about(merchant, resources)
-	_, err := tx.Exec(`UPDATE effects SET args = '', result = '', image = '', changes = '[]', why = 'What it changed was erased',
-		state = CASE WHEN state = 'open' THEN 'final' ELSE state END`+where, args...)
-	if err != nil {
+	if err := forgetEffects(tx, where, args); err != nil {
 		return nil, err
 	}
 	type ended struct{ job, approval string }
@@ -80,6 +78,19 @@ func forgetSome(tx *store.Tx, merchant string, resources []string) ([]string, er
 		}
 	}
 	return ids, nil
+}
+
+// forgetEffects empties what was done about the resources, and what was done about that: an undo shows the same changes the other
+// way round, and is about the effect that it took back.
+func forgetEffects(tx *store.Tx, where string, args []any) error {
+	for _, which := range []string{` WHERE merchant_id = $1 AND resource IN (SELECT 'effect:' || id FROM effects` + where + `)`, where} {
+		_, err := tx.Exec(`UPDATE effects SET args = '', result = '', image = '', changes = '[]', why = 'What it changed was erased',
+			state = CASE WHEN state = 'open' THEN 'final' ELSE state END`+which, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func forgetRequest(tx *store.Tx, id string) error {

@@ -68,6 +68,8 @@ type Request struct {
 	// IdempotencyKey came beside the arguments (a header). It becomes the argument of that name where the tool has one.
 	IdempotencyKey string
 	FillFacts      bool // see tools.Route
+	// Wrong is what the transport found wrong with the arguments, so that they are none. The call is judged all the same.
+	Wrong *tools.Refusal
 }
 
 // An Outcome is the answer to a call that was not refused.
@@ -151,14 +153,7 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
-	return g.db.InTx(ctx, func(tx *store.Tx) error {
-		if c.QuotesOutsider() {
-			if err := auth.SetTaint(tx, c.Principal, c.Tool.Name, c.ID); err != nil {
-				return err
-			}
-		}
-		return g.record(tx, c, string(tools.Done))
-	})
+	return g.db.InTx(ctx, func(tx *store.Tx) error { return g.record(tx, c, string(tools.Done)) })
 }
 
 // readSettled reads until the answer is settled, or gives the one in hand when there is no more time.

@@ -6,12 +6,19 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// record appends the entry of a call that ended with status, in the transaction of its effect.
+// record appends the entry of a call that ended with status, in the transaction of its effect. Whoever is about to be told
+// what outsiders wrote is tainted with it: a read or a write, and a rehearsal too.
 func (g *Gate) record(tx *store.Tx, c *call, status string) error {
+	if c.QuotesOutsider() {
+		if err := auth.SetTaint(tx, c.Principal, c.Tool.Name, c.ID); err != nil {
+			return err
+		}
+	}
 	_, err := audit.Append(tx, g.entry(c, "call", status))
 	return err
 }

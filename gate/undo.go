@@ -15,15 +15,17 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// undoChecks are asked of a call that is to be taken back by its own caller: who may not make the call any more may not unmake
-// it either. A person who rewinds what a key did needs none of the key's rights.
-var undoChecks = []check{
-	{"tool", (*Gate).checkTool},
-	{"scope", (*Gate).checkScope},
-	{"action", (*Gate).checkAction},
-	{"needs", (*Gate).checkNeeds},
-	{"ceiling", (*Gate).checkCeiling},
-}
+// lookChecks and undoChecks are asked of a call that is to be taken back by its own caller: who may not make the call any more
+// may not unmake it either. A person who rewinds what a key did needs none of the key's rights. The arguments are kept only
+// while there is something to take back.
+var (
+	lookChecks = []check{{"tool", (*Gate).checkTool}, {"scope", (*Gate).checkScope}}
+	undoChecks = []check{
+		{"action", (*Gate).checkAction},
+		{"needs", (*Gate).checkNeeds},
+		{"ceiling", (*Gate).checkCeiling},
+	}
+)
 
 // done notes what a write did, with what was there before it, and makes it part of the answer.
 func (g *Gate) done(c *call, r *tools.Result, image json.RawMessage) error {
@@ -34,7 +36,7 @@ func (g *Gate) done(c *call, r *tools.Result, image json.RawMessage) error {
 		Effect: tools.Effect{
 			Tool: c.Tool.Name, Resource: c.Tool.ResourceOf(c.Args), Summary: c.preview.Summary, Changes: c.preview.Changes, Why: c.Tool.Undo,
 		},
-		Merchant: c.Principal.Merchant, PrincipalID: c.Principal.ID, CallID: c.ID, JobID: c.job, SchemaHash: c.Tool.Input.Hash,
+		Merchant: c.Principal.Merchant, PrincipalID: c.Principal.ID, CallID: c.ID, JobID: c.job, SchemaHash: c.schema(),
 		Args: c.Args, Level: c.risk.Level().String(), Result: r.Result, Image: image,
 	}
 	e, err := approvals.AddEffect(c.Tx, e)
@@ -92,20 +94,55 @@ func (u undos) undoable(tx *store.Tx, p auth.Principal, id string) (approvals.Ef
 	}
 	c := u.newCall(p, Request{Tool: e.Tool})
 	c.Tx, c.Args, c.job = tx, e.Args, e.JobID
-	if c.Tool, _ = u.tools.Find(e.Tool); c.Tool == nil || e.State == tools.EffectOpen && c.Tool.Input.Hash != e.SchemaHash {
-		return e, c, tools.Refuse(tools.Conflict, "Leave it to people.", "The tool is not the one any more that did this.")
+	if err := u.again(c, e); err != nil {
+		return e, c, err
 	}
 	if p.Kind == auth.KindKey {
-		level, err := auth.ParseLevel(e.Level)
-		if err != nil {
-			return e, c, err
-		}
-		c.rated = &level
-		if err := u.judgeTx(c, undoChecks); err != nil {
+		if err := u.mayUndo(c, e); err != nil {
 			return e, c, err
 		}
 	}
 	return e, c, inTime(e, tx.Now)
+}
+
+// again gives the call its tool, if it is still the one that had the effect: another would read the arguments and the image
+// in its own way.
+func (u undos) again(c *call, e approvals.Effect) (err error) {
+	var known bool
+	if c.Tool, known = u.tools.Find(e.Tool); known && e.State == tools.EffectOpen {
+		if c.action, err = c.Tool.Handler().Action(&c.Call); err != nil {
+			return err
+		}
+		known = c.schema() == e.SchemaHash
+	}
+	if !known {
+		return tools.Refuse(tools.Conflict, "Leave it to people.", "The tool is not the one any more that did this.")
+	}
+	return nil
+}
+
+// schema names the form of the call's arguments: the tool's, and the action's beside it.
+func (c *call) schema() string {
+	hash := c.Tool.Input.Hash
+	for _, a := range c.Tool.Actions {
+		if a.ID() == c.action {
+			hash += " " + a.Input.Hash
+		}
+	}
+	return hash
+}
+
+// mayUndo judges the key whose effect it is.
+func (u undos) mayUndo(c *call, e approvals.Effect) error {
+	if err := u.judgeTx(c, lookChecks); err != nil || e.State != tools.EffectOpen {
+		return err
+	}
+	level, err := auth.ParseLevel(e.Level)
+	if err != nil {
+		return err
+	}
+	c.rated = &level
+	return u.judgeTx(c, undoChecks)
 }
 
 // inTime refuses what cannot be taken back, or not any more. What has been is no refusal: who asks twice wants it undone.
@@ -123,8 +160,10 @@ func inTime(e approvals.Effect, now time.Time) error {
 func (u undos) restore(tx *store.Tx, c *call, e approvals.Effect) (tools.Effect, error) {
 	who := c.Principal.Chain()[0]
 	switch err := approvals.Undone(tx, e.UndoID, who); {
-	case errors.Is(err, approvals.ErrUndone): // somebody else, just now
-		e, err = approvals.FindEffect(tx, e.Merchant, e.PrincipalID, e.UndoID)
+	case errors.Is(err, approvals.ErrUndone): // somebody else undid it just now, or erased what it takes
+		if e, err = approvals.FindEffect(tx, e.Merchant, e.PrincipalID, e.UndoID); err == nil {
+			err = inTime(e, tx.Now)
+		}
 		return e.Effect, err
 	case err != nil:
 		return e.Effect, err
@@ -171,8 +210,8 @@ func (g *Gate) Rewind(ctx context.Context, p auth.Principal, key string, since t
 	more = len(effects) > maxRewind
 	for _, e := range effects[:min(len(effects), maxRewind)] {
 		r := Rewound{Effect: e.Effect}
-		if e.State == tools.EffectOpen && !dryRun {
-			if r.Effect, err = g.rewindOne(ctx, p, e); err != nil {
+		if e.State == tools.EffectOpen {
+			if r.Effect, err = g.rewindOne(ctx, p, e, dryRun); err != nil {
 				r.Effect, r.Failed = e.Effect, asRefusal(err).Message
 			}
 		}
@@ -181,7 +220,14 @@ func (g *Gate) Rewind(ctx context.Context, p auth.Principal, key string, since t
 	return all, more, nil
 }
 
-func (g *Gate) rewindOne(ctx context.Context, p auth.Principal, e approvals.Effect) (undone tools.Effect, err error) {
+// rewindOne takes back one effect, or with dryRun only says what would keep it from that before it is tried.
+func (g *Gate) rewindOne(ctx context.Context, p auth.Principal, e approvals.Effect, dryRun bool) (undone tools.Effect, err error) {
+	if dryRun {
+		return e.Effect, g.db.Read(ctx, func(tx *store.Tx) error {
+			_, err := undos{g}.Effect(tx, p, e.UndoID)
+			return err
+		})
+	}
 	err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
 		undone, err = undos{g}.Undo(tx, p, e.UndoID)
 		return err

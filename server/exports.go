@@ -3,6 +3,7 @@ package server
 import (
 	"mime"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -14,6 +15,11 @@ const exportsPath = tools.BasePath + "/exports/"
 
 // sendExport answers whoever has the link: the token in the path is the whole credential.
 func (s *Server) sendExport(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead { // as programs do that look at links; nothing would leave, and it would be on record
+		w.Header().Set("Allow", http.MethodGet)
+		s.refuse(w, r, noMethod(r))
+		return
+	}
 	v := visitOf(r.Context())
 	e, err := s.gate.Export(r.Context(), r.PathValue("token"), v.source)
 	if err != nil {
@@ -28,10 +34,17 @@ func (s *Server) sendExport(w http.ResponseWriter, r *http.Request) {
 	s.write(w, http.StatusOK, id, e.Body)
 }
 
-// withoutSecret is a request's path as it may be logged.
-func withoutSecret(path string) string {
-	if strings.HasPrefix(path, exportsPath) {
-		return exportsPath + "…"
+var exportToken = regexp.MustCompile(`(?is)(/exports/).*`)
+
+// loggable is a request's path as it may be logged: without the token of a link, however it was misspelt, and without what
+// looks like somebody's address.
+func loggable(path string) string {
+	path = exportToken.ReplaceAllString(path, "$1…")
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if strings.Contains(part, "@") {
+			parts[i] = "…"
+		}
 	}
-	return path
+	return shown(strings.Join(parts, "/"))
 }

@@ -40,7 +40,9 @@ func eachCase(t *testing.T, tell func(g *privacyCase)) {
 		g := &privacyCase{rig: newRig(t, db, tools.NewRegistry(dtc.Tools()...)), later: &later}
 		_, err := shop.LoadDemo(t.Context(), db, g.store, 1, db.Now())
 		g.must(err)
-		g.key, g.boss = g.mint("bot", true, auth.AgentScopes...), g.person("Berta")
+		g.key, g.boss = g.mintKey(auth.Key{
+			Name: "bot", Scopes: auth.AgentScopes, Actions: []string{"*"}, RequiresApproval: true, Ceiling: auth.MaxLevel,
+		}), g.person("Berta")
 		g.note = "Call my sister \"Ada\" first;\nshe knows the way."
 		g.customer = g.ask("SELECT customer_no FROM customers WHERE phone <> '' AND email_consent_at IS NOT NULL AND sms_consent_at IS NOT NULL AND orders > 5 AND tags = '[]' ORDER BY customer_no LIMIT 1")
 		g.email, g.phone = g.ask("SELECT email FROM customers WHERE customer_no = $1", g.customer), g.ask("SELECT phone FROM customers WHERE customer_no = $1", g.customer)
@@ -132,6 +134,17 @@ func (g *privacyCase) export(key string) (job, link, token string) {
 func TestExportIsFetchedByItsLink(t *testing.T) {
 	eachCase(t, func(g *privacyCase) {
 		job, link, token := g.export("exp-1")
+		for _, path := range []string{link, "/" + link, "//x" + strings.ToUpper(tools.BasePath) + "/Exports/" + token, link + "/", "/exports/" + token} {
+			if resp, _ := g.do("HEAD", path, ""); resp.StatusCode == http.StatusOK {
+				g.Errorf("HEAD %s: %s", path, resp.Status)
+			}
+		}
+		if resp, _ := g.do("GET", tools.BasePath+"/customers/"+g.email, "", "X-Agent-Key: "+g.key); resp.StatusCode != http.StatusBadRequest || strings.Contains(g.log.String(), g.email) {
+			g.Errorf("an address in a path: %s", resp.Status)
+		}
+		if j := g.job(job); !strings.Contains(string(j.Result), token) {
+			g.Error("who only looked at the link has taken it away")
+		}
 		for _, when := range []string{"before it is a file", "as a file"} {
 			resp, text := g.do("GET", link, "")
 			if h := resp.Header; resp.StatusCode != http.StatusOK || h.Get("Cache-Control") != "no-store" ||
@@ -241,6 +254,26 @@ func (g *privacyCase) quoteEverywhere() {
 		g.Fatalf("the refund: %+v", j)
 	}
 	g.exec("UPDATE tickets SET messages = 2 WHERE ticket_id = 'tkt_test'")
+	refund["idempotency_key"] = "r3"
+	refund["expected_version"] = 2
+	var parked tools.Result
+	if _, text := g.call("dtc_refund_order", refund); json.Unmarshal([]byte(text), &parked) != nil || parked.JobID == "" {
+		g.Fatalf("the refund: %s", text)
+	}
+	if status, text := g.call("dtc_cancel_job", map[string]any{
+		"job_id": parked.JobID, "reason": "it was " + g.email + " who rang from " + g.phone,
+	}); status != 200 {
+		g.Fatalf("cancelling: %d %s", status, text)
+	}
+	g.undone("dtc_add_order_note", map[string]any{"order_no": g.order, "text": "We rang her sister: " + g.phone + ", " + g.email})
+	g.undone("dtc_draft_reply", map[string]any{"ticket_id": "tkt_test", "text": "To " + g.email, "advice_to_staff": "We rang " + g.phone})
+	g.undone("dtc_update_customer", map[string]any{"customer_no": g.customer, "expected_version": 1, "add_tags": []string{"sister-of-ada"}})
+	for _, ballot := range []string{`{"decision":"deny","reason":"not ` + g.email + `"}`, approve} {
+		g.decided("dtc_request_action", map[string]any{
+			"action": "helpdesk:send_reply", "target": "ticket:tkt_test", "arguments": map[string]any{"text": "Dear " + g.email + ", we rang " + g.phone, "expected_version": 1},
+			"idempotency_key": fmt.Sprint("a", len(ballot)), "reason": "answer " + g.email,
+		}, ballot)
+	}
 	for _, c := range []struct {
 		tool string
 		in   map[string]any
@@ -250,7 +283,7 @@ func (g *privacyCase) quoteEverywhere() {
 		{"dtc_search_orders", map[string]any{"query": g.email}, 200},
 		{"dtc_get_customer", map[string]any{"customer_no": g.customer, "include_contact": true}, 200},
 		{"dtc_handle_privacy_request", g.request("erase", g.email), 400},
-		{"dtc_update_customer", map[string]any{"customer_no": g.customer, "expected_version": 1, "add_tags": []string{"vip"}}, 200},
+		{"dtc_update_customer", map[string]any{"customer_no": g.customer, "expected_version": 3, "add_tags": []string{"vip"}}, 200},
 	} {
 		in := c.in
 		if c.want == 400 {
@@ -259,6 +292,18 @@ func (g *privacyCase) quoteEverywhere() {
 		if status, text := g.call(c.tool, in); status != c.want {
 			g.Fatalf("%s: %d %s", c.tool, status, text)
 		}
+	}
+}
+
+// undone makes a write and takes it back.
+func (g *privacyCase) undone(tool string, in map[string]any) {
+	g.Helper()
+	var done tools.Result
+	if _, text := g.call(tool, in); json.Unmarshal([]byte(text), &done) != nil || done.UndoID == "" {
+		g.Fatalf("%s: %s", tool, text)
+	}
+	if status, text := g.call("dtc_undo", map[string]any{"undo_id": done.UndoID, "idempotency_key": "u-" + done.UndoID}); status != 200 {
+		g.Fatalf("undoing %s: %d %s", tool, status, text)
 	}
 }
 

@@ -97,7 +97,7 @@ func (s *Server) logLine(a *answer, r *http.Request, v *visit) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	e := s.log.Info().Str("method", shown(r.Method)).Str("path", shown(withoutSecret(r.URL.Path))).Int("status", a.status)
+	e := s.log.Info().Str("method", shown(r.Method)).Str("path", loggable(r.URL.Path)).Int("status", a.status)
 	for _, field := range [][2]string{
 		{"rpc", v.rpc}, {"tool", v.tool}, {"code", v.code}, {"call_id", v.callID}, {"principal", v.principal.ID}, {"source", v.source},
 	} {

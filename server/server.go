@@ -111,13 +111,17 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		missing := &headOnly{header: w.Header()}
 		h.ServeHTTP(missing, r)
 		if missing.status == http.StatusMethodNotAllowed {
-			s.refuse(w, r, tools.Refuse(codeMethod, "Use one of the methods in the Allow header.", "This route does not take %s.", shown(r.Method)))
+			s.refuse(w, r, noMethod(r))
 			return
 		}
 		s.refuse(w, r, noRoute())
 	default:
 		s.mux.ServeHTTP(w, r)
 	}
+}
+
+func noMethod(r *http.Request) error {
+	return tools.Refuse(codeMethod, "Use one of the methods in the Allow header.", "This route does not take %s.", shown(r.Method))
 }
 
 func noRoute() error {
@@ -140,7 +144,7 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 		if p == http.ErrAbortHandler { //nolint:errorlint // net/http's own sentinel, compared as it does
 			panic(p)
 		}
-		s.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Str("path", shown(withoutSecret(r.URL.Path))).Msg("a request panicked")
+		s.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Str("path", loggable(r.URL.Path)).Msg("a request panicked")
 		if a.status == 0 {
 			s.refuse(a, r, errPanicked)
 		}

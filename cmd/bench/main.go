@@ -5,6 +5,8 @@
 // Every server is a process of its own (this program again, under an environment variable). It answers on one port and
 // tells on another how much it has allocated and computed. The load is a second process's worth of keep-alive
 // connections, each with one request under way.
+//
+// The second half (tools.go) measures a call of each tool through the gate without HTTP, one at a time.
 package main
 
 import (
@@ -39,7 +41,13 @@ func main() {
 func measure(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
 	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
+	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; both if left out")
+	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
+	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
 	flag.Parse()
+	if *only == "tools" {
+		return measureTools(ctx, *real, *each)
+	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
 		n, err := strconv.Atoi(s)
@@ -55,7 +63,10 @@ func measure(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", role, err)
 		}
 	}
-	return nil
+	if *only == "load" {
+		return nil
+	}
+	return measureTools(ctx, *real, *each)
 }
 
 func measureServer(ctx context.Context, role string, levels []int, during time.Duration) error {

@@ -68,6 +68,8 @@ func parked(t *tools.Tool) string {
 		return "always"
 	case t.Brake:
 		return "never"
+	case t.Class == tools.ClassNone && t.MayPark():
+		return "some calls"
 	case t.Class == tools.ClassNone:
 		return "no"
 	}
@@ -125,7 +127,7 @@ var (
 	sealed   = regexp.MustCompile(`("next_cursor": )"[^"]+"`)
 	aToken   = regexp.MustCompile(`(/exports/)[0-9A-Za-z_-]+`)
 	aHash    = regexp.MustCompile(`("fingerprint": )"[^"]+"`)
-	maxLines = 60
+	maxLines = 36
 )
 
 // pretty writes JSON for people, blots out what has chance in it, and cuts what is long.

@@ -24,10 +24,15 @@ type undo struct {
 	DryRun bool          `help:"Only list what would be taken back and what cannot be."`
 }
 
-func (c *undo) Run(ctx context.Context, a *app) error {
+// Validate is called by kong: what it refuses is wrong use.
+func (c *undo) Validate() error {
 	if c.Since <= 0 {
 		return fmt.Errorf("--since %s is not a time back: give one such as 1h", c.Since)
 	}
+	return nil
+}
+
+func (c *undo) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(db *store.DB) error {
 		merchant, err := c.merchantOfKey(ctx, db)
 		if err != nil {
@@ -41,6 +46,9 @@ func (c *undo) Run(ctx context.Context, a *app) error {
 		}
 		if err := c.print(a, all, func(w io.Writer) { c.write(w, all, more) }); err != nil {
 			return err
+		}
+		if c.DryRun {
+			return nil
 		}
 		return failed(all)
 	})
@@ -83,7 +91,7 @@ func (c *undo) write(w io.Writer, all []gate.Rewound, more bool) {
 
 func (c *undo) outcome(r gate.Rewound) string {
 	switch {
-	case r.State == tools.EffectFinal:
+	case r.State == tools.EffectFinal, c.DryRun && r.Failed != "":
 		return "cannot come back"
 	case r.Failed != "":
 		return "NOT UNDONE"
