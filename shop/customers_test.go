@@ -227,3 +227,48 @@ func TestArchivedSegmentSendsNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestErasureTakesTheTrackingNumber looks for it in all that is told of a parcel.
+func TestErasureTakesTheTrackingNumber(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		loadDemo(t, db)
+		const left = `SELECT (SELECT COUNT(*) FROM shipments WHERE tracking_no LIKE '%DP123%') + (SELECT COUNT(*) FROM order_events WHERE what LIKE '%DP123%')
+			+ (SELECT COUNT(*) FROM mailings WHERE body LIKE '%DP123%')`
+		err := at(t, db, func(d *shop.Desk) error {
+			open, err := d.Orders(shop.OrderFilter{Status: shop.OrderOpen}, shop.Cut{Limit: 1})
+			if err != nil {
+				return err
+			}
+			o, err := d.Order(open.Rows[0].No)
+			if err != nil {
+				return err
+			}
+			s := shop.Shipment{Carrier: "dpd", TrackingNo: "DP123", Actor: "test", Lines: []shop.ShipmentLine{{Line: 1, SKU: o.Lines[0].SKU, Qty: 1}}}
+			notice := shop.ShipmentNotice(o, s)
+			if _, err = d.MoveStock(shop.Variant{SKU: o.Lines[0].SKU, OnHand: number(t, db, "SELECT on_hand FROM variants WHERE sku = $1", o.Lines[0].SKU)},
+				shop.StockMove{Delta: 1, Cause: "received", Actor: "test"}); err == nil {
+				_, err = d.Fulfil(o, s)
+			}
+			if err == nil {
+				err = d.Notify(o.CustomerNo, "c@example.com", notice)
+			}
+			return err
+		})
+		if n := number(t, db, left); err != nil || n != 3 {
+			t.Fatalf("the number stands in %d rows: %v", n, err)
+		}
+		err = at(t, db, func(d *shop.Desk) error {
+			c, err := d.Customer(texts(t, db, 1, "SELECT customer_no FROM orders o WHERE merchant_id = $1 AND EXISTS (SELECT 1 FROM shipments s WHERE s.order_no = o.order_no)")[0][0])
+			if err == nil {
+				_, err = d.Erase(c)
+			}
+			return err
+		})
+		if n := number(t, db, left); err != nil || n != 0 {
+			t.Errorf("the number still stands in %d rows: %v", n, err)
+		}
+		if n := number(t, db, "SELECT COUNT(*) FROM order_events WHERE what = 'shipped [erased]'"); n != 1 {
+			t.Errorf("%d events tell that something was shipped", n)
+		}
+	})
+}

@@ -73,7 +73,8 @@ func load(ctx context.Context, db *store.DB, merchant string, c *Contents, progr
 	return nil
 }
 
-// empty removes a merchant's demo shop, and refuses to remove anything else.
+// empty removes a merchant's demo shop, and refuses to remove anything else. It goes by the order of locks, so that it
+// waits for those who are at work and they for it. They may find nothing of what they came for.
 func empty(tx *store.Tx, merchant string) error {
 	var source Source
 	switch err := tx.QueryRow("SELECT source FROM shops WHERE merchant_id = $1", merchant).Scan(&source); {
@@ -85,14 +86,25 @@ func empty(tx *store.Tx, merchant string) error {
 		return ErrNotDemo
 	}
 	for _, l := range lockOrder {
-		if err := lock(tx, merchant, l.table, ""); err != nil {
+		err := lock(tx, merchant, l.table, "")
+		if err == nil {
+			err = emptyTable(tx, merchant, l.table)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	for _, table := range tables {
-		if _, err := tx.Exec("DELETE FROM "+table+" WHERE merchant_id = $1", merchant); err != nil {
-			return fmt.Errorf("emptying %s: %w", table, err)
+		if err := emptyTable(tx, merchant, table); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func emptyTable(tx *store.Tx, merchant, table string) error {
+	if _, err := tx.Exec("DELETE FROM "+table+" WHERE merchant_id = $1", merchant); err != nil {
+		return fmt.Errorf("emptying %s: %w", table, err)
 	}
 	return nil
 }
@@ -373,9 +385,14 @@ func orNull(s string) any {
 	return s
 }
 
-// Exists says whether the merchant has a shop.
-func Exists(tx *store.Tx, merchant string) (bool, error) {
-	var n int
-	err := tx.QueryRow("SELECT COUNT(*) FROM shops WHERE merchant_id = $1", merchant).Scan(&n)
-	return n > 0, err
+// Loaded tells where a merchant's shop comes from, empty when there is none, and whether the load left what lists, searches
+// and sums are read from: those of earlier versions did not.
+func Loaded(tx *store.Tx, merchant string) (source Source, whole bool, err error) {
+	var words int
+	err = tx.QueryRow(`SELECT source, (SELECT COUNT(*) FROM (SELECT 1 FROM search_words WHERE merchant_id = $1 LIMIT 1) AS words)
+		FROM shops WHERE merchant_id = $1`, merchant).Scan(&source, &words)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return source, words > 0, err
 }

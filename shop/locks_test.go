@@ -4,7 +4,6 @@ package shop_test
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
@@ -48,6 +47,8 @@ type crowd struct {
 	tickets   []string
 	skus      []string
 	products  []string
+	segments  []string
+	ads       []string
 	did       map[string]*atomic.Int64
 	acts      map[string]func(*shop.Desk, *rand.Rand) error // each in a transaction
 	alone     map[string]func(*rand.Rand) error             // these make their own
@@ -70,6 +71,8 @@ func newCrowd(t *testing.T, db *store.DB) *crowd {
 	for _, sku := range c.skus {
 		c.products = append(c.products, column("SELECT product_code FROM variants WHERE merchant_id = $1 AND sku = '"+sku+"'")...)
 	}
+	c.segments = append(column("SELECT segment_id FROM segments WHERE merchant_id = $1 AND name IN ('United Kingdom', 'Recent buyers', 'Best customers') ORDER BY name DESC"), "")
+	c.ads = column("SELECT ad_campaign_id FROM ad_campaigns WHERE merchant_id = $1 AND status = 'active'")
 	for _, no := range c.orders {
 		must(t, exec(t, db, "UPDATE orders SET status = 'open' WHERE order_no = $1 AND status = 'fulfilled'", no))
 		must(t, exec(t, db, "UPDATE order_lines SET qty_shipped = qty_refunded WHERE order_no = $1", no))
@@ -77,9 +80,9 @@ func newCrowd(t *testing.T, db *store.DB) *crowd {
 	c.acts = map[string]func(*shop.Desk, *rand.Rand) error{
 		"refund": c.refund, "cancel": c.cancel, "ship": c.ship, "label": c.label, "price": c.price, "count stock": c.stock, "recall": c.recall,
 		"move a product": c.category, "tag": c.tag, "reply": c.reply, "draft": c.draft, "close a ticket": c.closeTicket,
-		"export": c.export,
+		"export": c.export, "pause an ad": c.pauseAd,
 	}
-	c.alone = map[string]func(*rand.Rand) error{"send": c.send, "erase": c.erase, "carry": c.carry, "tidy": c.tidy, "load": c.load}
+	c.alone = map[string]func(*rand.Rand) error{"send": c.send, "erase": c.erase, "carry": c.carry, "tidy": c.tidy, "archive": c.archive, "budget an ad": c.budgetAd}
 	for what := range c.acts {
 		c.did[what] = new(atomic.Int64)
 	}
@@ -92,10 +95,20 @@ func newCrowd(t *testing.T, db *store.DB) *crowd {
 // dangerous is what takes many rows; it is done more often than the rest.
 var dangerous = []string{"send", "send", "send", "send", "erase", "erase", "erase", "reply", "reply", "refund", "move a product"}
 
-// act does one thing after another until the time is over.
+// idle reports whether there is something that nobody has done yet.
+func (c *crowd) idle() bool {
+	for _, did := range c.did {
+		if did.Load() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// act does one thing after another until the time is over; on a slow machine until everything was done once.
 func (c *crowd) act(chance *rand.Rand, until time.Time) {
 	names := append(slices.Sorted(maps.Keys(c.did)), dangerous...)
-	for time.Now().Before(until) {
+	for time.Now().Before(until) || c.idle() && time.Now().Before(until.Add(20*time.Second)) {
 		what := one(names, chance)
 		var err error
 		if alone := c.alone[what]; alone != nil {
@@ -106,7 +119,7 @@ func (c *crowd) act(chance *rand.Rand, until time.Time) {
 		switch {
 		case err == nil:
 			c.did[what].Add(1)
-		case errors.Is(err, shop.ErrChanged), errors.Is(err, shop.ErrArchived), errors.Is(err, store.ErrNotFound), store.IsConstraint(err):
+		case errors.Is(err, shop.ErrChanged), errors.Is(err, shop.ErrArchived), errors.Is(err, shop.ErrInUse), errors.As(err, new(*shop.OverCap)), errors.Is(err, store.ErrNotFound), store.IsConstraint(err):
 		default:
 			c.Errorf("%s: %v", what, err)
 		}
@@ -297,7 +310,7 @@ func (c *crowd) send(chance *rand.Rand) error {
 	limit := one([]int{3, 30, 200}, chance)
 	var k shop.Campaign
 	err := at(c.T, c.db, func(d *shop.Desk) (err error) {
-		if k, err = d.AddCampaign(shop.Campaign{Name: "c", Channel: shop.Email, Subject: "s", Body: "b", CreatedBy: "test"}); err == nil {
+		if k, err = d.AddCampaign(shop.Campaign{Name: "c", Channel: shop.Email, SegmentID: one(c.segments[:2], chance), Subject: "s", Body: "b", CreatedBy: "test"}); err == nil {
 			err = d.BeginSend(k)
 		}
 		return err
@@ -316,7 +329,39 @@ func (c *crowd) send(chance *rand.Rand) error {
 			break
 		}
 	}
+	if err == nil {
+		err = at(c.T, c.db, func(d *shop.Desk) error { return d.EndSend(k.ID, shop.CampaignSent) })
+	}
 	return err
+}
+
+// archive puts a segment away, also one that others would send to.
+func (c *crowd) archive(chance *rand.Rand) error {
+	id := one(c.segments[:3], chance)
+	if err := exec(c.T, c.db, "UPDATE segments SET archived_at = NULL WHERE segment_id = $1", id); err != nil {
+		return err
+	}
+	return at(c.T, c.db, func(d *shop.Desk) error { return d.ArchiveSegment(id) })
+}
+
+func (c *crowd) pauseAd(d *shop.Desk, chance *rand.Rand) error {
+	_, err := d.PauseAd(one(c.ads, chance))
+	return err
+}
+
+// budgetAd gives an ad that runs another budget.
+func (c *crowd) budgetAd(chance *rand.Rand) error {
+	id := one(c.ads, chance)
+	if err := exec(c.T, c.db, "UPDATE ad_campaigns SET status = 'active', end_on = '2027-12-31' WHERE ad_campaign_id = $1", id); err != nil {
+		return err
+	}
+	return at(c.T, c.db, func(d *shop.Desk) error {
+		k, err := d.AdCampaign(id)
+		if err == nil {
+			_, err = d.SetAdBudget(k, gbp(1+chance.Int64N(100)))
+		}
+		return err
+	})
 }
 
 func (c *crowd) carry(*rand.Rand) error {
@@ -330,15 +375,4 @@ func (c *crowd) carry(*rand.Rand) error {
 
 func (c *crowd) tidy(*rand.Rand) error {
 	return (&shop.DossierFiles{DB: c.db, Dir: filepath.Join(c.TempDir(), "files")}).TidyOnce(c.Context())
-}
-
-// load replaces the shop now and then.
-func (c *crowd) load(chance *rand.Rand) error {
-	if chance.IntN(50) > 0 {
-		return nil
-	}
-	if _, err := shop.LoadDemo(c.Context(), c.db, merchant, 1, sunday); err != nil {
-		return fmt.Errorf("loading: %w", err)
-	}
-	return nil
 }

@@ -31,6 +31,7 @@ type greeting struct {
 	base   string
 	cmd    func(string) string // a dtcgate command as the user would type it
 	loaded *shop.Summary       // of a shop that was made now
+	stale  shop.Source         // of a shop that an earlier version loaded, and that lacks what this one reads
 	key    *minted             // made now
 	person *added              // made now
 }
@@ -45,7 +46,7 @@ const (
 var devActions = []string{"helpdesk:*", "payments:refund"}
 
 // prepare makes the demo merchant's shop, key and person, each only where there is none: a start that was cut short is
-// completed by the next, and an import keeps its data.
+// completed by the next, and an import keeps its data. A demo that an earlier version generated is made anew.
 func (g *greeting) prepare(ctx context.Context, db *store.DB) error {
 	m, err := ensureDemo(ctx, db)
 	if err != nil {
@@ -58,13 +59,17 @@ func (g *greeting) prepare(ctx context.Context, db *store.DB) error {
 }
 
 func (g *greeting) load(ctx context.Context, db *store.DB, m auth.Merchant) error {
-	var there bool
+	var source shop.Source
+	var whole bool
 	err := db.Read(ctx, func(tx *store.Tx) (err error) {
-		there, err = shop.Exists(tx, m.ID)
+		source, whole, err = shop.Loaded(tx, m.ID)
 		return err
 	})
-	if err != nil || there {
+	if err != nil || whole {
 		return err
+	}
+	if g.stale = source; source != "" && source != shop.Generated {
+		return nil
 	}
 	s, err := shop.LoadDemo(ctx, db, m.ID, demoSeed, db.Now())
 	g.loaded = &s
@@ -110,6 +115,13 @@ func (g *greeting) write(w io.Writer) {
 	fmt.Fprintf(w, "DEVELOPMENT ONLY, NOT SAFE FOR PRODUCTION: --dev prints secrets and serves made-up data on this machine.\n\n")
 	if g.loaded != nil {
 		fmt.Fprintf(w, "Made the merchant \"demo\": %d products, %d customers, %d orders.\n", g.loaded.Products, g.loaded.Customers, g.loaded.Orders)
+	}
+	switch g.stale {
+	case "":
+	case shop.Generated:
+		fmt.Fprintf(w, "An earlier version had made it; what was changed in it is gone.\n")
+	default:
+		fmt.Fprintf(w, "An earlier version imported the merchant \"demo\": searches and sums find nothing of it. Import it once more:\n  %s\n", g.cmd("demo import PATH"))
 	}
 	fmt.Fprintf(w, "MCP address:  %s/mcp\n", g.base)
 	if g.key == nil {
