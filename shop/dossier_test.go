@@ -3,6 +3,7 @@ package shop
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -86,13 +87,13 @@ func TestDossierFilesOutliveACrash(t *testing.T) {
 			}
 			return (&DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "none")}).Content(d)
 		}
-		files := &DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "exports")}
+		files := &DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "ex[ports")}
 		tidy := func(want int) {
 			t.Helper()
 			if err := files.TidyOnce(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if found, _ := filepath.Glob(filepath.Join(files.Dir, "*", "*.json")); len(found) != want {
+			if found, _ := fs.Glob(os.DirFS(files.Dir), "*/*.json"); len(found) != want {
 				t.Errorf("%d files, want %d", len(found), want)
 			}
 		}
@@ -124,7 +125,7 @@ func TestDossierFilesOutliveACrash(t *testing.T) {
 			t.Errorf("a late token: %v", err)
 		}
 		tidy(0)
-		if left, _ := filepath.Glob(filepath.Join(files.Dir, "*", ".*")); len(left) > 1 {
+		if left, _ := fs.Glob(os.DirFS(files.Dir), "*/.*"); len(left) > 1 {
 			t.Errorf("left: %q", left)
 		}
 		add("1003")
