@@ -68,6 +68,8 @@ type Request struct {
 	// IdempotencyKey came beside the arguments (a header). It becomes the argument of that name where the tool has one.
 	IdempotencyKey string
 	FillFacts      bool // see tools.Route
+	// Wrong is what the transport found wrong with the arguments, so that they are none. The call is judged all the same.
+	Wrong *tools.Refusal
 }
 
 // An Outcome is the answer to a call that was not refused.

@@ -152,6 +152,9 @@ func lacks(missing []auth.Scope, message, tool string) error {
 
 // checkArguments decodes the arguments, once, to the canonical bytes that everything after it works on.
 func (g *Gate) checkArguments(ctx context.Context, c *call) error {
+	if c.req.Wrong != nil {
+		return c.req.Wrong
+	}
 	var err error
 	if c.Args, err = schemas.Canonical(c.req.Args); err != nil {
 		return badSyntax(err)

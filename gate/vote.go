@@ -20,6 +20,7 @@ type Ballot struct {
 	Seen     string // the binding hash that was seen, whole or as fingerprint; '' when the channel states none
 	Channel  string // rest, cli
 	Source   string
+	Wrong    *tools.Refusal // what the transport found wrong with it, so that it says nothing
 }
 
 // maxReason bounds what a person may say to a request, in bytes.
@@ -63,6 +64,8 @@ func mayVote(p auth.Principal, b Ballot) error {
 		return err
 	}
 	switch {
+	case b.Wrong != nil:
+		return b.Wrong
 	case b.Decision != approvals.Approve && b.Decision != approvals.Deny:
 		return tools.Wrong("decision", "is not a decision", "one of: approve, deny", "deny")
 	case len(b.Reason) > maxReason:

@@ -31,7 +31,8 @@ type members map[string]json.RawMessage
 
 // arguments puts together the three places where a REST request may hold a tool's arguments: body, query and path. An
 // argument may stand in two of them if it is the same in both. The query counts for every method, because ?dry_run=true
-// must not be overlooked on a POST. What is wrong with the JSON itself is left to the gate, which records it.
+// must not be overlooked on a POST. What is wrong with the JSON itself is left to the gate, which records it;
+// arguments that contradict each other are INVALID_ARGUMENTS, and the gate is told so.
 func arguments(w http.ResponseWriter, r *http.Request, t *tools.Tool, inPath []string, accept func(map[string]json.RawMessage)) ([]byte, error) {
 	raw, err := body(w, r)
 	if err != nil {

@@ -50,13 +50,14 @@ type resolution struct {
 
 func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 	b, err := readBallot(w, r)
-	if err != nil {
+	wrong := wrongArguments(err)
+	if err != nil && wrong == nil {
 		s.refuse(w, r, err)
 		return
 	}
 	v := visitOf(r.Context())
 	d, err := s.gate.Vote(r.Context(), v.principal, gate.Ballot{
-		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Reason: b.Reason, Seen: b.Seen, Channel: "rest", Source: v.source,
+		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Reason: b.Reason, Seen: b.Seen, Channel: "rest", Source: v.source, Wrong: wrong,
 	})
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -24,12 +25,23 @@ func (s *Server) tool(t *tools.Tool, route tools.Route) http.HandlerFunc {
 	inPath := placeholders(route.Path)
 	return func(w http.ResponseWriter, r *http.Request) {
 		args, err := arguments(w, r, t, inPath, route.Accept)
-		if err != nil {
+		wrong := wrongArguments(err)
+		if err != nil && wrong == nil {
 			s.refuse(w, r, err)
 			return
 		}
-		s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, FillFacts: route.FillFacts}, route)
+		s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, Wrong: wrong, FillFacts: route.FillFacts}, route)
 	}
+}
+
+// wrongArguments gives the refusal of a request that is a call all the same, and only has the wrong arguments: the gate
+// judges and records it. Any other error is nil here.
+func wrongArguments(err error) *tools.Refusal {
+	var r *tools.Refusal
+	if errors.As(err, &r) && r.Code == tools.InvalidArguments {
+		return r
+	}
+	return nil
 }
 
 // named answers calls to any tool by its name. One that is no tool's is a call all the same: the gate refuses and

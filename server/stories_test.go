@@ -29,9 +29,10 @@ import (
 var update = flag.Bool("update", false, "write what the server answers into the stories of testdata")
 
 // Each file of testdata/*.txtar is a story that a person can read: who there is (keys), what is asked (client), what is
-// answered (server), what happens in between (do), and what stands on the record in the end (record). Ids, hashes and
-// times are numbered in the order in which they appear; the client may use those names. The demo shop is behind it. SQLite
-// is enough here: what a call does to a database is tested where it is done.
+// answered (server), what happens in between (do), how many rows tables have (rows), and what stands on the record in the
+// end (record). Ids, hashes, cursors and times are numbered in the order in which they appear; the client may use those
+// names. The demo shop is behind it. Stories of one thing are told on SQLite: what a call does to a database is tested
+// where it is done. Those that go through the whole house, story-*, are told on both engines and read the same.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -39,7 +40,17 @@ func TestStories(t *testing.T) {
 	}
 	demo := demoShop(t)
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { tell(t, demo, file) })
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(name, func(t *testing.T) {
+			tell(t, copyOf(t, demo), file, *update)
+			if strings.HasPrefix(name, "story-") {
+				t.Run("postgres", func(t *testing.T) {
+					db := storetest.Open(t, storetest.DSN(t, "postgres"))
+					loadDemo(t, db)
+					tell(t, db, file, false)
+				})
+			}
+		})
 	}
 }
 
@@ -51,25 +62,23 @@ func demoShop(t *testing.T) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.Now = storyTime()
-	g := newRig(t, db, fakes)
-	_, err = shop.LoadDemo(t.Context(), db, g.store, 1, db.Now())
-	g.must(err)
-	g.must(db.Close())
+	loadDemo(t, db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return path
 }
 
-// storyTime is a clock that begins at the same time in every run: the demo shop depends on the day.
-func storyTime() func() time.Time {
-	began := time.Now()
-	return func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC).Add(time.Since(began)) }
+func loadDemo(t *testing.T, db *store.DB) {
+	t.Helper()
+	db.Now = storyTime()
+	g := newRig(t, db, fakes)
+	_, err := shop.LoadDemo(t.Context(), db, g.store, 1, db.Now())
+	g.must(err)
 }
 
-func tell(t *testing.T, demo, file string) {
-	told, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+func copyOf(t *testing.T, demo string) *store.DB {
+	t.Helper()
 	dsn := storetest.DSN(t, "sqlite")
 	copied, err := os.ReadFile(demo)
 	if err == nil {
@@ -78,7 +87,21 @@ func tell(t *testing.T, demo, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := storetest.Open(t, dsn)
+	return storetest.Open(t, dsn)
+}
+
+// storyTime is a clock that begins at the same time in every run: the demo shop depends on the day.
+func storyTime() func() time.Time {
+	began := time.Now()
+	return func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC).Add(time.Since(began)) }
+}
+
+// tell tells a story, and with anew writes it as it went.
+func tell(t *testing.T, db *store.DB, file string, anew bool) {
+	told, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	db.Now = storyTime()
 	g := &story{rig: newRig(t, db, tools.NewRegistry(dtc.Tools()...))}
 	for i, part := range told.Files {
@@ -92,17 +115,19 @@ func tell(t *testing.T, demo, file string) {
 			g.act(strings.Fields(got))
 		case "server":
 			got = g.answered
+		case "rows":
+			got = g.rows(strings.Fields(got))
 		case "record":
 			got = g.record()
 		default:
 			t.Fatalf("%s: a part is called %q", file, part.Name)
 		}
-		if diff := cmp.Diff(string(part.Data), got); diff != "" && !*update {
+		if diff := cmp.Diff(string(part.Data), got); diff != "" && !anew {
 			t.Errorf("%s, part %d (-told +happened):\n%s", file, i+1, diff)
 		}
 		told.Files[i].Data = []byte(got)
 	}
-	if *update {
+	if anew {
 		g.must(os.WriteFile(file, txtar.Format(told), 0o666))
 	}
 }
@@ -148,8 +173,25 @@ func (g *story) act(words []string) {
 	}
 }
 
-// ask sends what a client part holds: a request line with "as NAME" for a credential, headers, an empty line and a body;
-// or "MCP era as NAME", a method and its params.
+// rows counts what stands in tables, for a story to show that something was not done. words are the names of the tables,
+// each with its count as it was told.
+func (g *story) rows(words []string) string {
+	var b strings.Builder
+	g.must(g.db.Read(g.Context(), func(tx *store.Tx) error {
+		for i := 0; i < len(words); i += 2 {
+			var n int
+			if err := tx.QueryRow("SELECT COUNT(*) FROM " + words[i]).Scan(&n); err != nil {
+				return err
+			}
+			fmt.Fprintln(&b, words[i], n)
+		}
+		return nil
+	}))
+	return b.String()
+}
+
+// ask sends what a client part holds: a tool "as NAME" and its arguments, which is a call over MCP; "MCP era as NAME", a
+// method and its params; or a request line with "as NAME" for a credential, headers, an empty line and a body.
 func (g *story) ask(text string) {
 	for _, n := range slices.Backward(g.names) {
 		text = strings.ReplaceAll(text, n.name, n.value)
@@ -157,6 +199,10 @@ func (g *story) ask(text string) {
 	line, rest, _ := strings.Cut(text, "\n")
 	line, who, _ := strings.Cut(line, " as ")
 	method, path, _ := strings.Cut(line, " ")
+	if strings.HasPrefix(method, "dtc_") {
+		g.answered = g.callTool(method, who, rest)
+		return
+	}
 	var headers []string
 	body := rest
 	if method == "MCP" {
@@ -179,6 +225,46 @@ func (g *story) ask(text string) {
 	g.answered = g.normal(shownAnswer(resp, raw))
 }
 
+// callTool makes a call over MCP and tells of the answer what a model reads: the words, without the structured content once
+// more, and that.
+func (g *story) callTool(tool, who, args string) string {
+	_, r := g.rpc(who, eras[1], "tools/call", fmt.Sprintf(`{"name":%q,"arguments":%s}`, tool, args))
+	if r.Error != nil || len(r.Result.Content) != 1 {
+		g.Fatalf("%s is answered with %+v", tool, r)
+	}
+	var b strings.Builder
+	if r.Result.Meta[metaReplayed] == true {
+		fmt.Fprintln(&b, "(answered before)")
+	}
+	words, content := g.normal(r.Result.Content[0].Text), g.normal(string(r.Result.StructuredContent))
+	if words = strings.TrimSuffix(words, content); words != "" {
+		fmt.Fprintln(&b, strings.TrimSpace(words))
+	}
+	fmt.Fprintln(&b, laidOut(json.RawMessage(content), ""))
+	return b.String()
+}
+
+// laidOut breaks JSON into lines where it would not fit into one.
+func laidOut(raw json.RawMessage, indent string) string {
+	if len(indent)+len(raw) <= 140 || raw[0] != '{' && raw[0] != '[' {
+		return string(raw)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = d.Token()
+	lines := []string{}
+	for d.More() {
+		name := ""
+		if raw[0] == '{' {
+			t, _ := d.Token()
+			name = fmt.Sprintf("%q: ", t)
+		}
+		var value json.RawMessage
+		_ = d.Decode(&value)
+		lines = append(lines, indent+"  "+name+laidOut(value, indent+"  "))
+	}
+	return string(raw[0]) + "\n" + strings.Join(lines, ",\n") + "\n" + indent + string(raw[len(raw)-1])
+}
+
 func shownAnswer(resp *http.Response, raw string) string {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, resp.Status)
@@ -196,7 +282,7 @@ func shownAnswer(resp *http.Response, raw string) string {
 }
 
 // varies finds what differs from run to run.
-var varies = regexp.MustCompile(`\b(?:([a-z]+)_[0-9A-HJKMNP-TV-Z]{26}|([0-9a-f]{64})|([0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4})|(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)))\b`)
+var varies = regexp.MustCompile(`\b(?:([a-z]+)_[0-9A-HJKMNP-TV-Z]{26}|([0-9a-f]{64})|([0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4})|(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)))\b|"next_cursor": ?"([\w-]+)"`)
 
 // normal names everything in text that differs from run to run.
 func (g *story) normal(text string) string {
@@ -208,6 +294,8 @@ func (g *story) normal(text string) string {
 		}
 		kinds := varies.FindStringSubmatch(value)
 		switch {
+		case kinds[5] != "":
+			return strings.Replace(value, kinds[5], g.name(kinds[5], "cursor"), 1)
 		case kinds[4] != "":
 			return "TIME"
 		case kinds[3] != "":

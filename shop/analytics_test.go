@@ -68,7 +68,8 @@ func refundAtRandom(t *testing.T, db *store.DB, no string, chance *rand.Rand) st
 		var returns []shop.Return
 		for _, l := range o.Lines {
 			if back := l.Qty - l.QtyRefunded; back > 0 && chance.IntN(2) == 0 {
-				returns = append(returns, shop.Return{Line: l.Line, Qty: 1 + chance.Int64N(back), Restock: true})
+				qty := 1 + chance.Int64N(back)
+				returns = append(returns, shop.Return{Line: l.Line, Qty: qty, Restock: qty <= l.Out()})
 			}
 		}
 		r, err := d.Refund(o, shop.Refund{Amount: shop.Money{AmountMinor: amount, Currency: "GBP"}, Cause: "damaged", Actor: "test"}, returns)

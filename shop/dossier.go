@@ -45,7 +45,9 @@ var holdings = []holding{
 	{"order_lines", "SELECT * FROM order_lines WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, line"},
 	{"order_events", "SELECT * FROM order_events WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, event_no"},
 	{"order_notes", "SELECT * FROM order_notes WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, note_id"},
+	{"order_touches", "SELECT * FROM order_touches WHERE merchant_id = $1 AND order_no IN " + theirOrders, "order_no, touch_no"},
 	{"shipments", "SELECT * FROM shipments WHERE merchant_id = $1 AND order_no IN " + theirOrders, "shipped_at, shipment_no"},
+	{"shipping_labels", "SELECT * FROM shipping_labels WHERE merchant_id = $1 AND order_no IN " + theirOrders, "created_at, label_id"},
 	{"refunds", "SELECT * FROM refunds WHERE merchant_id = $1 AND order_no IN " + theirOrders, "refunded_at, refund_no"},
 	{"refund_lines", "SELECT * FROM refund_lines WHERE merchant_id = $1 AND refund_no IN (SELECT refund_no FROM refunds " +
 		"WHERE merchant_id = $1 AND order_no IN " + theirOrders + ")", "refund_no, line"},
@@ -53,7 +55,7 @@ var holdings = []holding{
 	{"ticket_messages", "SELECT * FROM ticket_messages WHERE merchant_id = $1 AND ticket_id IN " + theirTickets, "ticket_id, message_no"},
 	{"ticket_drafts", "SELECT * FROM ticket_drafts WHERE merchant_id = $1 AND ticket_id IN " + theirTickets, "ticket_id, draft_id"},
 	{"messages", `SELECT d.mailing_id, m.kind, m.channel, d.address, m.subject, m.body, d.created_at, d.carried_at
-		FROM deliveries d JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id
+		FROM deliveries d LEFT JOIN mailings m ON m.merchant_id = d.merchant_id AND m.mailing_id = d.mailing_id
 		WHERE d.merchant_id = $1 AND d.customer_no = $2`, "d.created_at, d.mailing_id"},
 }
 

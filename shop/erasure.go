@@ -17,7 +17,8 @@ type trace struct{ table, set, where string }
 // personal are all traces of a customer in the shop, in the order in which rows are locked by everybody: orders first,
 // then the customer. What is left is a number, a country and sums, without which the books would not add up.
 //
-// Refunds keep their cause; the words beside it may be about a person. All messages of a customer's tickets go: what
+// Refunds keep their cause; the words beside it may be about a person. An event of a parcel ends in its tracking number,
+// with which a carrier tells the address; the other events are sentences of our own, with sums and numbers. All messages of a customer's tickets go: what
 // staff answer quotes and names whom they answer. So do notices, which are to one customer each; one that the carrier has
 // not taken is not sent any more.
 var personal = []trace{
@@ -26,6 +27,7 @@ var personal = []trace{
 	{"customer_tags", "", "customer_no = $2"},
 	{"refunds", "reason = '" + Erased + "'", "reason <> '' AND order_no IN " + theirOrders},
 	{"order_notes", "text = '" + Erased + "', tags = '[]'", "order_no IN " + theirOrders},
+	{"order_events", "what = 'shipped " + Erased + "'", "what LIKE 'shipped %, tracking number %' AND order_no IN " + theirOrders},
 	{"shipments", "reason = '" + Erased + "', tracking_no = ''", "order_no IN " + theirOrders},
 	{"ticket_messages", "body = '" + Erased + "'", "ticket_id IN " + theirTickets},
 	{"ticket_drafts", "body = '" + Erased + "', advice = ''", "ticket_id IN " + theirTickets},

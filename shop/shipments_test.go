@@ -29,9 +29,9 @@ func TestOrdersKeepTheirMoneyAndPieces(t *testing.T) {
 				l.addsUp(r)
 			}
 		})
-		for _, table := range []string{"sales_daily", "sales_monthly"} {
+		for table, sums := range map[string][]string{"sales_monthly": {"refunds_minor", "units_refunded"}, soldToDate: {"refunds_minor"}} {
 			q := "SELECT CAST(SUM(%s) AS BIGINT) FROM %s"
-			for _, sum := range []string{"refunds_minor", "units_refunded"} {
+			for _, sum := range sums {
 				if got, want := number(t, db, fmt.Sprintf(q, sum, table)), number(t, db, fmt.Sprintf(q, sum, "sales_totals")); got != want {
 					t.Errorf("%s holds %s %d, sales_totals %d", table, sum, got, want)
 				}
@@ -221,7 +221,9 @@ func (l *life) addsUp(r *rapid.T) {
 			"refunds":       "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM refunds WHERE merchant_id = $1 AND order_no = $2",
 			"sales refunds": "SELECT CAST(COALESCE(SUM(refunds_minor + shipping_refunds_minor), 0) AS BIGINT) FROM sales_totals WHERE merchant_id = $1 AND country = $2",
 			"sales units":   "SELECT CAST(COALESCE(SUM(units_refunded), 0) AS BIGINT) FROM sales_totals WHERE merchant_id = $1 AND country = $2",
-			"daily units":   "SELECT CAST(COALESCE(SUM(units_refunded), 0) AS BIGINT) FROM sales_daily WHERE merchant_id = $1 AND country = $2",
+			"monthly units": "SELECT CAST(COALESCE(SUM(units_refunded), 0) AS BIGINT) FROM sales_monthly WHERE merchant_id = $1 AND sku LIKE $2 || '-%'",
+			"by SKU":        "SELECT CAST(COALESCE(SUM(refunds_minor), 0) AS BIGINT) FROM sales_monthly WHERE merchant_id = $1 AND sku LIKE $2 || '-%'",
+			"by product":    "SELECT COALESCE(MAX(refunds_minor), 0) FROM product_sales WHERE merchant_id = $1 AND product_code = $2",
 		} {
 			var n int64
 			if err := tx.QueryRow(q, merchant, l.no).Scan(&n); err != nil {
@@ -249,7 +251,10 @@ func (l *life) addsUp(r *rapid.T) {
 	if facts["refunds"] != given || facts["sales refunds"] != given || given > o.Total.AmountMinor {
 		r.Errorf("of %s %s was refunded; the books say %v", o.Total, o.Refunded, facts)
 	}
-	if facts["sales units"] != back || facts["daily units"] != back {
+	if facts["by SKU"] != facts["by product"] {
+		r.Errorf("the books differ: %v", facts)
+	}
+	if facts["sales units"] != back || facts["monthly units"] != back {
 		r.Errorf("%d pieces were given back; the books say %v", back, facts)
 	}
 	if o.Status == shop.OrderCancelled && (given != o.Total.AmountMinor || o.ToShip() != 0) {

@@ -46,10 +46,10 @@ func sqliteDSN(path string, pragmas []string) string {
 	return "file:" + (&url.URL{Path: filepath.Clean(path)}).EscapedPath() + "?" + q.Encode()
 }
 
-// insertSQL is an INSERT of n rows. place writes the i-th parameter, from 1.
-func insertSQL(into string, cols []string, n int, place func(i int) string) string {
+// insertSQL is an INSERT of n rows. insert is its first words, and place writes the i-th parameter, from 1.
+func insertSQL(insert, into string, cols []string, n int, place func(i int) string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", into, strings.Join(cols, ", "))
+	fmt.Fprintf(&b, "%s %s (%s) VALUES ", insert, into, strings.Join(cols, ", "))
 	for i := range n * len(cols) {
 		switch {
 		case i == 0:

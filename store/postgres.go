@@ -149,7 +149,7 @@ func (c *pgConn) insert(ctx context.Context, into string, cols []string, rows []
 		for _, r := range rows {
 			args = append(args, r...)
 		}
-		_, err := c.tx.ExecContext(ctx, insertSQL(into, cols, len(rows), numbered), args...)
+		_, err := c.tx.ExecContext(ctx, insertSQL("INSERT INTO", into, cols, len(rows), numbered), args...)
 		return err
 	}
 	return c.conn.Raw(func(driver any) error {

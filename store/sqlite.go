@@ -223,18 +223,27 @@ func (s *session) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 	return st, nil
 }
 
+// insertOrFail is an INSERT that leaves its first rows in place when a later one is refused. SQLite then need not keep every
+// page it changes as it was before the statement, which was a fifth of a bulk load; and a failed statement's transaction, or
+// its savepoint, is rolled back anyhow.
+const insertOrFail = "INSERT OR FAIL INTO"
+
 func (s *session) insert(ctx context.Context, into string, cols []string, rows [][]any) error {
 	n := max(1, min(chunkRows, maxParams/len(cols)))
 	args := make([]any, 0, n*len(cols))
+	text := ""
 	for len(rows) > 0 {
 		if len(rows) < n {
-			n = 1 // the rest one by one, so that a table needs two statements and not one per length
+			n, text = 1, "" // the rest one by one, so that a table needs two statements and not one per length
+		}
+		if text == "" {
+			text = insertSQL(insertOrFail, into, cols, n, unnamed)
 		}
 		args = args[:0]
 		for _, r := range rows[:n] {
 			args = append(args, r...)
 		}
-		if _, err := s.exec(ctx, insertSQL(into, cols, n, unnamed), args); err != nil {
+		if _, err := s.exec(ctx, text, args); err != nil {
 			return err
 		}
 		rows = rows[n:]

@@ -39,7 +39,13 @@ func main() {
 func measure(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
 	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
+	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; both if left out")
+	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
+	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
 	flag.Parse()
+	if *only == "tools" {
+		return measureTools(ctx, *real, *each)
+	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
 		n, err := strconv.Atoi(s)
@@ -55,7 +61,10 @@ func measure(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", role, err)
 		}
 	}
-	return nil
+	if *only == "load" {
+		return nil
+	}
+	return measureTools(ctx, *real, *each)
 }
 
 func measureServer(ctx context.Context, role string, levels []int, during time.Duration) error {

@@ -125,7 +125,7 @@ var (
 	sealed   = regexp.MustCompile(`("next_cursor": )"[^"]+"`)
 	aToken   = regexp.MustCompile(`(/exports/)[0-9A-Za-z_-]+`)
 	aHash    = regexp.MustCompile(`("fingerprint": )"[^"]+"`)
-	maxLines = 60
+	maxLines = 36
 )
 
 // pretty writes JSON for people, blots out what has chance in it, and cuts what is long.

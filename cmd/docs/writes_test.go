@@ -29,16 +29,6 @@ func (d *demo) writes() []*tools.Tool {
 	})
 }
 
-func each(t *testing.T, fn func(t *testing.T, d *demo, tool *tools.Tool)) {
-	t.Helper()
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		d := must(newDemo(t.Context(), db))(t)
-		for _, tool := range d.writes() {
-			t.Run(tool.Name, func(t *testing.T) { fn(t, d, tool) })
-		}
-	})
-}
-
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()
@@ -68,27 +58,47 @@ func under(t *testing.T, tool *tools.Tool, key string) string {
 
 // TestARepeatIsAnsweredAlikeAndUndoRestoresEveryColumn makes each write, repeats it, and takes it back.
 func TestARepeatIsAnsweredAlikeAndUndoRestoresEveryColumn(t *testing.T) {
-	each(t, func(t *testing.T, d *demo, tool *tools.Tool) {
-		before := look(t, d.db)
-		args := under(t, tool, "once-"+tool.Name)
-		first := must(d.call(t.Context(), d.free, tool.Name, args))(t)
-		after := look(t, d.db)
-		d.sound(t)
-		again := must(d.Call(t.Context(), d.free, gate.Request{Tool: tool.Name, Args: []byte(args), Transport: "mcp"}))(t)
-		if _, keyed := tool.Input.Property("idempotency_key"); keyed && (!again.Replayed || string(again.Body) != string(first.Body)) {
-			t.Errorf("the repeat is answered\n%s\nand the first was\n%s", again.Body, first.Body)
-		}
-		if diff := after.diff(look(t, d.db)); diff != "" {
-			t.Errorf("the repeat changes the shop:\n%s", diff)
-		}
-		if r := must(first.result())(t); r.UndoID != "" {
-			must(d.call(t.Context(), d.free, "dtc_undo", `{"undo_id":"`+r.UndoID+`"}`))(t)
-			if lost := before.lost(look(t, d.db)); lost != "" {
-				t.Errorf("the undo leaves changed:\n%s", lost)
-			}
-			d.sound(t)
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		d := must(newDemo(t.Context(), db))(t)
+		before := look(t, db)
+		for _, tool := range d.writes() {
+			t.Run(tool.Name, func(t *testing.T) {
+				undone := thereAndBack(t, d, tool)
+				after := look(t, db)
+				if undone {
+					if lost := before.lost(after); lost != "" {
+						t.Errorf("the undo leaves changed:\n%s", lost)
+					}
+				}
+				before = after
+			})
 		}
 	})
+}
+
+// thereAndBack makes a write, repeats it, and takes it back where that is possible.
+func thereAndBack(t *testing.T, d *demo, tool *tools.Tool) (undone bool) {
+	args := under(t, tool, "once-"+tool.Name)
+	first := must(d.call(t.Context(), d.free, tool.Name, args))(t)
+	d.sound(t)
+	var changes []string
+	ctx := watchChanges(t.Context(), &changes)
+	again := must(d.Call(ctx, d.free, gate.Request{Tool: tool.Name, Args: []byte(args), Transport: "mcp"}))(t)
+	if _, keyed := tool.Input.Property("idempotency_key"); keyed {
+		if !again.Replayed || string(again.Body) != string(first.Body) {
+			t.Errorf("the repeat is answered\n%s\nand the first was\n%s", again.Body, first.Body)
+		}
+		if changes = slices.DeleteFunc(changes, func(q string) bool { return strings.Contains(q, "INTO idempotency ") }); len(changes) > 0 {
+			t.Errorf("the repeat does more than read and record: %q", changes)
+		}
+	}
+	r := must(first.result())(t)
+	if r.UndoID == "" {
+		return false
+	}
+	must(d.call(t.Context(), d.free, "dtc_undo", `{"undo_id":"`+r.UndoID+`"}`))(t)
+	d.sound(t)
+	return true
 }
 
 // sound holds the shop to what no write may break, whatever it does.
@@ -100,9 +110,12 @@ func (d *demo) sound(t *testing.T) {
 			(SELECT COALESCE(SUM(amount_minor), 0) FROM refunds r WHERE r.merchant_id = o.merchant_id AND r.order_no = o.order_no)`,
 		"lines that gave back or shipped more pieces than were bought": `SELECT COUNT(*) FROM order_lines WHERE qty_refunded > qty OR qty_shipped > qty`,
 		"SKUs below zero": `SELECT COUNT(*) FROM variants WHERE on_hand < 0`,
-		"sums of sales that differ between days and totals": `SELECT COUNT(*) FROM (
-			SELECT SUM(gross_minor) AS g, SUM(refunds_minor) AS r FROM sales_daily) a, (SELECT SUM(gross_minor) AS g, SUM(refunds_minor) AS r FROM sales_totals) b
-			WHERE a.g <> b.g OR a.r <> b.r`,
+		"differences between what was given back and what the sums of sales say": `SELECT COUNT(*) FROM
+			(SELECT SUM(refunds_minor + shipping_refunds_minor) AS n FROM sales_totals) a, (SELECT SUM(amount_minor) AS n FROM refunds) b WHERE a.n <> b.n`,
+		"differences between what cohorts and channels brought in": `SELECT COUNT(*) FROM
+			(SELECT 3 * SUM(net_minor) AS n FROM cohort_months) a, (SELECT SUM(net_minor) AS n FROM attribution_days) b WHERE a.n <> b.n`,
+		"customers whose sums are not those of their orders": `SELECT COUNT(*) FROM customers c WHERE spent_minor <> (SELECT COALESCE(SUM(total_minor - refunded_minor), 0)
+			FROM orders o WHERE o.merchant_id = c.merchant_id AND o.customer_no = c.customer_no AND o.status <> 'cancelled')`,
 		"discounts over their cap": `SELECT COUNT(*) FROM discounts WHERE given_away_minor > max_given_away_minor`,
 		"customers written to twice by one mailing": `SELECT COUNT(*) FROM (SELECT 1 AS one FROM deliveries
 			GROUP BY merchant_id, mailing_id, customer_no HAVING COUNT(*) > 1) x`,
@@ -127,6 +140,12 @@ func TestManyAtOnceAreOneAfterAnother(t *testing.T) {
 			for _, tool := range crowd.writes() {
 				t.Run(tool.Name, func(t *testing.T) { atOnce(t, crowd, queue, tool) })
 			}
+			one, other := look(t, queue.db).bag(), look(t, crowd.db).bag()
+			for table := range one {
+				if diff := cmp.Diff(one[table], other[table]); diff != "" {
+					t.Errorf("%s differs (-one after another +at once):\n%s", table, diff)
+				}
+			}
 		})
 	}
 }
@@ -145,9 +164,6 @@ func atOnce(t *testing.T, crowd, queue *demo, tool *tools.Tool) {
 	}
 	if a, b := outcomes(t, together), outcomes(t, inTurn); a[""] != b[""] {
 		t.Errorf("at once: %v; one after another: %v", a, b)
-	}
-	if diff := cmp.Diff(look(t, queue.db).bag(), look(t, crowd.db).bag()); diff != "" {
-		t.Errorf("the shops differ (-one after another +at once):\n%s", diff)
 	}
 	crowd.sound(t)
 }
@@ -169,18 +185,4 @@ func outcomes(t *testing.T, errs []error) map[tools.Code]int {
 		}
 	}
 	return counts
-}
-
-// bag is all rows by table, without order and without what has chance in it.
-func (v view) bag() map[string][]string {
-	bag := map[string][]string{}
-	for table, rows := range v {
-		for _, r := range rows {
-			raw, _ := json.Marshal(r)
-			text := anID.ReplaceAllStringFunc(string(raw), blot)
-			bag[table] = append(bag[table], aToken.ReplaceAllString(strings.ReplaceAll(text, "mer_", ""), "$1…"))
-		}
-		slices.Sort(bag[table])
-	}
-	return bag
 }

@@ -24,10 +24,15 @@ type undo struct {
 	DryRun bool          `help:"Only list what would be taken back and what cannot be."`
 }
 
-func (c *undo) Run(ctx context.Context, a *app) error {
+// Validate is called by kong: what it refuses is wrong use.
+func (c *undo) Validate() error {
 	if c.Since <= 0 {
 		return fmt.Errorf("--since %s is not a time back: give one such as 1h", c.Since)
 	}
+	return nil
+}
+
+func (c *undo) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(db *store.DB) error {
 		merchant, err := c.merchantOfKey(ctx, db)
 		if err != nil {
