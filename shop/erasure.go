@@ -75,6 +75,9 @@ func addTrace(all []Trace, table string, rows int64) []Trace {
 // what proves them; what they hold of arguments and reasons about the customer, the orders and the tickets goes.
 func (d *Desk) Erase(c Customer) (rows int64, err error) {
 	about, err := d.Subjects(c.No)
+	if err == nil {
+		err = d.holdAll(c.No)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -87,6 +90,17 @@ func (d *Desk) Erase(c Customer) (rows int64, err error) {
 	}
 	n, err := audit.EraseAbout(d.tx, d.merchant, about)
 	return rows + n, err
+}
+
+// holdAll holds the customer's orders and tickets until the end, as whoever ships, gives back or answers does first. Without it
+// one of them could read the address before the erasure and write to it after.
+func (d *Desk) holdAll(customer string) error {
+	for _, table := range []string{"orders", "tickets"} {
+		if _, err := d.tx.Exec("UPDATE "+table+" SET version = version WHERE merchant_id = $1 AND customer_no = $2", d.merchant, customer); err != nil {
+			return fmt.Errorf("holding the %s: %w", table, err)
+		}
+	}
+	return nil
 }
 
 func (d *Desk) eraseTrace(t trace, c Customer) (int64, error) {

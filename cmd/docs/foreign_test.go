@@ -50,7 +50,7 @@ func (v view) of(merchant string) view {
 	for table, rows := range v {
 		own[table] = map[string]row{}
 		for key, r := range rows {
-			if r["merchant_id"] == merchant {
+			if strings.Contains(key, merchant) { // every primary key begins with it
 				own[table][key] = r
 			}
 		}
