@@ -42,7 +42,7 @@ schemas: ## Write the golden schemas of all tools to schemas/
 docs: ## Write docs/tools.md from the tools and their examples
 	$(GO) run ./cmd/docs
 
-bench: ## Measure calls through the whole gate over HTTP, on both engines
+bench: ## Measure calls over HTTP, and what a call of each tool costs, on both engines
 	$(GO) run ./cmd/bench
 
 clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate

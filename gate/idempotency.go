@@ -46,9 +46,13 @@ func (c *call) takeKey() error {
 // maxKey bounds an idempotency key, in bytes.
 const maxKey = 255
 
-// checkKey holds every key to one form, whatever the schema of its tool says.
-func checkKey(key string) error {
-	if len(key) <= maxKey && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+// checkKey holds every key to one form, whatever the schema of its tool says. One that is there and empty is no key: taken for
+// none, it would leave a write that must have one without.
+func checkKey(key *string) error {
+	if key == nil {
+		return nil
+	}
+	if n := len(*key); n > 0 && n <= maxKey && !strings.ContainsFunc(*key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil
 	}
 	return tools.Wrong("idempotency_key", "does not have the right form", "1 to 255 printable ASCII characters without spaces", "refund-581483-1")

@@ -176,7 +176,7 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := checkKey(common.IdempotencyKey); err != nil {
 		return err
 	}
-	c.dryRun, c.key, c.argsHash = common.DryRun, common.IdempotencyKey, schemas.Fingerprint(c.Args)
+	c.dryRun, c.key, c.argsHash = common.DryRun, common.key(), schemas.Fingerprint(c.Args)
 	return nil
 }
 
@@ -191,9 +191,17 @@ func wrongFields(wrong []schemas.Wrong) error {
 
 // common are the arguments that mean the same on every tool that has them.
 type common struct {
-	IdempotencyKey string `json:"idempotency_key"`
-	DryRun         bool   `json:"dry_run"`
-	Reason         string `json:"reason"`
+	IdempotencyKey *string `json:"idempotency_key"`
+	DryRun         bool    `json:"dry_run"`
+	Reason         string  `json:"reason"`
+}
+
+// key is the idempotency key, "" without one.
+func (a common) key() string {
+	if a.IdempotencyKey == nil {
+		return ""
+	}
+	return *a.IdempotencyKey
 }
 
 // commonOf reads the common arguments. Canonical bytes hold every name once and in one case, so that encoding/json
@@ -219,7 +227,7 @@ func (g *Gate) fillFacts(ctx context.Context, c *call) error {
 	}
 	common, _ := commonOf(c.Args) // what cannot be read is for the schema check to name
 	return g.db.Read(ctx, func(tx *store.Tx) error {
-		taken, err := c.taken(tx, common.IdempotencyKey)
+		taken, err := c.taken(tx, common.key())
 		if c.repeats = taken && !common.DryRun; err != nil || c.repeats {
 			return err
 		}

@@ -30,6 +30,7 @@ type Schema struct {
 	Hash string          // hex SHA-256 of JSON: two servers with one Hash ask for the same arguments
 
 	names    []string
+	envelope bool // of a write
 	compiled func() *jsonschema.Schema
 	decode   func([]byte) error
 }
@@ -62,7 +63,9 @@ func Answer[T any]() *Schema {
 func Envelope[T any]() *Schema {
 	t := reflect.TypeFor[T]()
 	mustEnd(t)
-	return finish(envelope(slim(reflected(t))))
+	s := finish(envelope(slim(reflected(t))))
+	s.envelope = true
+	return s
 }
 
 // Example is an object that fits, with the members that are required; nil when none could be made.

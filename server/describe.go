@@ -23,7 +23,7 @@ func describe(t *tools.Tool) *mcp.Tool {
 		Annotations: &mcp.ToolAnnotations{
 			ReadOnlyHint:    !t.Writes(),
 			DestructiveHint: &destructive,
-			IdempotentHint:  true, // a repeat with the same arguments is answered like the first
+			IdempotentHint:  !t.Writes() || t.Brake || t.Class != tools.ClassNone, // a write with a class needs a key: a repeat is answered like the first
 			OpenWorldHint:   &outside,
 		},
 		Meta: mcp.Meta{metaRisk: rate(t.Risk)},
@@ -38,7 +38,7 @@ func destroys(t *tools.Tool) bool {
 
 // rate is a risk vector with what follows from it. Parts that are 0 are left out.
 func rate(r tools.Risk) map[string]any {
-	rated := map[string]any{"level": r.Level(), "word": r.Level().Word()}
+	rated := map[string]any{"level": r.Level()}
 	for part, n := range map[string]int{
 		"undo": r.Undo, "blast": r.Blast, "money": r.Money, "touch": r.Touch, "data_out": r.DataOut, "reach": r.Reach,
 	} {

@@ -40,7 +40,7 @@ type notes struct {
 
 type writeIn struct {
 	Text           string `json:"text" jsonschema:"maxLength=100,description=What to write"`
-	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"maxLength=255,pattern=^[!-~]+$,description=The same for a repeat"`
+	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"description=The same for a repeat"`
 	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only rehearse"`
 }
 
@@ -48,7 +48,7 @@ type sendIn struct {
 	NoteID         string `json:"note_id" jsonschema:"description=Which note"`
 	Expected       int    `json:"expected_version" jsonschema:"description=What was seen"`
 	Reason         string `json:"reason" jsonschema:"minLength=3,description=Why"`
-	IdempotencyKey string `json:"idempotency_key" jsonschema:"maxLength=255,pattern=^[!-~]+$,description=The same for a repeat"`
+	IdempotencyKey string `json:"idempotency_key" jsonschema:"description=The same for a repeat"`
 	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only rehearse"`
 }
 

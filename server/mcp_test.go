@@ -112,14 +112,14 @@ func TestHintsFollowFromTheRisk(t *testing.T) {
 	g := newSQLiteRig(t)
 	g.mint("all", false, "orders:read", "orders:write", "marketing:send")
 	_, r := g.rpc("all", eras[0], "tools/list", "{}")
-	hints := func(readOnly, destructive, open bool) map[string]any {
-		return map[string]any{"readOnlyHint": readOnly, "destructiveHint": destructive, "idempotentHint": true, "openWorldHint": open}
+	hints := func(readOnly, destructive, idempotent, open bool) map[string]any {
+		return map[string]any{"readOnlyHint": readOnly, "destructiveHint": destructive, "idempotentHint": idempotent, "openWorldHint": open}
 	}
 	want := map[string]map[string]any{
-		"notes_get":    hints(true, false, false),
-		"notes_search": hints(true, false, false),
-		"notes_send":   hints(false, true, true),
-		"notes_write":  hints(false, false, false),
+		"notes_get":    hints(true, false, true, false),
+		"notes_search": hints(true, false, true, false),
+		"notes_send":   hints(false, true, true, true),
+		"notes_write":  hints(false, false, false, false), // repeated without a key it writes twice
 	}
 	for _, tool := range r.Result.Tools {
 		delete(tool.Annotations, "title")
@@ -188,6 +188,10 @@ func TestIdempotencyKeyInMetaIsTheArgument(t *testing.T) {
 		_, r := g.rpc("key", eras[0], "tools/call", `{"name":"notes_write","arguments":{"text":"x"},"_meta":{"dtcgate/idempotencyKey":`+bad+`}}`)
 		if !r.Result.IsError || !strings.Contains(string(r.Result.StructuredContent), string(tools.InvalidArguments)) {
 			t.Errorf("the key %.20s is taken: %+v", bad, r)
+		}
+		_, r = g.rpc("key", eras[0], "tools/call", `{"name":"notes_write","arguments":{"text":"x","idempotency_key":`+bad+`}}`)
+		if !r.Result.IsError || !strings.Contains(string(r.Result.StructuredContent), "idempotency_key") {
+			t.Errorf("the key %.20s is taken as an argument: %+v", bad, r)
 		}
 	}
 }

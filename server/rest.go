@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -59,7 +60,9 @@ func (s *Server) named(w http.ResponseWriter, r *http.Request) {
 func (s *Server) callREST(w http.ResponseWriter, r *http.Request, q gate.Request, route tools.Route) {
 	v := visitOf(r.Context())
 	q.Transport = "rest"
-	q.IdempotencyKey = strings.Join(r.Header.Values("Idempotency-Key"), " ") // several keys are one with a space, which no schema takes
+	if keys := r.Header.Values("Idempotency-Key"); len(keys) > 0 {
+		q.IdempotencyKey = cmp.Or(strings.Join(keys, " "), notAKey) // several are one with a space, which is none either
+	}
 	out, err := s.handOver(v, q)
 	if err == nil && route.Only != "" {
 		out.Body, err = only(out.Body, route.Only)

@@ -168,6 +168,7 @@ func TestBodyMustBeJSONAndSaySo(t *testing.T) {
 		"compressed":     {[]string{jsonBody, "Content-Encoding: gzip"}, 415},
 		"a key too long": {[]string{jsonBody, "Idempotency-Key: " + strings.Repeat("k", 256)}, 400},
 		"a key of bytes": {[]string{jsonBody, "Idempotency-Key: \xff"}, 400},
+		"an empty key":   {[]string{jsonBody, "Idempotency-Key: "}, 400},
 		"two keys":       {[]string{jsonBody, "Idempotency-Key: a", "Idempotency-Key: b"}, 400},
 		"a fitting key":  {[]string{jsonBody, "Idempotency-Key: a-b/c=1"}, 201},
 	} {

@@ -115,6 +115,8 @@ func (d *Desk) belongs(q *query, r Rule) error {
 	return nil
 }
 
+func (r Rule) asksWhatWasBought() bool { return len(r.BoughtAnySKU) > 0 || r.BoughtCategory != "" }
+
 // bought adds the conditions on what a customer has bought. The buyers are found once, from the SKUs: asked for each
 // customer alone, SQLite reads all lines of these SKUs for every one.
 func (d *Desk) bought(q *query, r Rule) {

@@ -235,6 +235,9 @@ type recipient struct{ no, address string }
 // more while it holds their rows, so that nobody is written to whose refusal came first. RETURNING goes without the alias,
 // which SQLite does not know there.
 func (d *Desk) touch(channel string, customers []string) ([]recipient, error) {
+	if err := lock(d.tx, d.merchant, "customers", "customer_no IN ("+marks(len(customers))+")", values(customers)...); err != nil {
+		return nil, err
+	}
 	q := sqlText("UPDATE customers AS c SET last_contacted_at = ? WHERE c.merchant_id = ? AND c.customer_no IN ("+marks(len(customers))+")",
 		append([]any{store.Micros(d.tx.Now), d.merchant}, values(customers)...)...).
 		add(" AND "+consents[channel]+" AND "+rested+" RETURNING customer_no, "+addresses[channel], d.restedSince())

@@ -193,6 +193,9 @@ func syncDir(dir string) error {
 func (c *Carrier) mark(ctx context.Context, b batch, letters []letter) (int, error) {
 	var marked int64
 	err := c.DB.InTx(ctx, func(tx *store.Tx) (err error) {
+		if err := lock(tx, b.merchant, "deliveries", "mailing_id = ? AND batch = ? AND carried_at IS NULL", b.mailing, b.no); err != nil {
+			return err
+		}
 		marked, err = tx.Exec(`UPDATE deliveries SET carried_at = $1
 			WHERE merchant_id = $2 AND mailing_id = $3 AND batch = $4 AND carried_at IS NULL`,
 			store.Micros(tx.Now), b.merchant, b.mailing, b.no)

@@ -12,11 +12,6 @@ import (
 // UpdateProduct changes a product's title, description, category and tags to those of to, and gives it as it is then.
 // It answers ErrChanged when the product is not at from's version any more.
 func (d *Desk) UpdateProduct(from, to Product) (Product, error) {
-	if from.Category != to.Category {
-		if err := d.holdCategories(); err != nil {
-			return to, err
-		}
-	}
 	err := changed(d.tx.Exec(`UPDATE products SET title = $1, description = $2, category = $3, tags = $4, version = version + 1
 		WHERE merchant_id = $5 AND product_code = $6 AND version = $7`,
 		to.Title, to.Description, to.Category, jsonText(to.Tags), d.merchant, from.Code, from.Version))
@@ -48,89 +43,78 @@ func (d *Desk) indexProduct(p Product) error {
 	return d.index(productWords, p.Code, text...)
 }
 
-// holdCategories lets one transaction at a time move products between categories: what it counts depends on where all
-// the others are. The lock is the row of the merchant's first product, which every order of locks begins with.
-func (d *Desk) holdCategories() error {
-	_, err := d.tx.Exec(`UPDATE products SET version = version WHERE merchant_id = $1
-		AND product_code = (SELECT MIN(product_code) FROM products WHERE merchant_id = $1)`, d.merchant)
-	if err != nil {
-		return fmt.Errorf("holding the categories: %w", err)
-	}
-	return nil
-}
-
-// recategorise counts again which SKU is the first of its category in each order that holds a product, after the product
-// has moved from one category to another: see product_sales.
+// recategorise moves what a product has sold from one category to another, after the product itself has moved. An order
+// counts once in a category: it leaves the one when nothing else in it is of that one, and joins the other when nothing is yet.
+// The sums are held before they are read, so that of two products that move at once the second one sees where the first has gone.
 func (d *Desk) recategorise(code, left, joined string) error {
-	moved := map[productKey]int64{}
-	var order string
-	var before, after map[string]bool
-	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
-		var no, product, category string
-		var at time.Time
-		if err := r.Scan(&no, store.At(&at), &product, &category); err != nil {
-			return struct{}{}, err
-		}
-		if no != order {
-			order, before, after = no, map[string]bool{}, map[string]bool{}
-		}
-		key, was := productKey{product, Day(at)}, category
-		if product == code {
-			was = left
-		}
-		if !before[was] {
-			before[was] = true
-			moved[key]--
-		}
-		if !after[category] {
-			after[category] = true
-			moved[key]++
-		}
-		return struct{}{}, nil
-	}, `SELECT l.order_no, o.placed_at, p.product_code, p.category FROM order_lines l
-		JOIN orders o ON o.merchant_id = l.merchant_id AND o.order_no = l.order_no
-		JOIN variants v ON v.merchant_id = l.merchant_id AND v.sku = l.sku
-		JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
-		WHERE l.merchant_id = $1 AND l.order_no IN (SELECT b.order_no FROM variants s
-			JOIN order_lines b ON b.merchant_id = s.merchant_id AND b.sku = s.sku WHERE s.merchant_id = $1 AND s.product_code = $2)
-			AND l.sku IN (SELECT w.sku FROM products c JOIN variants w ON w.merchant_id = c.merchant_id AND w.product_code = c.product_code
-				WHERE c.merchant_id = $1 AND c.category IN ($3, $4))
-		ORDER BY l.order_no, l.line`, d.merchant, code, left, joined)
-	if err != nil {
-		return fmt.Errorf("counting the orders of categories: %w", err)
-	}
-	return d.addCategoryOrders(moved)
-}
-
-// addCategoryOrders moves the counts, each up to its day and up to every day until the product's next: row by row in the
-// order in which all writers touch them.
-func (d *Desk) addCategoryOrders(moved map[productKey]int64) error {
 	if err := holdSums(d.tx, d.merchant, time.Time{}); err != nil {
 		return err
 	}
-	maps.DeleteFunc(moved, func(_ productKey, n int64) bool { return n == 0 })
-	keys := slices.SortedFunc(maps.Keys(moved), productKey.compare)
-	var sum int64
-	for i, k := range keys {
-		if i == 0 || keys[i-1].product != k.product {
-			sum = 0
+	b := newBook()
+	if err := d.moveGoods(b, code, left, joined); err != nil {
+		return fmt.Errorf("moving the sales of a product: %w", err)
+	}
+	if err := d.moveOrders(b, code, left, joined); err != nil {
+		return fmt.Errorf("moving the orders of a product: %w", err)
+	}
+	var err error
+	b.byCategory(func(values ...any) {
+		if err == nil {
+			_, err = d.tx.Exec(upsert("category_sales", 2, categoryCols), append([]any{d.merchant}, values...)...)
 		}
-		sum += moved[k]
-		next := lastDay
-		if i+1 < len(keys) && keys[i+1].product == k.product {
-			next = keys[i+1].day
+		if err == nil {
+			_, err = d.tx.Exec(`DELETE FROM category_sales WHERE merchant_id = $1 AND day = $2 AND category = $3
+				AND orders = 0 AND units = 0 AND gross_minor = 0 AND refunds_minor = 0`, d.merchant, values[0], values[1])
 		}
-		_, err := d.tx.Exec(`UPDATE product_sales SET category_orders = category_orders + $1
-			WHERE merchant_id = $2 AND product_code = $3 AND day >= $4 AND day < $5`, sum, d.merchant, k.product, k.day, next)
-		if err != nil {
-			return fmt.Errorf("moving the orders of categories: %w", err)
-		}
+	})
+	if err != nil {
+		return fmt.Errorf("moving sales between categories: %w", err)
 	}
 	return nil
 }
 
-// lastDay comes after every day.
-const lastDay = "9999-12-31"
+// moveGoods books what was sold of a product out of one category and into another. Its sums are up to each day.
+func (d *Desk) moveGoods(b *book, code, left, joined string) error {
+	var before goods
+	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
+		var day string
+		var g goods
+		err := r.Scan(&day, &g.units, &g.gross, &g.refunds)
+		of := goods{units: g.units - before.units, gross: g.gross - before.gross, refunds: g.refunds - before.refunds}
+		at(b.categories, categoryKey{day, joined}).add(of)
+		at(b.categories, categoryKey{day, left}).add(goods{units: -of.units, gross: -of.gross, refunds: -of.refunds})
+		before = g
+		return struct{}{}, err
+	}, "SELECT day, units, gross_minor, refunds_minor FROM product_sales WHERE merchant_id = $1 AND product_code = $2 ORDER BY day", d.merchant, code)
+	return err
+}
+
+// moveOrders books the orders of a product out of one category and into another. For each it is told how many other lines are
+// of the one and of the other.
+func (d *Desk) moveOrders(b *book, code, left, joined string) error {
+	_, err := store.All(d.tx, func(r store.Row) (struct{}, error) {
+		var placed time.Time
+		var stay, there int64
+		err := r.Scan(store.At(&placed), &stay, &there)
+		day := Day(placed)
+		if stay == 0 {
+			at(b.categories, categoryKey{day, left}).orders--
+		}
+		if there == 0 {
+			at(b.categories, categoryKey{day, joined}).orders++
+		}
+		return struct{}{}, err
+	}, `SELECT o.placed_at, SUM(CASE WHEN p.category = $1 AND p.product_code <> $2 THEN 1 ELSE 0 END),
+			SUM(CASE WHEN p.category = $3 AND p.product_code <> $2 THEN 1 ELSE 0 END)
+		FROM orders o
+		JOIN order_lines l ON l.merchant_id = o.merchant_id AND l.order_no = o.order_no
+		JOIN variants v ON v.merchant_id = l.merchant_id AND v.sku = l.sku
+		JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
+		WHERE o.merchant_id = $4 AND o.order_no IN (SELECT b.order_no FROM variants s
+			JOIN order_lines b ON b.merchant_id = s.merchant_id AND b.sku = s.sku WHERE s.merchant_id = $4 AND s.product_code = $2)
+		GROUP BY o.order_no, o.placed_at`, left, code, joined, d.merchant)
+	return err
+}
 
 // unsell takes what a refund gives back off the pieces sold of its products.
 func unsell(tx *store.Tx, merchant string, r Refund) error {

@@ -75,7 +75,8 @@ func (d *Desk) Customers(f CustomerFilter, cut Cut) (Page[Customer], error) {
 	if err := d.belongs(q, f.Where); err != nil {
 		return Page[Customer]{}, err
 	}
-	page, err := readPage(d.tx, listing{rows: q, by: []string{"rank", "customer_no"}, desc: true}, cut,
+	l := listing{rows: q, by: []string{"rank", "customer_no"}, desc: true, once: f.Where.asksWhatWasBought()}
+	page, err := readPage(d.tx, l, cut,
 		func(r store.Row) (Customer, Place, error) {
 			var p Place
 			c, err := d.scanCustomer(r, &p.Rank)

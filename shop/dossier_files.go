@@ -103,7 +103,10 @@ func (f *DossierFiles) keep(ctx context.Context, d Dossier) error {
 // expire removes the rows of dossiers whose time is over; removeStray removes their files.
 func (f *DossierFiles) expire(ctx context.Context) error {
 	return f.DB.InTx(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec("DELETE FROM dossiers WHERE expires_at <= $1", store.Micros(tx.Now))
+		err := tx.Lock(`SELECT 1 FROM dossiers WHERE expires_at <= $1 ORDER BY dossier_id COLLATE "binary"`, store.Micros(tx.Now))
+		if err == nil {
+			_, err = tx.Exec("DELETE FROM dossiers WHERE expires_at <= $1", store.Micros(tx.Now))
+		}
 		return err
 	})
 }

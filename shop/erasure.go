@@ -14,8 +14,7 @@ const Erased = "[erased]"
 // Without set they are deleted.
 type trace struct{ table, set, where string }
 
-// personal are all traces of a customer in the shop, in the order in which rows are locked by everybody: orders first,
-// then the customer. What is left is a number, a country and sums, without which the books would not add up.
+// personal are all traces of a customer in the shop. What is left is a number, a country and sums, without which the books would not add up.
 //
 // Refunds keep their cause; the words beside it may be about a person. An event of a parcel ends in its tracking number,
 // with which a carrier tells the address; the other events are sentences of our own, with sums and numbers. All messages of a customer's tickets go: what
@@ -75,10 +74,10 @@ func addTrace(all []Trace, table string, rows int64) []Trace {
 // what proves them; what they hold of arguments and reasons about the customer, the orders and the tickets goes.
 func (d *Desk) Erase(c Customer) (rows int64, err error) {
 	about, err := d.Subjects(c.No)
-	if err == nil {
-		err = d.holdAll(c.No)
-	}
 	if err != nil {
+		return 0, err
+	}
+	if err := d.holdTraces(c.No); err != nil {
 		return 0, err
 	}
 	for _, t := range personal {
@@ -92,12 +91,12 @@ func (d *Desk) Erase(c Customer) (rows int64, err error) {
 	return rows + n, err
 }
 
-// holdAll holds the customer's orders and tickets until the end, as whoever ships, gives back or answers does first. Without it
-// one of them could read the address before the erasure and write to it after.
-func (d *Desk) holdAll(customer string) error {
-	for _, table := range []string{"orders", "tickets"} {
-		if _, err := d.tx.Exec("UPDATE "+table+" SET version = version WHERE merchant_id = $1 AND customer_no = $2", d.merchant, customer); err != nil {
-			return fmt.Errorf("holding the %s: %w", table, err)
+// holdTraces keeps others from the rows that everything of a customer hangs on: what they were about to add is there
+// before the erasure or comes after it.
+func (d *Desk) holdTraces(customer string) error {
+	for _, table := range []string{"orders", "customers", "tickets", "deliveries", "dossiers"} {
+		if err := lock(d.tx, d.merchant, table, "customer_no = ?", customer); err != nil {
+			return err
 		}
 	}
 	return nil

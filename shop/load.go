@@ -22,7 +22,7 @@ var tables = []string{
 	"order_notes", "shipments", "shipment_lines", "refunds", "refund_lines",
 	"discounts", "segments", "campaigns", "mailings", "deliveries", "tickets", "ticket_messages",
 	"ticket_drafts", "pages", "page_versions",
-	"product_sales", "sales_totals", "sales_monthly", "cohort_months", "order_touches", "attribution_days", "search_words",
+	"product_sales", "category_sales", "sales_totals", "sales_monthly", "cohort_months", "order_touches", "attribution_days", "search_words",
 	"stock_moves", "price_batches", "price_changes", "ad_accounts", "ad_campaigns", "ad_days",
 	"shipping_labels", "quarantine", "accounting_exports",
 }
@@ -83,6 +83,11 @@ func empty(tx *store.Tx, merchant string) error {
 		return err
 	case source != Generated && source != Imported:
 		return ErrNotDemo
+	}
+	for _, l := range lockOrder {
+		if err := lock(tx, merchant, l.table, ""); err != nil {
+			return err
+		}
 	}
 	for _, table := range tables {
 		if _, err := tx.Exec("DELETE FROM "+table+" WHERE merchant_id = $1", merchant); err != nil {

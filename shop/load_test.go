@@ -115,9 +115,9 @@ func checkSales(t *testing.T, db *store.DB) {
 		{"units_refunded", "qty", "refund_lines"},
 	} {
 		want := total(c.from, c.table)
-		tables := []string{"sales_totals", "sales_monthly", soldToDate}
+		tables := []string{"sales_totals", "sales_monthly", "category_sales", soldToDate}
 		if c.column == "units_refunded" {
-			tables = tables[:2]
+			tables = tables[:2] // the others tell none
 		}
 		for _, table := range tables {
 			if got := total(c.column, table); got != want {
@@ -126,7 +126,7 @@ func checkSales(t *testing.T, db *store.DB) {
 		}
 	}
 	refunds := total("refunds_minor", "sales_totals")
-	for _, table := range []string{"sales_monthly", soldToDate} {
+	for _, table := range []string{"sales_monthly", "category_sales", soldToDate} {
 		if got := total("refunds_minor", table); got != refunds {
 			t.Errorf("refunds of %s are %d, of sales_totals %d", table, got, refunds)
 		}
@@ -141,16 +141,26 @@ func checkSales(t *testing.T, db *store.DB) {
 			t.Errorf("%s of sales_totals is %d, want %d as in orders", column, got, want)
 		}
 	}
-	for column, group := range map[string]string{"orders": "p.product_code", "category_orders": "p.category"} {
-		got := sums(t, db, fmt.Sprintf(`SELECT %s, CAST(SUM(sold.%s) AS BIGINT) FROM %s
-			JOIN products p ON p.merchant_id = sold.merchant_id AND p.product_code = sold.product_code
-			WHERE sold.merchant_id = $1 AND sold.units > 0 GROUP BY %s`, group, column, soldToDate, group))
+	for _, column := range []string{"units", "gross_minor", "refunds_minor"} {
+		got := sums(t, db, "SELECT category, CAST(SUM("+column+") AS BIGINT) FROM category_sales WHERE merchant_id = $1 GROUP BY category")
+		want := sums(t, db, `SELECT COALESCE(p.category, ''), CAST(SUM(sold.`+column+`) AS BIGINT) FROM `+soldToDate+`
+			LEFT JOIN products p ON p.merchant_id = sold.merchant_id AND p.product_code = sold.product_code
+			WHERE sold.merchant_id = $1 GROUP BY p.category`)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s by category are not those of the products (-want +got):\n%s", column, diff)
+		}
+	}
+	for group, orders := range map[string]string{
+		"p.product_code": "SELECT product_code, orders FROM " + soldToDate + " WHERE merchant_id = $1 AND units > 0",
+		"p.category":     "SELECT category, CAST(SUM(orders) AS BIGINT) FROM category_sales WHERE merchant_id = $1 GROUP BY category HAVING SUM(units) > 0",
+	} {
+		got := sums(t, db, orders)
 		want := sums(t, db, fmt.Sprintf(`SELECT %s, COUNT(DISTINCT l.order_no) FROM order_lines l
 			JOIN variants v ON v.merchant_id = l.merchant_id AND v.sku = l.sku
 			JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
 			WHERE l.merchant_id = $1 GROUP BY %s`, group, group))
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s do not count each order once (-want +got):\n%s", column, diff)
+			t.Errorf("by %s each order is not counted once (-want +got):\n%s", group, diff)
 		}
 	}
 }

@@ -18,19 +18,21 @@ type book struct {
 	joined            map[string]string  // the month of a customer's first order, by order
 	touches           map[string][]Touch // by order
 
-	products map[productKey]*soldSum
-	totals   map[totalKey]*totalSum
-	monthly  map[monthlyKey]*goods
-	cohorts  map[cohortKey]*cohortSum
-	credits  map[creditKey]*creditSum
+	products   map[productKey]*soldSum
+	categories map[categoryKey]*soldSum
+	totals     map[totalKey]*totalSum
+	monthly    map[monthlyKey]*goods
+	cohorts    map[cohortKey]*cohortSum
+	credits    map[creditKey]*creditSum
 }
 
 type (
-	productKey struct{ product, day string }
-	totalKey   struct{ day, country string }
-	monthlyKey struct{ month, sku string }
-	cohortKey  struct{ cohort, month string }
-	creditKey  struct {
+	productKey  struct{ product, day string }
+	categoryKey struct{ day, category string }
+	totalKey    struct{ day, country string }
+	monthlyKey  struct{ month, sku string }
+	cohortKey   struct{ cohort, month string }
+	creditKey   struct {
 		model Model
 		day   string
 		Touch
@@ -46,7 +48,7 @@ type goods struct{ units, gross, unitsRefunded, refunds int64 }
 
 type soldSum struct {
 	goods
-	orders, categoryOrders int64 // orders in which a SKU of the product is the first of it, of its category
+	orders int64 // with something of the product, or of the category
 }
 
 type totalSum struct {
@@ -61,6 +63,7 @@ func newBook() *book {
 		map[string]string{},
 		map[string][]Touch{},
 		map[productKey]*soldSum{},
+		map[categoryKey]*soldSum{},
 		map[totalKey]*totalSum{},
 		map[monthlyKey]*goods{},
 		map[cohortKey]*cohortSum{},
@@ -85,13 +88,15 @@ func (g *goods) add(o goods) {
 	g.refunds += o.refunds
 }
 
-// book puts goods under a SKU into all three cuts by goods. The SKU is empty for money that belongs to none.
-func (b *book) book(day, country, sku string, g goods) *soldSum {
-	sum := at(b.products, productKey{b.product[sku], day})
-	sum.add(g)
+// book puts goods under a SKU into all cuts by goods, and gives the sums of its product and its category. The SKU is empty
+// for money that belongs to none.
+func (b *book) book(day, country, sku string, g goods) (product, category *soldSum) {
+	product, category = at(b.products, productKey{b.product[sku], day}), at(b.categories, categoryKey{day, b.category[sku]})
+	product.add(g)
+	category.add(g)
 	at(b.totals, totalKey{day, country}).add(g)
 	at(b.monthly, monthlyKey{monthOf(day), sku}).add(g)
-	return sum
+	return product, category
 }
 
 // order books what was sold.
@@ -101,17 +106,14 @@ func (b *book) order(o *Order) {
 	total.orders++
 	total.discount += o.Discount.AmountMinor
 	total.shipping += o.Shipping.AmountMinor
-	seen := map[string]bool{}
+	seen := map[*soldSum]bool{}
 	for _, l := range o.Lines {
-		sum := b.book(day, o.ShipCountry, l.SKU, goods{units: l.Qty, gross: l.Qty * l.UnitPrice.AmountMinor})
-		p, c := "p:"+b.product[l.SKU], "c:"+b.category[l.SKU]
-		if !seen[p] {
-			seen[p] = true
-			sum.orders++
-		}
-		if !seen[c] {
-			seen[c] = true
-			sum.categoryOrders++
+		product, category := b.book(day, o.ShipCountry, l.SKU, goods{units: l.Qty, gross: l.Qty * l.UnitPrice.AmountMinor})
+		for _, sum := range []*soldSum{product, category} {
+			if !seen[sum] {
+				seen[sum] = true
+				sum.orders++
+			}
 		}
 	}
 	b.joinedIn(o.No, monthOf(day)).add(cohortSum{orders: 1, net: o.worth()})
@@ -171,13 +173,14 @@ func (b *book) addAll(c *Contents) {
 }
 
 func (b *book) rows() int {
-	return len(b.products) + len(b.totals) + len(b.monthly) + len(b.cohorts) + len(b.credits)
+	return len(b.products) + len(b.categories) + len(b.totals) + len(b.monthly) + len(b.cohorts) + len(b.credits)
 }
 
 // The columns of the tables of sums after merchant_id: the key, then the sums.
 var (
-	productCols = []string{"product_code", "day", "orders", "category_orders", "units", "gross_minor", "refunds_minor"}
-	totalCols   = []string{
+	productCols  = []string{"product_code", "day", "orders", "units", "gross_minor", "refunds_minor"}
+	categoryCols = []string{"day", "category", "orders", "units", "gross_minor", "refunds_minor"}
+	totalCols    = []string{
 		"day", "country", "orders", "units", "gross_minor", "discount_minor", "shipping_minor",
 		"units_refunded", "refunds_minor", "shipping_refunds_minor",
 	}
@@ -190,6 +193,13 @@ var (
 
 func (b *book) byProduct(row func(productKey, soldSum)) {
 	inOrder(b.products, productKey.compare, row)
+}
+
+func (b *book) byCategory(row func(values ...any)) {
+	inOrder(b.categories, func(x, y categoryKey) int {
+		return cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.category, y.category))
+	},
+		func(k categoryKey, s soldSum) { row(k.day, k.category, s.orders, s.units, s.gross, s.refunds) })
 }
 
 func (b *book) byDay(row func(values ...any)) {
@@ -231,6 +241,7 @@ func (w *writer) sales(b *book) {
 		cols []string
 		rows func(row func(values ...any))
 	}{
+		{"category_sales", categoryCols, b.byCategory},
 		{"sales_totals", totalCols, b.byDay},
 		{"sales_monthly", monthlyCols, b.byMonth},
 		{"cohort_months", cohortCols, b.byCohort},
@@ -253,8 +264,7 @@ func (w *writer) productSales(b *book) {
 		}
 		sum.add(s.goods)
 		sum.orders += s.orders
-		sum.categoryOrders += s.categoryOrders
-		t.add(k.product, k.day, sum.orders, sum.categoryOrders, sum.units, sum.gross, sum.refunds)
+		t.add(k.product, k.day, sum.orders, sum.units, sum.gross, sum.refunds)
 	})
 	t.flush()
 }
@@ -290,15 +300,17 @@ func holdSums(tx *store.Tx, merchant string, until time.Time) error {
 	return nil
 }
 
-// lookUp reads what a refund of an order must know: the products of its SKUs, the customer's cohort, and the touches.
+// lookUp reads what a refund of an order must know: the products and categories of its SKUs, the customer's cohort, and the touches.
 func (b *book) lookUp(tx *store.Tx, merchant, order string, lines []RefundLine) error {
 	for _, l := range lines {
-		var product string
-		err := tx.QueryRow("SELECT product_code FROM variants WHERE merchant_id = $1 AND sku = $2", merchant, l.SKU).Scan(&product)
+		var product, category string
+		err := tx.QueryRow(`SELECT v.product_code, COALESCE(p.category, '') FROM variants v
+			LEFT JOIN products p ON p.merchant_id = v.merchant_id AND p.product_code = v.product_code
+			WHERE v.merchant_id = $1 AND v.sku = $2`, merchant, l.SKU).Scan(&product, &category)
 		if err != nil {
 			return err
 		}
-		b.product[l.SKU] = product
+		b.product[l.SKU], b.category[l.SKU] = product, category
 	}
 	var first time.Time
 	err := tx.QueryRow(`SELECT MIN(placed_at) FROM orders WHERE merchant_id = $1
@@ -327,6 +339,7 @@ func (b *book) moveSums(tx *store.Tx, merchant string) (err error) {
 			}
 		}
 	}
+	b.byCategory(into("category_sales", 2, categoryCols))
 	b.byDay(into("sales_totals", 2, totalCols))
 	b.byMonth(into("sales_monthly", 2, monthlyCols))
 	b.byCohort(into("cohort_months", 2, cohortCols))

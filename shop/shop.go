@@ -29,8 +29,14 @@
 // went out before the load is in neither source: its settled orders count as shipped and have no shipments.
 //
 // What is searched by words has them in search_words (words.go), and what a list is sorted by is a column that whatever
-// changes it keeps up to date in the same transaction (catalogue.go, prices.go): no list reads the whole shop. Rows are
-// locked in one order by all: an order, its customer, variants by SKU, products by code, and then sums.
+// changes it keeps up to date in the same transaction (catalogue.go, prices.go): no list reads the whole shop.
+//
+// Rows are locked in one order by all, so that no two transactions wait for each other in a circle (locks.go): a campaign
+// and its segment, orders by number, customers by number, tickets, variants by SKU, products by code, ad accounts,
+// deliveries, dossiers, and then the shop's row. Who has that one changes the sums. Whatever belongs to one of these, such
+// as lines, parcels, tags, drafts, words and ad campaigns, is changed by who holds it. Numbers are in the order of their
+// bytes. A statement that changes several of these rows takes them by lock before. What the gate keeps of calls is taken
+// before all this: a job, its request, the effect to be undone.
 //
 // Messages to customers are rows of deliveries, one per customer and mailing. The Carrier hands them over as files:
 // no message leaves the machine.

@@ -63,10 +63,10 @@ func (d *Desk) Sales(q SalesQuestion) (groups []Sales, total Sales, err error) {
 		then = d.totalOf(all, before)
 		total.NetChangePercent = change(then.Net.AmountMinor, total.Net.AmountMinor)
 	}
-	if q.By == ByProduct || q.By == ByCategory {
+	if q.By == ByProduct {
 		groups, err = d.productSales(q, now, before, total, then)
 	} else {
-		groups, err = d.wholeOrders(q, now, before)
+		groups, err = d.addedUp(q, now, before)
 	}
 	slices.SortFunc(groups, func(a, b Sales) int {
 		if q.By.inTime() {
@@ -77,8 +77,8 @@ func (d *Desk) Sales(q SalesQuestion) (groups []Sales, total Sales, err error) {
 	return groups, total, err
 }
 
-// wholeOrders are the groups of groupings that part no order.
-func (d *Desk) wholeOrders(q SalesQuestion, now, before period) ([]Sales, error) {
+// addedUp are the groups of groupings whose sums are kept by day.
+func (d *Desk) addedUp(q SalesQuestion, now, before period) ([]Sales, error) {
 	rows, err := d.sums(q.By, now)
 	if err != nil {
 		return nil, err
@@ -207,21 +207,30 @@ func (d *Desk) totalOf(rows []Sales, p period) Sales {
 	return total
 }
 
-// sumsOfDays are the sums of whole orders: a row a day and country, few enough to be added up.
-const sumsOfDays = `CAST(SUM(orders) AS BIGINT), CAST(SUM(units) AS BIGINT), CAST(SUM(gross_minor) AS BIGINT), CAST(SUM(refunds_minor) AS BIGINT),
-	CAST(SUM(gross_minor - discount_minor - refunds_minor) AS BIGINT)
-	FROM sales_totals WHERE merchant_id = $1 AND day BETWEEN $2 AND $3`
+// sumsOfDays add up the tables that have a row a day and country, or a day and category. Discounts are of whole orders.
+const (
+	sumsOfDays  = "CAST(SUM(orders) AS BIGINT), CAST(SUM(units) AS BIGINT), CAST(SUM(gross_minor) AS BIGINT), CAST(SUM(refunds_minor) AS BIGINT), "
+	netOfOrders = "CAST(SUM(gross_minor - discount_minor - refunds_minor) AS BIGINT) FROM sales_totals"
+	netOfGoods  = "CAST(SUM(gross_minor - refunds_minor) AS BIGINT) FROM category_sales"
+)
 
-// sums gives the rows of a period by the finest key that a grouping needs, a day or a country.
+// sums gives the rows of a period by the finest key that a grouping needs: a day, a country or a category.
 func (d *Desk) sums(by Grouping, p period) ([]Sales, error) {
-	key := "day" // weeks and months too: the caller puts days together
-	if by == ByCountry {
+	key, net := "day", netOfOrders // weeks and months too: the caller puts days together
+	switch by {
+	case ByCountry:
 		key = "country"
+	case ByCategory:
+		key, net = "category", netOfGoods
 	}
 	rows, err := store.All(d.tx, func(r store.Row) (Sales, error) {
 		s := Sales{Gross: d.money(0), Refunds: d.money(0), Net: d.money(0)}
-		return s, r.Scan(&s.Key, &s.Orders, &s.Units, &s.Gross.AmountMinor, &s.Refunds.AmountMinor, &s.Net.AmountMinor)
-	}, "SELECT "+key+", "+sumsOfDays+" GROUP BY "+key, d.merchant, p.from, p.to)
+		err := r.Scan(&s.Key, &s.Orders, &s.Units, &s.Gross.AmountMinor, &s.Refunds.AmountMinor, &s.Net.AmountMinor)
+		if by == ByCategory && s.Key == "" {
+			s.Label = noProduct
+		}
+		return s, err
+	}, "SELECT "+key+", "+sumsOfDays+net+" WHERE merchant_id = $1 AND day BETWEEN $2 AND $3 GROUP BY "+key, d.merchant, p.from, p.to)
 	if err != nil {
 		return nil, fmt.Errorf("adding up sales: %w", err)
 	}

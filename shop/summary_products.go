@@ -11,13 +11,13 @@ import (
 
 // upTo is what a product p has sold to the end of a day: one look into an index. It gives the sums as one text because
 // that is all a sub-query can give; joined instead, PostgreSQL reads the whole table.
-const upTo = `COALESCE((SELECT s.day || ' ' || s.orders || ' ' || s.category_orders || ' ' || s.units || ' ' || s.gross_minor || ' ' || s.refunds_minor
+const upTo = `COALESCE((SELECT s.day || ' ' || s.orders || ' ' || s.units || ' ' || s.gross_minor || ' ' || s.refunds_minor
 	FROM product_sales s WHERE s.merchant_id = p.merchant_id AND s.product_code = p.product_code AND s.day <= ? ORDER BY s.day DESC LIMIT 1), '')`
 
 // A toDate is an answer of upTo: the last day on which anything happened, and the sums to its end.
 type toDate struct {
-	day                                            string
-	orders, categoryOrders, units, gross, refunded int64
+	day                            string
+	orders, units, gross, refunded int64
 }
 
 func readToDate(text string) (s toDate, err error) {
@@ -26,7 +26,7 @@ func readToDate(text string) (s toDate, err error) {
 	}
 	day, rest, _ := strings.Cut(text, " ")
 	s.day = day
-	for _, to := range []*int64{&s.orders, &s.categoryOrders, &s.units, &s.gross, &s.refunded} {
+	for _, to := range []*int64{&s.orders, &s.units, &s.gross, &s.refunded} {
 		var next string
 		next, rest, _ = strings.Cut(rest, " ")
 		if *to, err = strconv.ParseInt(next, 10, 64); err != nil {
@@ -39,20 +39,19 @@ func readToDate(text string) (s toDate, err error) {
 // since is what came after an earlier day.
 func (s toDate) since(earlier toDate) toDate {
 	return toDate{
-		s.day, s.orders - earlier.orders, s.categoryOrders - earlier.categoryOrders, s.units - earlier.units, s.gross - earlier.gross,
-		s.refunded - earlier.refunded,
+		s.day, s.orders - earlier.orders, s.units - earlier.units, s.gross - earlier.gross, s.refunded - earlier.refunded,
 	}
 }
 
 // A productRow is what a product sold in a period and in the one before it.
 type productRow struct {
-	code, title, category string
-	now, then             toDate
+	code, title string
+	now, then   toDate
 }
 
 // soldBetween gives all products by their codes: the order in which the index has them, so that SQLite goes through it.
 func (d *Desk) soldBetween(now, before period) ([]productRow, error) {
-	q := sqlText("SELECT p.product_code, p.title, p.category, "+upTo+", "+upTo, now.to, now.before)
+	q := sqlText("SELECT p.product_code, p.title, "+upTo+", "+upTo, now.to, now.before)
 	if before.days > 0 {
 		q.add(", "+upTo, before.before)
 	} else {
@@ -62,7 +61,7 @@ func (d *Desk) soldBetween(now, before period) ([]productRow, error) {
 	return store.All(d.tx, func(r store.Row) (p productRow, err error) {
 		var text [3]string
 		var ends [3]toDate
-		if err = r.Scan(&p.code, &p.title, &p.category, &text[0], &text[1], &text[2]); err != nil {
+		if err = r.Scan(&p.code, &p.title, &text[0], &text[1], &text[2]); err != nil {
 			return p, err
 		}
 		for i := range text {
@@ -75,7 +74,7 @@ func (d *Desk) soldBetween(now, before period) ([]productRow, error) {
 	}, q.sql(), q.args...)
 }
 
-// productSales are the groups by product or category. all and then are the totals of the two periods: what they gave back
+// productSales are the groups by product. all and then are the totals of the two periods: what they gave back
 // beyond all products together was for no product.
 func (d *Desk) productSales(q SalesQuestion, now, before period, all, then Sales) ([]Sales, error) {
 	if !q.Compare {
@@ -88,7 +87,7 @@ func (d *Desk) productSales(q SalesQuestion, now, before period, all, then Sales
 	rows, netThen := []Sales{}, map[string]int64{}
 	rest, restThen := all.Refunds.AmountMinor, then.Refunds.AmountMinor
 	for _, p := range products {
-		row := p.sales(d, q.By)
+		row := p.sales(d)
 		rest -= p.now.refunded
 		restThen -= p.then.refunded
 		netThen[row.Key] += p.then.gross - p.then.refunded
@@ -97,7 +96,7 @@ func (d *Desk) productSales(q SalesQuestion, now, before period, all, then Sales
 		}
 	}
 	if rest > 0 {
-		rows = append(rows, Sales{Label: "refunds of no product", Gross: d.money(0), Refunds: d.money(rest), Net: d.money(-rest)})
+		rows = append(rows, Sales{Label: noProduct, Gross: d.money(0), Refunds: d.money(rest), Net: d.money(-rest)})
 		netThen[""] = -restThen
 	}
 	groups := d.group(rows, q.bucket)
@@ -109,13 +108,12 @@ func (d *Desk) productSales(q SalesQuestion, now, before period, all, then Sales
 	return groups, nil
 }
 
-func (p productRow) sales(d *Desk, by Grouping) Sales {
-	s := Sales{
+// noProduct is the label of what was given back for no product.
+const noProduct = "refunds of no product"
+
+func (p productRow) sales(d *Desk) Sales {
+	return Sales{
 		Key: p.code, Label: cmp.Or(p.title, p.code), Orders: p.now.orders, Units: p.now.units,
 		Gross: d.money(p.now.gross), Refunds: d.money(p.now.refunded), Net: d.money(p.now.gross - p.now.refunded),
 	}
-	if by == ByCategory {
-		s.Key, s.Label, s.Orders = p.category, p.category, p.now.categoryOrders
-	}
-	return s
 }

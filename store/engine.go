@@ -23,6 +23,7 @@ const applicationID = 0x64746367
 // The texts that differ, by engine.
 var (
 	skipLocked = map[string]string{"postgres": " FOR UPDATE SKIP LOCKED"}
+	lockRows   = map[string]string{"postgres": " FOR UPDATE"}
 
 	// pings write something that is flushed at the commit and leaves no trace.
 	pings = map[string]string{

@@ -59,6 +59,18 @@ func (tx *Tx) Engine() string { return tx.engine }
 // others are claiming. SQLite has one writer and needs nothing.
 func (tx *Tx) SkipLocked() string { return skipLocked[tx.engine] }
 
+// Lock takes the rows of a SELECT, in its order, and keeps them until the transaction ends: whoever else wants to change
+// one waits. A statement that changes several rows takes them in an order of its own; two of them may wait for each other
+// in a circle, unless both took their rows in one order before. SQLite has one writer and needs nothing.
+func (tx *Tx) Lock(q string, args ...any) error {
+	lock := lockRows[tx.engine]
+	if lock == "" {
+		return tx.usable()
+	}
+	_, err := All(tx, func(Row) (struct{}, error) { return struct{}{}, nil }, q+lock, args...)
+	return err
+}
+
 // Exec runs a statement and returns how many rows it changed.
 func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 	if err := tx.usable(); err != nil {

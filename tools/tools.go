@@ -158,7 +158,8 @@ type Tool struct {
 	Output  *schemas.Schema
 	Actions []*Action // that it can be asked for, sorted by id; none for most tools
 
-	handler Handler
+	handler    Handler
+	classifies bool // its code names the class of each call
 }
 
 // A Handler is a tool's code over canonical bytes. Only what the tool has is set.
@@ -183,9 +184,12 @@ func (t *Tool) Handler() Handler { return t.handler }
 // Writes reports whether the tool has an effect.
 func (t *Tool) Writes() bool { return t.handler.Read == nil }
 
+// MayPark reports whether some call of the tool may have to wait for people: it has a class, or its code gives one to some calls.
+func (t *Tool) MayPark() bool { return t.AlwaysAsks || t.Class != ClassNone || t.classifies }
+
 // Define makes a tool from its spec and code. It panics when they do not fit together.
 func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
-	t := &Tool{Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, handler: erase(spec, f)}
+	t := &Tool{Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, handler: erase(spec, f), classifies: f.Class != nil}
 	if t.Writes() {
 		t.Output = schemas.Envelope[Out]()
 	} else {

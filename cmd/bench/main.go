@@ -5,6 +5,8 @@
 // Every server is a process of its own (this program again, under an environment variable). It answers on one port and
 // tells on another how much it has allocated and computed. The load is a second process's worth of keep-alive
 // connections, each with one request under way.
+//
+// The second half (tools.go) measures a call of each tool through the gate without HTTP, one at a time.
 package main
 
 import (

@@ -90,6 +90,7 @@ func (s *stand) find(ctx context.Context) error {
 		{"dtc_get_tickets", `{"status":"open"}`, map[string][]string{"ticket_id": {"tickets", "0", "ticket_id"}}},
 		{"dtc_list_ad_accounts", `{}`, map[string][]string{
 			"ad_account_id": {"accounts", "0", "ad_account_id"}, "ad_campaign_id": {"accounts", "0", "campaigns", "0", "ad_campaign_id"},
+			"pause_ad_campaign_id": {"accounts", "1", "campaigns", "0", "ad_campaign_id"},
 		}},
 	} {
 		body, _, err := s.timed(ctx, s.free, list.tool, list.args)
@@ -270,8 +271,10 @@ func (s *stand) adapt(tool string, args map[string]any) {
 		args["order_no"] = s.ids["open_order_no"]
 	case "dtc_cancel_order":
 		args["order_no"] = s.ids["cancel_order_no"]
+	case "dtc_launch_ad_campaign":
+		args["countries"] = []any{"United Kingdom"}
 	case "dtc_pause":
-		args["kind"], args["id"] = "ad_campaign", s.ids["ad_campaign_id"]
+		args["kind"], args["id"] = "ad_campaign", s.ids["pause_ad_campaign_id"]
 	case "dtc_set_prices":
 		price := args["prices"].([]any)[0].(map[string]any)
 		price["expected_price"] = map[string]any{"amount_minor": json.Number(s.ids["amount_minor"]), "currency": "GBP"}

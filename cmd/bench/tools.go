@@ -75,7 +75,7 @@ func costs(ctx context.Context, dsn, data string, during time.Duration) ([]cost,
 }
 
 const (
-	leastCalls = 20
+	leastCalls = 6
 	mostCalls  = 1000
 )
 

@@ -68,6 +68,8 @@ func parked(t *tools.Tool) string {
 		return "always"
 	case t.Brake:
 		return "never"
+	case t.Class == tools.ClassNone && t.MayPark():
+		return "some calls"
 	case t.Class == tools.ClassNone:
 		return "no"
 	}

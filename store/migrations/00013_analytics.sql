@@ -6,19 +6,30 @@
 -- the latest before it, minus that of the day before its first. A year costs what a day costs. It replaces the sums by day, which
 -- had to be added up.
 -- A product has a row for each day on which something of it was sold or given back. The product '' takes refunds that
--- name no line. category_orders counts the orders in which a SKU of the product is the first of its category: summed over
--- a category's products they count each order once.
+-- name no line.
 DROP TABLE sales_daily;
 CREATE TABLE product_sales (
     merchant_id     TEXT   NOT NULL,
     product_code    TEXT   NOT NULL,
     day             TEXT   NOT NULL,
     orders          BIGINT NOT NULL,
-    category_orders BIGINT NOT NULL,
     units           BIGINT NOT NULL,
     gross_minor     BIGINT NOT NULL, -- qty * price as sold, before discounts
     refunds_minor   BIGINT NOT NULL, -- goods only
     PRIMARY KEY (merchant_id, product_code, day)
+);
+
+-- Sales by category, as the products' are now, a day each: few enough to be added up. The category '' takes refunds that
+-- name no line.
+CREATE TABLE category_sales (
+    merchant_id   TEXT   NOT NULL,
+    day           TEXT   NOT NULL,
+    category      TEXT   NOT NULL,
+    orders        BIGINT NOT NULL, -- with something of the category
+    units         BIGINT NOT NULL,
+    gross_minor   BIGINT NOT NULL,
+    refunds_minor BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, day, category)
 );
 
 -- A cohort is the customers who first ordered in one month; months are store-local, 'YYYY-MM'.

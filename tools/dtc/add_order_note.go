@@ -11,9 +11,9 @@ import (
 )
 
 type addOrderNoteIn struct {
-	OrderNo string   `json:"order_no" jsonschema:"minLength=1,maxLength=20"`
+	OrderNo string   `json:"order_no" jsonschema:"maxLength=20"`
 	Text    string   `json:"text" jsonschema:"minLength=1,maxLength=1000"`
-	Tags    []string `json:"tags,omitempty" jsonschema:"maxItems=10,pattern=^[a-z0-9-]{1\\,30}$,description=Lower case: late\\, call-back"`
+	Tags    []string `json:"tags,omitempty" jsonschema:"maxItems=10,pattern=^[a-z0-9-]{1\\,30}$"`
 	Tried
 }
 
@@ -25,8 +25,8 @@ type addOrderNoteOut struct {
 
 var addOrderNote = tools.Define(tools.Spec{
 	Name: "dtc_add_order_note", Path: "orders.note", Title: "Add a note to an order",
-	Description: "Writes a note on an order, for staff and other agents; the customer never sees it. dtc_get_order shows the notes of an order. It changes " +
-		"nothing else: not the version, the lines or the money. To answer a customer use dtc_draft_reply.",
+	Description: "Writes a note on an order for staff and other agents; the customer never sees it and nothing else changes. dtc_get_order shows " +
+		"the notes. To answer a customer use dtc_draft_reply.",
 	Scope: "orders:write", Risk: tools.Risk{Undo: 1}, Resource: "order:/order_no",
 	Undo:    "Hides the note",
 	Example: `{"order_no":"70002","text":"Rang the customer: deliver to the neighbour at number 12.","tags":["delivery"]}`,

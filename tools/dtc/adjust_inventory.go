@@ -11,10 +11,10 @@ import (
 
 // An adjustInventoryIn has no reason besides its cause, which is what people see when they are asked.
 type adjustInventoryIn struct {
-	SKU            string `json:"sku" jsonschema:"minLength=1,maxLength=16"`
-	Delta          int64  `json:"delta" jsonschema:"minimum=-10000,maximum=10000,description=Pieces: 12 comes in\\, -3 goes out"`
+	SKU            string `json:"sku" jsonschema:"maxLength=16"`
+	Delta          int64  `json:"delta" jsonschema:"minimum=-10000,maximum=10000,description=-3 goes out"`
 	Cause          string `json:"cause" jsonschema:"enum=received,enum=damaged,enum=stock_count,enum=returned,enum=lost"`
-	ExpectedOnHand int64  `json:"expected_on_hand" jsonschema:"minimum=0,description=on_hand as dtc_search_products gave it"`
+	ExpectedOnHand int64  `json:"expected_on_hand" jsonschema:"description=on_hand of dtc_search_products"`
 	Tried
 }
 
@@ -25,9 +25,8 @@ type adjustInventoryOut struct {
 
 var adjustInventory = tools.Define(tools.Spec{
 	Name: "dtc_adjust_inventory", Path: "inventory.adjust", Title: "Correct the stock of a SKU",
-	Description: "Books pieces of one SKU in or out: goods received, damaged, lost, or a count that came out differently. Stock never goes below zero. " +
-		"A correction of more than 500 pieces, or of more than 20% of the stock, may wait for people. For goods that a customer sends back " +
-		"use dtc_refund_order with restock.",
+	Description: "Books pieces of one SKU in or out. Stock never goes below zero. More than 500 pieces, or than 20% of the stock, may wait for " +
+		"people. For goods that a customer sends back use dtc_refund_order with restock.",
 	Scope: "catalog:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "variant:/sku",
 	Undo:    "Books the opposite, unless too few pieces are left",
 	Routes:  []tools.Route{{Method: "POST", Path: "/variants/{sku}/inventory"}},

@@ -7,8 +7,8 @@ import (
 )
 
 type cancelJobIn struct {
-	JobID  string `json:"job_id" jsonschema:"minLength=1,maxLength=40,description=The job_id of one of your own jobs"`
-	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500,description=Why; kept with the job"`
+	JobID  string `json:"job_id" jsonschema:"maxLength=40"`
+	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500"`
 }
 
 // A cancelJobOut tells how the job stands now: a running one is still running until its next step.
@@ -20,9 +20,8 @@ type cancelJobOut struct {
 
 var cancelJob = tools.Define(tools.Spec{
 	Name: "dtc_cancel_job", Path: "jobs.cancel", Title: "Cancel a job",
-	Description: "Stops one of your own jobs. A job that waits for people or in the queue ends at once and does nothing. A running one stops " +
-		"before its next step, within seconds: what it has done stands, and dtc_get_job tells how far it came. A job that has ended stays " +
-		"as it is. It is always allowed and never waits for people.",
+	Description: "Stops one of your own jobs; never waits for people. A waiting one ends at once and does nothing. A running one stops before " +
+		"its next step: what is done stands; dtc_get_job tells how far it came.",
 	Risk: tools.Risk{Undo: 1}, Resource: "job:/job_id", Brake: true,
 	Example: `{"job_id":"{{job_id}}","reason":"the offer is off"}`,
 	Undo:    "Call the tool again that made the job, with a new idempotency key",

@@ -10,11 +10,11 @@ import (
 
 // A cancelOrderIn states what will be given back, as the caller saw it: all that can be.
 type cancelOrderIn struct {
-	OrderNo         string `json:"order_no" jsonschema:"minLength=1,maxLength=20"`
-	ExpectedVersion int64  `json:"expected_version" jsonschema:"minimum=1,description=version as dtc_get_order gave it"`
-	ExpectedRefund  Amount `json:"expected_refund" jsonschema:"description=refundable as dtc_get_order gave it"`
-	Restock         bool   `json:"restock" jsonschema:"description=Changes nothing: unshipped pieces are still in stock"`
-	NotifyCustomer  bool   `json:"notify_customer" jsonschema:"description=Sends the customer an e-mail about it"`
+	OrderNo         string `json:"order_no" jsonschema:"maxLength=20"`
+	ExpectedVersion int64  `json:"expected_version"`
+	ExpectedRefund  Amount `json:"expected_refund"`
+	Restock         bool   `json:"restock" jsonschema:"description=No effect: nothing has left stock"`
+	NotifyCustomer  bool   `json:"notify_customer"`
 	Asked
 }
 
@@ -26,8 +26,8 @@ type cancelOrderOut struct {
 
 var cancelOrder = tools.Define(tools.Spec{
 	Name: "dtc_cancel_order", Path: "orders.cancel", Title: "Cancel an order",
-	Description: "Cancels an order of which nothing has been shipped and gives back all that is refundable, goods and postage. It cannot be undone. Read " +
-		"the order with dtc_get_order first and state its version and refundable (minor units). Once a piece was shipped use dtc_refund_order.",
+	Description: "Cancels an order of which nothing was shipped and gives back all that is refundable; it cannot be undone. State version and " +
+		"refundable (minor units) from dtc_get_order. Once a piece was shipped use dtc_refund_order.",
 	Scope: "orders:refund", Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassDestructive,
 	Resource: "order:/order_no",
 	Undo:     "None. The customer must order again",

@@ -11,7 +11,7 @@ import (
 type connectAdAccountIn struct {
 	Platform string `json:"platform" jsonschema:"enum=meta,enum=google,enum=tiktok"`
 	Name     string `json:"name" jsonschema:"minLength=1,maxLength=80"`
-	MonthCap Amount `json:"month_cap" jsonschema:"description=The most all its campaigns may spend in a month"`
+	MonthCap Amount `json:"month_cap"`
 	Asked
 }
 
@@ -23,8 +23,8 @@ type connectAdAccountOut struct {
 
 var connectAdAccount = tools.Define(tools.Spec{
 	Name: "dtc_connect_ad_account", Path: "ads.connect", Title: "Connect an ad account",
-	Description: "Adds an ad account with a cap in minor units (50000 GBP is £500.00) for each month. It waits as pending_sign_in until a " +
-		"person has signed in at sign_in_url; before that nothing can be launched in it. It is simulated: no platform is reached. Runs as a job.",
+	Description: "Adds an ad account with a cap for each month (minor units). It waits as pending_sign_in until a person has signed in at " +
+		"sign_in_url; until then nothing can be launched in it. Simulated. Runs as a job.",
 	Scope: "ads:connect", Risk: tools.Risk{Undo: 1, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_account:+",
 	Undo: "Disconnects it, while no campaign runs in it",
 	Example: `{"platform":"tiktok","name":"TikTok, second try","month_cap":{"amount_minor":30000,"currency":"GBP"},` +

@@ -13,11 +13,11 @@ import (
 
 // A createCampaignIn has no class: a draft made twice harms nobody.
 type createCampaignIn struct {
-	Name      string `json:"name" jsonschema:"minLength=1,maxLength=80,description=For staff; customers do not see it"`
+	Name      string `json:"name" jsonschema:"minLength=1,maxLength=80"`
 	Channel   string `json:"channel" jsonschema:"enum=email,enum=sms"`
-	SegmentID string `json:"segment_id,omitempty" jsonschema:"maxLength=40,description=Whom it goes to; all who agreed if left out"`
-	Subject   string `json:"subject,omitempty" jsonschema:"maxLength=120,description=Required for email and refused for sms"`
-	Body      string `json:"body" jsonschema:"minLength=1,maxLength=20000,description=Plain text\\, sent as it stands: nothing is filled in"`
+	SegmentID string `json:"segment_id,omitempty" jsonschema:"maxLength=40,description=All who agreed if left out"`
+	Subject   string `json:"subject,omitempty" jsonschema:"maxLength=120,description=Required for email\\, refused for sms"`
+	Body      string `json:"body" jsonschema:"minLength=1,maxLength=20000,description=Plain text; nothing is filled in"`
 	Tried
 }
 
@@ -28,9 +28,8 @@ type createCampaignOut struct {
 
 var createCampaign = tools.Define(tools.Spec{
 	Name: "dtc_create_campaign", Path: "campaigns.create", Title: "Create a campaign",
-	Description: "Makes a draft of an e-mail or SMS campaign; it reaches nobody. Then count recipients and cost with dtc_preview_campaign, and send it with " +
-		"dtc_send_campaign. To change a draft use dtc_update_campaign. An SMS holds 160 plain characters; a longer one is paid for as several. " +
-		"Say in the text how to opt out.",
+	Description: "Makes a draft of an e-mail or SMS campaign; reaches nobody. Then use dtc_preview_campaign and dtc_send_campaign; to change it, " +
+		"dtc_update_campaign. An SMS over 160 plain characters costs as several. Say in the text how to opt out.",
 	Scope: "marketing:write", Risk: tools.Risk{Undo: 1}, Resource: "campaign:+",
 	Undo:    "dtc_undo archives the draft while nobody has changed or sent it",
 	Routes:  []tools.Route{{Method: "POST", Path: "/campaigns", Status: 201, Accept: otherSpellings}},

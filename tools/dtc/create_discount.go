@@ -11,13 +11,13 @@ import (
 
 // A createDiscountIn states every cap. There is no code without an end, without a number of uses or without a sum.
 type createDiscountIn struct {
-	Code         string   `json:"code" jsonschema:"pattern=^[A-Z0-9]{3\\,20}$,description=3 to 20 capital letters and digits,example=SPRING10"`
+	Code         string   `json:"code" jsonschema:"pattern=^[A-Z0-9]{3\\,20}$"`
 	PercentOff   int64    `json:"percent_off" jsonschema:"minimum=1,maximum=90"`
-	SKUs         []string `json:"skus,omitempty" jsonschema:"maxItems=100,description=Only these; every SKU if left out"`
+	SKUs         []string `json:"skus,omitempty" jsonschema:"maxItems=100"`
 	MaxUses      int64    `json:"max_uses" jsonschema:"minimum=1,maximum=100000"`
-	MaxGivenAway Amount   `json:"max_given_away" jsonschema:"description=The code ends when so much has been given away"`
-	StartOn      string   `json:"start_on" jsonschema:"format=date,description=First day\\, store-local"`
-	EndOn        string   `json:"end_on" jsonschema:"format=date,description=Last day\\, included; at most a year after start_on"`
+	MaxGivenAway Amount   `json:"max_given_away"`
+	StartOn      string   `json:"start_on" jsonschema:"format=date"`
+	EndOn        string   `json:"end_on" jsonschema:"format=date,description=At most a year after start_on"`
 	Asked
 }
 
@@ -28,9 +28,8 @@ type createDiscountOut struct {
 
 var createDiscount = tools.Define(tools.Spec{
 	Name: "dtc_create_discount", Path: "discounts.create", Title: "Create a discount code",
-	Description: "Makes a code that customers can use from start_on to end_on: a percentage off every SKU or off those named. Three caps hold it: the days, " +
-		"max_uses, and max_given_away in minor units (50000 GBP is £500.00). No code is used twice. To tell customers use dtc_create_campaign; " +
-		"to stop a code use dtc_pause.",
+	Description: "Makes a code for a percentage off every SKU or those named. It ends with its last day, after max_uses, or at max_given_away " +
+		"(minor units). A code is never used again. To tell customers use dtc_create_campaign; to stop it, dtc_pause.",
 	Scope: "store:write", Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}, Class: tools.ClassSpend, Resource: "discount:+",
 	Undo:   "dtc_undo ends it while it is unused. After that dtc_pause stops it; uses so far stand",
 	Routes: []tools.Route{{Method: "POST", Path: "/discounts", Status: 201}},

@@ -9,9 +9,9 @@ import (
 )
 
 type draftReplyIn struct {
-	TicketID string `json:"ticket_id" jsonschema:"minLength=1,maxLength=40"`
-	Text     string `json:"text" jsonschema:"minLength=1,maxLength=4000,description=The reply as the customer would get it\\, plain text"`
-	Advice   string `json:"advice_to_staff,omitempty" jsonschema:"maxLength=1000,description=For staff only: what to check or decide first"`
+	TicketID string `json:"ticket_id" jsonschema:"maxLength=40"`
+	Text     string `json:"text" jsonschema:"minLength=1,maxLength=4000,description=Plain text"`
+	Advice   string `json:"advice_to_staff,omitempty" jsonschema:"maxLength=1000"`
 	Tried
 }
 
@@ -23,9 +23,8 @@ type draftReplyOut struct {
 
 var draftReply = tools.Define(tools.Spec{
 	Name: "dtc_draft_reply", Path: "tickets.reply.draft", Title: "Draft a reply",
-	Description: "Leaves a draft of a reply at a ticket that is not closed, for staff to read, change and send; it reaches no customer. 20 can wait " +
-		"at a ticket, and none waits any more once a reply is sent. Read the ticket with dtc_get_tickets first. To have a reply sent, ask " +
-		"with dtc_request_action helpdesk:send_reply.",
+	Description: "Leaves a draft of a reply at a ticket that is not closed, for staff to send; it reaches no customer. At most 20 wait at a " +
+		"ticket. Read dtc_get_tickets first. To have a reply sent use dtc_request_action helpdesk:send_reply.",
 	Scope: "support:write", Risk: tools.Risk{Undo: 1}, Resource: "ticket:/ticket_id",
 	Undo: "Takes the draft back, unless a reply was sent since",
 	Example: `{"ticket_id":"tkt_01M7WD45A0E00BXSJ59CE7RMZM","text":"Hello,\n\nwe will leave it with number 14.","advice_to_staff":"Tell the ` +

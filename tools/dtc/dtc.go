@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -40,23 +41,25 @@ func Tools() []*tools.Tool {
 // nothing is the Undo of every read.
 const nothing = "nothing to undo"
 
-// Asked are the arguments of every tool that people may have to agree to.
+// Asked are the arguments of every tool that people may have to agree to. What they mean is told once, in the instructions of the MCP
+// server, as it is of Tried and Paging: they stand in nearly every tool, and every client pays for the list of tools. The form
+// of a key is held by the gate.
 type Asked struct {
-	IdempotencyKey string `json:"idempotency_key" jsonschema:"minLength=1,maxLength=255,pattern=^[!-~]+$,description=Your own unique text for this one intent; repeat it only to retry"`
-	Reason         string `json:"reason" jsonschema:"minLength=10,maxLength=500,description=Why; shown to the people who approve"`
-	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only answer what it would do"`
+	IdempotencyKey string `json:"idempotency_key"`
+	Reason         string `json:"reason" jsonschema:"minLength=10,maxLength=500"`
+	DryRun         bool   `json:"dry_run,omitempty"`
 }
 
 // Tried are the arguments of every other write: its idempotency key may be left out, for done twice it harms nobody.
 type Tried struct {
-	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"minLength=1,maxLength=255,pattern=^[!-~]+$,description=Your own unique text; repeat it only to retry"`
-	DryRun         bool   `json:"dry_run,omitempty" jsonschema:"description=Only answer what it would do"`
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
+	DryRun         bool   `json:"dry_run,omitempty"`
 }
 
 // Paging are the arguments of every list.
 type Paging struct {
-	Limit  int    `json:"limit,omitempty" jsonschema:"minimum=1,maximum=50,description=Rows; 10 if left out"`
-	Cursor string `json:"cursor,omitempty" jsonschema:"maxLength=200,description=next_cursor of the page before; keep all other arguments"`
+	Limit  int    `json:"limit,omitempty" jsonschema:"minimum=1,maximum=50"`
+	Cursor string `json:"cursor,omitempty"`
 }
 
 // Paged is what every list says beside its rows.
@@ -72,9 +75,10 @@ type Cut struct {
 	Narrow    string `json:"narrow,omitempty"` // how to see the rest
 }
 
-// An Amount is money in arguments. It has shop.Money's fields and the bounds of what may be asked for.
+// An Amount is money in arguments. It has shop.Money's fields; its bounds are not in the schema, where a dozen tools would show
+// them, but in wrong.
 type Amount struct {
-	AmountMinor int64  `json:"amount_minor" jsonschema:"minimum=0,maximum=100000000"`
+	AmountMinor int64  `json:"amount_minor"`
 	Currency    string `json:"currency" jsonschema:"enum=GBP,enum=EUR,enum=USD"`
 }
 
@@ -96,10 +100,26 @@ func untrusted(c *tools.Call, from, text string) *Untrusted {
 // desk gives the caller's shop.
 func desk(c *tools.Call) (*shop.Desk, error) { return shop.At(c.Tx, c.Principal.Merchant) }
 
-// inCurrency gives a as the shop's money. There is no rate to turn other money into it.
+// maxAmount bounds an Amount, far above what a shop has to say and far below what sums of them could overflow.
+const maxAmount = 100_000_000
+
+// wrong says what is wrong with a as the shop's money, nil when nothing is. There is no rate to turn other money into it.
+func (a Amount) wrong(field string, of *shop.Desk) *schemas.Wrong {
+	switch {
+	case a.Currency != of.Currency:
+		return &schemas.Wrong{Field: field + ".currency", Problem: "is not the currency of the shop", Expected: of.Currency, Example: of.Currency}
+	case a.AmountMinor < 0 || a.AmountMinor > maxAmount:
+		return &schemas.Wrong{
+			Field: field + ".amount_minor", Problem: "is out of bounds", Expected: fmt.Sprintf("a whole number from 0 to %d", maxAmount), Example: 1230,
+		}
+	}
+	return nil
+}
+
+// inCurrency gives a as the shop's money.
 func (a Amount) inCurrency(field string, of *shop.Desk) (shop.Money, error) {
-	if a.Currency != of.Currency {
-		return shop.Money{}, tools.Wrong(field+".currency", "is not the currency of the shop", of.Currency, of.Currency)
+	if w := a.wrong(field, of); w != nil {
+		return shop.Money{}, tools.WrongFields([]schemas.Wrong{*w})
 	}
 	return shop.Money(a), nil
 }

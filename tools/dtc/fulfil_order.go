@@ -11,12 +11,12 @@ import (
 )
 
 type fulfilOrderIn struct {
-	OrderNo         string       `json:"order_no" jsonschema:"minLength=1,maxLength=20"`
-	ExpectedVersion int64        `json:"expected_version" jsonschema:"minimum=1,description=version as dtc_get_order gave it"`
-	Lines           []fulfilLine `json:"lines,omitempty" jsonschema:"minItems=1,maxItems=200,description=What is in the parcel; if left out\\, all still to ship"`
+	OrderNo         string       `json:"order_no" jsonschema:"maxLength=20"`
+	ExpectedVersion int64        `json:"expected_version"`
+	Lines           []fulfilLine `json:"lines,omitempty" jsonschema:"minItems=1,maxItems=200"`
 	Carrier         string       `json:"carrier" jsonschema:"enum=royal_mail,enum=dpd,enum=dhl,enum=ups,enum=other"`
-	TrackingNo      string       `json:"tracking_no,omitempty" jsonschema:"maxLength=40,pattern=^[A-Za-z0-9 -]*$"`
-	NotifyCustomer  bool         `json:"notify_customer" jsonschema:"description=Sends the customer an e-mail about it"`
+	TrackingNo      string       `json:"tracking_no,omitempty" jsonschema:"pattern=^[A-Za-z0-9 -]{0\\,40}$"`
+	NotifyCustomer  bool         `json:"notify_customer"`
 	Asked
 }
 
@@ -33,8 +33,8 @@ type fulfilOrderOut struct {
 
 var fulfilOrder = tools.Define(tools.Spec{
 	Name: "dtc_fulfil_order", Path: "orders.fulfil", Title: "Fulfil an order",
-	Description: "Marks pieces of an order as shipped in one parcel and takes them from stock; all that is left to ship unless lines names less. It is " +
-		"refused when stock is short. Read the order with dtc_get_order first: version, line and to_ship. It books no label with the carrier.",
+	Description: "Marks pieces of an order as shipped in one parcel and takes them from stock: all that is left to ship, or only lines. Refused " +
+		"when stock is short. Read version, line and to_ship with dtc_get_order first. Books no label.",
 	Scope: "orders:fulfil", Risk: tools.Risk{Undo: 2, Blast: 1, Touch: 1}, Class: tools.ClassContact, Resource: "order:/order_no",
 	Undo: "Reopens the lines and restocks; a sent mail stays sent",
 	Example: `{"order_no":"71998","expected_version":1,"carrier":"royal_mail","tracking_no":"AB123456789GB","notify_customer":true,` +

@@ -11,10 +11,10 @@ import (
 const maxAttributed = 50
 
 type attributionIn struct {
-	From  string     `json:"from" jsonschema:"format=date,description=First day\\, store-local: 2026-01-01"`
-	To    string     `json:"to" jsonschema:"format=date,description=Last day\\, included"`
+	From  string     `json:"from" jsonschema:"format=date"`
+	To    string     `json:"to" jsonschema:"format=date"`
 	View  shop.View  `json:"view" jsonschema:"enum=channel,enum=campaign,enum=funnel"`
-	Model shop.Model `json:"model,omitempty" jsonschema:"enum=last_touch,enum=first_touch,enum=linear,description=last_touch if left out"`
+	Model shop.Model `json:"model,omitempty" jsonschema:"enum=last_touch,enum=first_touch,enum=linear,default=last_touch"`
 }
 
 type attributionOut struct {
@@ -28,9 +28,8 @@ type attributionOut struct {
 
 var getAttribution = tools.Define(tools.Spec{
 	Name: "dtc_get_attribution", Path: "analytics.attribution", Title: "Get attribution",
-	Description: "Credits orders and net to what led to them. channel and campaign share the period's sales: rows add up to dtc_get_sales_summary; " +
-		"linear counts a shared order in parts. funnel: each campaign sent in the period, with all credit since. reached, clicked, cost: of " +
-		"messages sent in the period; ads' spend: dtc_list_ad_accounts.",
+	Description: "Credits orders and net (minor units) to what led to them. channel, campaign: the sales of dtc_get_sales_summary, shared out. " +
+		"linear splits an order. funnel: campaigns sent in the period, with all credit since. Ads' spend: dtc_list_ad_accounts.",
 	Example: `{"from":"2026-10-01","to":"2026-10-31","view":"channel","model":"linear"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/attribution"}},

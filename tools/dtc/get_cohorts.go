@@ -11,9 +11,9 @@ import (
 const maxCohorts = 24
 
 type cohortsIn struct {
-	FirstOrderFrom string       `json:"first_order_from,omitempty" jsonschema:"pattern=^[0-9]{4}-(0[1-9]|1[0-2])$,description=2026-01; for a year if left out"`
-	FirstOrderTo   string       `json:"first_order_to,omitempty" jsonschema:"pattern=^[0-9]{4}-(0[1-9]|1[0-2])$,description=2026-06; the latest if left out"`
-	Measure        shop.Measure `json:"measure,omitempty" jsonschema:"enum=customers,enum=orders,enum=net,enum=ltv,description=customers if left out"`
+	FirstOrderFrom string       `json:"first_order_from,omitempty" jsonschema:"pattern=^[0-9]{4}-(0[1-9]|1[0-2])$,description=Left out: for a year"`
+	FirstOrderTo   string       `json:"first_order_to,omitempty" jsonschema:"pattern=^[0-9]{4}-(0[1-9]|1[0-2])$,description=Left out: the latest"`
+	Measure        shop.Measure `json:"measure,omitempty" jsonschema:"enum=customers,enum=orders,enum=net,enum=ltv,default=customers"`
 }
 
 type cohortsOut struct {
@@ -25,9 +25,8 @@ type cohortsOut struct {
 
 var getCohorts = tools.Define(tools.Spec{
 	Name: "dtc_get_cohorts", Path: "analytics.cohorts", Title: "Get cohorts",
-	Description: "Follows customers by the month of their first order. values[i] is month i after it: customers who ordered; orders; net in minor " +
-		"units, as in dtc_get_sales_summary; ltv, the net per customer of the cohort from month 0 to i. At most 24 cohorts of 36 months. The " +
-		"latest month is not over.",
+	Description: "Follows customers by the month of their first order. values[i] is month i after it: customers who ordered, orders, net (minor " +
+		"units), or ltv, the net per customer so far. At most 24 cohorts of 36 months; the latest month is not over.",
 	Example: `{"first_order_from":"2026-01","first_order_to":"2026-06","measure":"ltv"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/cohorts"}},

@@ -9,9 +9,9 @@ import (
 
 // A getJobIn asks for one job, or for a page of all: Status, Limit and Cursor are for the list, WaitSeconds for one job.
 type getJobIn struct {
-	JobID       string          `json:"job_id,omitempty" jsonschema:"maxLength=40,description=One job; leave it out to list your jobs"`
-	Status      tools.JobStatus `json:"status,omitempty" jsonschema:"enum=pending_approval,enum=queued,enum=running,enum=succeeded,enum=failed,enum=cancelled,enum=expired,enum=indeterminate,description=Only these; for the list"`
-	WaitSeconds int             `json:"wait_seconds,omitempty" jsonschema:"minimum=0,maximum=25,description=Answer when the job has ended\\, or after so long; with job_id"`
+	JobID       string          `json:"job_id,omitempty" jsonschema:"maxLength=40"`
+	Status      tools.JobStatus `json:"status,omitempty" jsonschema:"enum=pending_approval,enum=queued,enum=running,enum=succeeded,enum=failed,enum=cancelled,enum=expired,enum=indeterminate"`
+	WaitSeconds int             `json:"wait_seconds,omitempty" jsonschema:"minimum=0,maximum=25,description=With job_id"`
 	Paging
 }
 
@@ -22,9 +22,8 @@ type getJobOut struct {
 
 var getJob = tools.Define(tools.Spec{
 	Name: "dtc_get_job", Path: "jobs.get", Title: "Get a job",
-	Description: "Tells how a call stands that answered with a job_id: waiting for people (pending_approval), queued, running, or how it " +
-		"ended, with its result or with why it did not run. next_poll_seconds says when to look again; wait_seconds holds the answer " +
-		"back until the job has ended, 25 s at most. Without job_id it lists your own jobs, newest first. To stop one use dtc_cancel_job.",
+	Description: "Tells how a call that answered with a job_id stands or ended: its result, or why it did not run. Look again after " +
+		"next_poll_seconds, or use wait_seconds. Without job_id: your own jobs, newest first. To stop one use dtc_cancel_job.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "job:/job_id", Undo: nothing, Example: `{"status":"succeeded","limit":1}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/jobs/{job_id}", Only: "jobs"}, {Method: "GET", Path: "/jobs"}},
 }, tools.Func[getJobIn, getJobOut]{Read: readJobs})

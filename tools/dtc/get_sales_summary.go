@@ -9,11 +9,11 @@ import (
 
 // A salesIn asks in store-local days; package shop defines what is counted.
 type salesIn struct {
-	From            string        `json:"from" jsonschema:"format=date,description=First day\\, store-local: 2026-01-01"`
-	To              string        `json:"to" jsonschema:"format=date,description=Last day\\, included"`
-	GroupBy         shop.Grouping `json:"group_by,omitempty" jsonschema:"enum=total,enum=day,enum=week,enum=month,enum=product,enum=category,enum=country,description=total if left out; weeks begin on Monday"`
-	ComparePrevious bool          `json:"compare_previous,omitempty" jsonschema:"description=Adds net_change_percent against as many days right before"`
-	Limit           int           `json:"limit,omitempty" jsonschema:"minimum=1,maximum=100,description=Rows; 50 if left out"`
+	From            string        `json:"from" jsonschema:"format=date"`
+	To              string        `json:"to" jsonschema:"format=date"`
+	GroupBy         shop.Grouping `json:"group_by,omitempty" jsonschema:"enum=total,enum=day,enum=week,enum=month,enum=product,enum=category,enum=country,default=total"`
+	ComparePrevious bool          `json:"compare_previous,omitempty" jsonschema:"description=Against as many days before"`
+	Limit           int           `json:"limit,omitempty" jsonschema:"minimum=1,maximum=100,default=50"`
 }
 
 type salesOut struct {
@@ -25,9 +25,8 @@ type salesOut struct {
 
 var getSalesSummary = tools.Define(tools.Spec{
 	Name: "dtc_get_sales_summary", Path: "analytics.sales", Title: "Get a sales summary",
-	Description: "Adds up sales by day, week, month, product, category or country. gross: goods sold, before discounts, without postage; refunds: goods " +
-		"given back on those days; net: gross - discounts - refunds. Products and categories have no discounts taken off. Sorted by net, " +
-		"days by date; total counts all. For orders use dtc_search_orders.",
+	Description: "Adds up sales (minor units). gross: goods sold, before discounts, without postage; refunds: goods given back on those days; " +
+		"net: gross - discounts - refunds; products and categories have no discounts. For orders use dtc_search_orders.",
 	Example: `{"from":"2026-11-01","to":"2026-11-21","group_by":"category","compare_previous":true}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/sales"}},

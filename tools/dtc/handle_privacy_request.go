@@ -18,9 +18,9 @@ const (
 )
 
 type privacyIn struct {
-	CustomerNo string `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$,description=The number\\, never an address"`
+	CustomerNo string `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$"`
 	Kind       string `json:"kind" jsonschema:"enum=export,enum=erase"`
-	CaseRef    string `json:"case_ref" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]{0\\,59}$,description=Your number for the case; no personal data"`
+	CaseRef    string `json:"case_ref" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9 ._/#-]{0\\,59}$,description=No personal data"`
 	Asked
 }
 
@@ -33,9 +33,8 @@ type privacyOut struct {
 
 var handlePrivacyRequest = tools.Define(tools.Spec{
 	Name: "dtc_handle_privacy_request", Path: "customers.privacy", Title: "Handle a privacy request",
-	Description: "Answers a customer's legal request. export puts all that the shop holds about them into a file; export_url opens it for 7 days " +
-		"without a key: hand it to nobody else. erase removes their personal values for good and keeps sums. Runs as a job. To " +
-		"end consent only, use dtc_update_customer.",
+	Description: "Answers a legal request, as a job. export: a file of all that the shop holds; export_url opens it for 7 days without a key: " +
+		"hand it to nobody else. erase removes personal values for good and keeps sums. To end consent use dtc_update_customer.",
 	Scope: "customers:erase", Risk: tools.Risk{Undo: 3, Blast: 1, DataOut: 3}, Class: tools.ClassDestructive, Resource: "customer:/customer_no",
 	Undo:    "Erase: none. Export: the file is deleted after 7 days",
 	Example: `{"customer_no":"1002","kind":"export","case_ref":"PR-17","idempotency_key":"pr-17","reason":"the customer asked in a ticket"}`,
@@ -186,10 +185,14 @@ func stepErase(c *tools.Call, d *shop.Desk, customer shop.Customer, p *tools.Pro
 }
 
 // eraseAll is the erasure: the shop's rows, what is on record about the customer, what ended calls hold. The record says
-// that it happened.
+// that it happened. Calls come first, as whoever undoes one has its row before those of the shop, and once more for those
+// that were made until the shop's rows were ours.
 func eraseAll(c *tools.Call, d *shop.Desk, customer shop.Customer) (int64, error) {
 	about, err := d.Subjects(customer.No)
 	if err != nil {
+		return 0, err
+	}
+	if _, err := c.Traces.Forget(c.Tx, c.Principal.Merchant, about); err != nil {
 		return 0, err
 	}
 	rows, err := d.Erase(customer)

@@ -12,16 +12,16 @@ import (
 
 // A launchAdIn has a last day and a budget a day, always: no ad runs until somebody remembers it.
 type launchAdIn struct {
-	AdAccountID string   `json:"ad_account_id" jsonschema:"minLength=1,maxLength=40"`
+	AdAccountID string   `json:"ad_account_id" jsonschema:"maxLength=40"`
 	Name        string   `json:"name" jsonschema:"minLength=1,maxLength=80"`
 	Objective   string   `json:"objective" jsonschema:"enum=sales,enum=traffic,enum=awareness"`
 	Headline    string   `json:"headline" jsonschema:"minLength=1,maxLength=60"`
 	Text        string   `json:"text" jsonschema:"minLength=1,maxLength=500"`
-	SKU         string   `json:"sku" jsonschema:"minLength=1,maxLength=16"`
-	Countries   []string `json:"countries" jsonschema:"minItems=1,maxItems=20,maxLength=60,description=As dtc_get_sales_summary names them"`
+	SKU         string   `json:"sku" jsonschema:"maxLength=16"`
+	Countries   []string `json:"countries" jsonschema:"minItems=1,maxItems=20,maxLength=60,description=Such as United Kingdom"`
 	DailyBudget Amount   `json:"daily_budget"`
 	StartOn     string   `json:"start_on" jsonschema:"format=date"`
-	EndOn       string   `json:"end_on" jsonschema:"format=date,description=Last day\\, within a year of start_on"`
+	EndOn       string   `json:"end_on" jsonschema:"format=date,description=Within a year of start_on"`
 	Asked
 }
 
@@ -33,8 +33,8 @@ type adCampaignOut struct {
 
 var launchAdCampaign = tools.Define(tools.Spec{
 	Name: "dtc_launch_ad_campaign", Path: "ads.launch", Title: "Launch an ad campaign",
-	Description: "Starts an ad for one SKU in a connected ad account, from start_on to end_on, for at most daily_budget a day in minor units (1000 " +
-		"GBP is £10.00). Budget times days must fit into the account's cap of each month, beside its other campaigns. Simulated. Runs as a job.",
+	Description: "Starts an ad for one SKU in a connected ad account, for at most daily_budget a day (minor units). Budget times days must fit " +
+		"the account's cap of each month. Simulated. Runs as a job. To stop it use dtc_pause.",
 	Scope: "ads:spend", Risk: tools.Risk{Undo: 2, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_account:/ad_account_id",
 	Undo: "dtc_pause ends it; what is spent is spent",
 	Example: `{"ad_account_id":"ada_01KVMPGZM0E00BFASEKNRG4BEC","name":"Candles in advent","objective":"sales","headline":"Forty hours of quiet",` +

@@ -7,7 +7,7 @@ import (
 
 type listAdAccountsIn struct {
 	Platform string `json:"platform,omitempty" jsonschema:"enum=meta,enum=google,enum=tiktok"`
-	Days     int    `json:"days,omitempty" jsonschema:"minimum=1,maximum=90,description=Of spent and attributed_revenue; 30 if left out"`
+	Days     int    `json:"days,omitempty" jsonschema:"minimum=1,maximum=90,default=30"`
 	Paging
 }
 
@@ -19,8 +19,8 @@ type listAdAccountsOut struct {
 
 var listAdAccounts = tools.Define(tools.Spec{
 	Name: "dtc_list_ad_accounts", Path: "ads.list", Title: "List ad accounts",
-	Description: "Lists ad accounts with their campaigns (20 at most, running ones first), the cap of a month, and what each spent and brought in " +
-		"the last days, up to yesterday, in minor units. All figures are simulated. For e-mail and SMS use dtc_list_campaigns.",
+	Description: "Lists ad accounts with their month's cap and at most 20 campaigns each: what each spent and brought in, in the days up to " +
+		"yesterday (minor units). All simulated. For e-mail and SMS use dtc_list_campaigns.",
 	Scope: "ads:read", Risk: tools.Risk{DataOut: 1}, Resource: "ad_account:*", Undo: nothing,
 	Example: `{"platform":"meta","days":30}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/ads/accounts"}},

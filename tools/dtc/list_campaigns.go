@@ -17,8 +17,8 @@ type listCampaignsOut struct {
 
 var listCampaigns = tools.Define(tools.Spec{
 	Name: "dtc_list_campaigns", Path: "campaigns.list", Title: "List campaigns",
-	Description: "Lists marketing campaigns, newest first: how many customers each reached, opened, clicked and opted out, and its attributed revenue in " +
-		"minor units (1230 GBP is £12.30). For a campaign's text, recipients and cost use dtc_preview_campaign; to make one use dtc_create_campaign.",
+	Description: "Lists e-mail and SMS campaigns, newest first: customers reached, opens, clicks, opt-outs, attributed revenue (minor units). " +
+		"For text, recipients and cost use dtc_preview_campaign; to make one, dtc_create_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}}, Example: `{"status":"sent"}`,
 }, tools.Func[listCampaignsIn, listCampaignsOut]{Read: readCampaigns})

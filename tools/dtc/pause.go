@@ -12,8 +12,8 @@ import (
 
 type pauseIn struct {
 	Kind   string `json:"kind" jsonschema:"enum=campaign,enum=ad_campaign,enum=discount"`
-	ID     string `json:"id" jsonschema:"minLength=1,maxLength=40,description=campaign_id\\, ad_campaign_id\\, discount_id or the code"`
-	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500,description=Why; kept on the record"`
+	ID     string `json:"id" jsonschema:"maxLength=40,description=campaign_id\\, ad_campaign_id\\, discount_id or the code"`
+	Reason string `json:"reason,omitempty" jsonschema:"maxLength=500"`
 }
 
 type pauseOut struct {
@@ -24,10 +24,9 @@ type pauseOut struct {
 
 // pause is a brake: it needs no scope for what the caller made or is sending, is held back by no ceiling and never parked.
 var pause = tools.Define(tools.Spec{
-	Name: "dtc_pause", Path: "brake.pause", Title: "Pause a campaign, an ad or a discount",
-	Description: "Stops a campaign that is being sent or waits to be, an ad campaign or a discount code, at once; it never waits for people. What is sent, " +
-		"spent or used stands. A send stops between two batches of 200. Pausing again changes nothing; only a person resumes. To stop your own " +
-		"job of another tool use dtc_cancel_job.",
+	Name: "dtc_pause", Path: "brake.pause", Title: "Pause a send, ad or discount",
+	Description: "Stops a send, an ad campaign or a discount at once; never waits for people. What is sent, spent or used stands; a send stops " +
+		"between batches of 200. Only a person resumes. For other jobs use dtc_cancel_job.",
 	AnyScope: []auth.Scope{"marketing:write", "marketing:send", "ads:write", "ads:spend", "store:write"},
 	Risk:     tools.Risk{Undo: 1, Blast: 1}, Resource: "/kind:/id", Brake: true,
 	Undo:    "A person resumes it",

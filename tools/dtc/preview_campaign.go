@@ -12,7 +12,7 @@ import (
 )
 
 type previewCampaignIn struct {
-	CampaignID string `json:"campaign_id" jsonschema:"minLength=1,maxLength=40,description=From dtc_list_campaigns or dtc_create_campaign"`
+	CampaignID string `json:"campaign_id" jsonschema:"maxLength=40"`
 }
 
 // A previewCampaignOut is the campaign with what sending it now would mean. Recipients, NoConsent and JustReached make up
@@ -31,9 +31,8 @@ type previewCampaignOut struct {
 
 var previewCampaign = tools.Define(tools.Spec{
 	Name: "dtc_preview_campaign", Path: "campaigns.preview", Title: "Preview a campaign",
-	Description: "Shows a campaign as it would go out now: its text, how many customers would get it, who is left out (no consent, or a message within " +
-		"24 hours), its cost in minor units (1230 GBP is £12.30) and warnings. It sends nothing. dtc_send_campaign needs version, recipients and " +
-		"cost from here; to change the text use dtc_update_campaign.",
+	Description: "Shows a campaign as it would go out now: text, recipients, who is left out (no consent, or written to within 24 hours), cost " +
+		"(minor units), warnings. Sends nothing; dtc_send_campaign needs its figures. To change it use dtc_update_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:/campaign_id", Undo: nothing,
 	Routes:  []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
 	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4"}`,

@@ -13,10 +13,10 @@ import (
 
 // A publishPageIn holds the whole page: what people agree to is what goes live, and nothing is swapped in between.
 type publishPageIn struct {
-	Page            string `json:"page" jsonschema:"minLength=1,maxLength=60,pattern=^[a-z0-9-]+$,description=Such as home\\, delivery\\, returns or faq"`
-	ExpectedVersion int64  `json:"expected_version" jsonschema:"minimum=1,description=A stale one is told the version now"`
+	Page            string `json:"page" jsonschema:"pattern=^[a-z0-9-]{1\\,60}$,description=Such as home\\, delivery\\, returns or faq"`
+	ExpectedVersion int64  `json:"expected_version"`
 	Title           string `json:"title" jsonschema:"minLength=1,maxLength=120"`
-	Body            string `json:"body_markdown" jsonschema:"minLength=1,maxLength=20000,description=The whole page; no HTML"`
+	Body            string `json:"body_markdown" jsonschema:"minLength=1,maxLength=20000"`
 	Asked
 }
 
@@ -28,9 +28,8 @@ type publishPageOut struct {
 
 var publishPage = tools.Define(tools.Spec{
 	Name: "dtc_publish_page", Path: "store.publish", Title: "Publish a page",
-	Description: "Puts a new text in place of an existing page of the store front; every visitor sees it at once. The text replaces the whole page. " +
-		"dry_run shows which lines go and how many are new. A stale expected_version is refused with the version now. Markdown only: HTML, " +
-		"scripts and invisible characters are refused.",
+	Description: "Replaces the whole text of an existing store page, for every visitor at once. dry_run shows which lines go. A stale " +
+		"expected_version is told the version now. Markdown only: HTML, scripts and invisible characters are refused.",
 	Scope: "store:publish", Risk: tools.Risk{Undo: 1, Blast: 3, Reach: 1}, Class: tools.ClassDestructive, Resource: "page:/page",
 	Undo: "Publishes the version before again, unless another was published since",
 	Example: `{"page":"faq","expected_version":1,"title":"Questions and answers","body_markdown":"# Questions and answers\n\nWrite to us.",` +

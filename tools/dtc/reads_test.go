@@ -2,6 +2,7 @@ package dtc
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,8 +40,43 @@ func whoamiTellsWhatTheKeyMayDo(h *house) {
 	}
 }
 
+// The answer of a key that may do everything is the longest there is.
+func whoamiShowsTheActionsOfTheKey(h *house) {
+	h.key.Scopes, h.key.RequiresApproval, h.key.Ceiling, h.key.Actions = auth.AgentScopes, true, auth.MaxLevel, []string{"helpdesk:*", "payments:refund"}
+	got := must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil))
+	var ids []string
+	for _, a := range got.Actions {
+		ids = append(ids, a.Action)
+		if a.Title == "" || len(a.Targets) == 0 || !strings.Contains(string(a.Arguments), `"additionalProperties":false`) {
+			h.Errorf("%s: titled %q, about %v, takes %s", a.Action, a.Title, a.Targets, a.Arguments)
+		}
+	}
+	if want := []string{"helpdesk:close_ticket", "helpdesk:send_reply", "payments:refund"}; !slices.Equal(ids, want) {
+		h.Errorf("the key may request %v, and is told %v", want, ids)
+	}
+	for _, name := range []string{"dtc_request_action", "dtc_adjust_inventory", "dtc_set_prices"} {
+		if !slices.Contains(got.Parks, name) {
+			h.Errorf("whoami does not say that %s may park", name)
+		}
+	}
+	h.key.Actions = []string{"*"}
+	raw, err := json.Marshal(must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil)))
+	if err != nil || len(raw) > maxAnswer {
+		h.Errorf("the answer takes %d bytes, more than %d: %v", len(raw), maxAnswer, err)
+	}
+	h.key.Scopes = []auth.Scope{"orders:read"}
+	if got := must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil)); len(got.Actions) > 0 {
+		h.Errorf("without dtc_request_action there is nothing to request, yet it shows %v", got.Actions)
+	}
+	h.key.RequiresApproval, h.key.Scopes = false, []auth.Scope{"catalog:write", "actions:request"}
+	if got := must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil)); !slices.Equal(got.Parks, []string{"dtc_request_action"}) {
+		h.Errorf("a key that needs no approval is told that %v may park", got.Parks)
+	}
+}
+
 var readStories = []story{
 	{"WhoamiTellsWhatTheKeyMayDo", whoamiTellsWhatTheKeyMayDo},
+	{"WhoamiShowsTheActionsOfTheKey", whoamiShowsTheActionsOfTheKey},
 	{"SearchesFindWhatIsThere", searchesFindWhatIsThere},
 	{"DaysOfASearchAreWhole", daysOfASearchAreWhole},
 	{"PagesMakeUpTheList", pagesMakeUpTheList},

@@ -10,19 +10,19 @@ import (
 
 // A refundOrderIn always states the amount. Left to the server, the largest refund would be the easiest to ask for.
 type refundOrderIn struct {
-	OrderNo         string       `json:"order_no" jsonschema:"minLength=1,maxLength=20"`
-	ExpectedVersion int64        `json:"expected_version" jsonschema:"minimum=1,description=version as dtc_get_order gave it"`
-	Amount          Amount       `json:"amount" jsonschema:"description=What is given back; at most refundable"`
-	Lines           []refundLine `json:"lines,omitempty" jsonschema:"maxItems=200,description=The pieces it is for; none for goodwill or postage"`
+	OrderNo         string       `json:"order_no" jsonschema:"maxLength=20"`
+	ExpectedVersion int64        `json:"expected_version"`
+	Amount          Amount       `json:"amount" jsonschema:"description=At most refundable"`
+	Lines           []refundLine `json:"lines,omitempty" jsonschema:"maxItems=200,description=None for goodwill or postage"`
 	Cause           string       `json:"cause" jsonschema:"enum=damaged,enum=not_received,enum=wrong_item,enum=changed_mind,enum=goodwill,enum=duplicate,enum=fraud"`
-	NotifyCustomer  bool         `json:"notify_customer" jsonschema:"description=Sends the customer an e-mail about it"`
+	NotifyCustomer  bool         `json:"notify_customer"`
 	Asked
 }
 
 type refundLine struct {
-	Line    int64 `json:"line" jsonschema:"minimum=1,description=line as dtc_get_order gave it"`
+	Line    int64 `json:"line" jsonschema:"minimum=1"`
 	Qty     int64 `json:"qty" jsonschema:"minimum=1,maximum=1000000"`
-	Restock bool  `json:"restock,omitempty" jsonschema:"description=Puts the pieces back on the shelf"`
+	Restock bool  `json:"restock,omitempty"`
 }
 
 type refundOrderOut struct {
@@ -33,9 +33,8 @@ type refundOrderOut struct {
 
 var refundOrder = tools.Define(tools.Spec{
 	Name: "dtc_refund_order", Path: "orders.refund", Title: "Refund an order",
-	Description: "Gives a customer money back for an order, in part or all; it cannot be fetched back. dtc_get_order tells version and refundable. " +
-		"amount is in minor units (1230 GBP is £12.30); lines say which pieces it is for and do not set it. An order of which nothing " +
-		"was shipped is ended by dtc_cancel_order.",
+	Description: "Gives money back for an order (minor units), for good. dtc_get_order tells version and refundable. lines say which pieces it " +
+		"is for and do not set amount. To end an order of which nothing was shipped use dtc_cancel_order.",
 	Scope: "orders:refund", Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassSpend,
 	Resource: "order:/order_no",
 	Undo:     "None: money given back cannot be fetched. Staff can invoice again",

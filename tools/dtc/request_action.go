@@ -12,17 +12,16 @@ func Actions() []*tools.Action {
 }
 
 type requestActionIn struct {
-	Action    string                     `json:"action" jsonschema:"minLength=1,maxLength=80,description=provider:name"`
-	Target    string                     `json:"target" jsonschema:"minLength=1,maxLength=120,description=type:id\\, such as order:536365"`
+	Action    string                     `json:"action" jsonschema:"maxLength=80,description=provider:name"`
+	Target    string                     `json:"target" jsonschema:"maxLength=120,description=type:id\\, such as order:536365"`
 	Arguments map[string]json.RawMessage `json:"arguments" jsonschema:"description=The action's own; {} for none"`
 	Asked
 }
 
 var requestAction = tools.Define(tools.Spec{
 	Name: "dtc_request_action", Path: "actions.request_approval", Title: "Request an action",
-	Description: "Asks people to let a provider act: answer or close a ticket, refund, buy a label, recall stock, export a month. Always waits for a " +
-		"person. dtc_whoami lists the actions you may request; wrong arguments are answered with the right form. Prefer the tool of that job " +
-		"if you hold it.",
+	Description: "Asks people to let a provider act: answer or close a ticket, refund, buy a label, recall stock, export a month. Always waits " +
+		"for a person. dtc_whoami lists your actions and their arguments. Prefer the tool of that job if you hold it.",
 	Scope: "actions:request", Risk: tools.Risk{Undo: 2, Blast: 1, Money: 2, Touch: 1, DataOut: 1, Reach: 1}, Class: tools.ClassContact, AlwaysAsks: true,
 	Resource: "/target",
 	Undo:     "dtc_undo where the action can be taken back: tickets closed, labels, recalls, exports. Money and messages cannot",

@@ -48,7 +48,7 @@ func (w Where) rule(d *shop.Desk) (shop.Rule, error) {
 }
 
 type searchCustomersIn struct {
-	Query string            `json:"query,omitempty" jsonschema:"maxLength=20,pattern=^[A-Za-z0-9]*$,description=How the customer number begins"`
+	Query string            `json:"query,omitempty" jsonschema:"pattern=^[A-Za-z0-9]{0\\,20}$,description=How the customer number begins"`
 	Where Where             `json:"where,omitzero"`
 	Sort  shop.CustomerSort `json:"sort,omitempty" jsonschema:"enum=newest,enum=most_spent,enum=most_orders,enum=last_order"`
 	Paging
@@ -61,9 +61,8 @@ type searchCustomersOut struct {
 
 var searchCustomers = tools.Define(tools.Spec{
 	Name: "dtc_search_customers", Path: "customers.search", Title: "Search customers",
-	Description: "Finds customers by number or by a rule: what they bought, where they live, spent, tags. Newest first; names and addresses are " +
-		"not searched. Amounts in minor units (1230 GBP is £12.30), refunds taken off, cancelled orders not counted. For one customer " +
-		"use dtc_get_customer; to keep the rule, dtc_create_segment.",
+	Description: "Finds customers, newest first, by number or by a rule; never by name or address. spent (minor units) is without refunds and " +
+		"cancelled orders. For one customer use dtc_get_customer; to keep a rule, dtc_create_segment.",
 	Scope: "customers:read", Risk: tools.Risk{DataOut: 2}, Resource: "customer:*", Undo: nothing,
 	Example: `{"where":{"country":"Germany","min_orders":2},"sort":"most_spent","limit":3}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/customers/search"}},

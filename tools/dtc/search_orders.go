@@ -7,12 +7,12 @@ import (
 
 // A searchOrdersIn narrows by everything in it at once.
 type searchOrdersIn struct {
-	Query    string           `json:"query,omitempty" jsonschema:"maxLength=100,description=Order number (with or without #)\\, customer number\\, SKU\\, or words of a product title"`
+	Query    string           `json:"query,omitempty" jsonschema:"maxLength=100,description=Order or customer number\\, SKU\\, words of a product title"`
 	Status   shop.OrderStatus `json:"status,omitempty" jsonschema:"enum=open,enum=fulfilled,enum=part_refunded,enum=refunded,enum=cancelled"`
-	From     string           `json:"from,omitempty" jsonschema:"format=date,description=First day\\, store-local: 2026-01-31"`
-	To       string           `json:"to,omitempty" jsonschema:"format=date,description=Last day\\, included"`
-	MinTotal *Amount          `json:"min_total,omitempty" jsonschema:"description=Only orders of this total or more"`
-	Country  string           `json:"country,omitempty" jsonschema:"maxLength=60,description=Shipped to; the name\\, such as United Kingdom"`
+	From     string           `json:"from,omitempty" jsonschema:"format=date"`
+	To       string           `json:"to,omitempty" jsonschema:"format=date"`
+	MinTotal *Amount          `json:"min_total,omitempty"`
+	Country  string           `json:"country,omitempty" jsonschema:"maxLength=60,description=Shipped to\\, such as United Kingdom"`
 	Sort     shop.OrderSort   `json:"sort,omitempty" jsonschema:"enum=newest,enum=oldest,enum=largest"`
 	Paging
 }
@@ -24,9 +24,8 @@ type searchOrdersOut struct {
 
 var searchOrders = tools.Define(tools.Spec{
 	Name: "dtc_search_orders", Path: "orders.search", Title: "Search orders",
-	Description: "Finds orders by number, customer, product, day, total or country, newest first. A row is short; money is in minor units (1230 GBP is " +
-		"£12.30). For the lines of an order and what changing it needs use dtc_get_order; for sums over many orders use " +
-		"dtc_get_sales_summary and add nothing up yourself.",
+	Description: "Finds orders by number, customer, product, day, total or country, newest first; money in minor units. For the lines and " +
+		"version of one use dtc_get_order; for sums use dtc_get_sales_summary and add nothing up yourself.",
 	Scope: "orders:read", Risk: tools.Risk{DataOut: 2}, Resource: "order:*", Undo: nothing,
 	Example: `{"query":"mug","status":"open","sort":"largest","limit":5}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders"}},

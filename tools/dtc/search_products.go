@@ -6,10 +6,10 @@ import (
 )
 
 type searchProductsIn struct {
-	Query    string           `json:"query,omitempty" jsonschema:"maxLength=200,description=Words of a title\\, or how they begin\\, a code or a SKU"`
-	SKUs     []string         `json:"skus,omitempty" jsonschema:"maxItems=50,description=Products with one of these"`
+	Query    string           `json:"query,omitempty" jsonschema:"maxLength=200,description=Words of a title\\, a code or a SKU"`
+	SKUs     []string         `json:"skus,omitempty" jsonschema:"maxItems=50"`
 	Category string           `json:"category,omitempty" jsonschema:"maxLength=40"`
-	Stock    string           `json:"stock,omitempty" jsonschema:"enum=any,enum=in_stock,enum=low,enum=out,description=Of some variant; low is 1 to 9 pieces"`
+	Stock    string           `json:"stock,omitempty" jsonschema:"enum=any,enum=in_stock,enum=low,enum=out,description=low is 1 to 9 pieces"`
 	Sort     shop.ProductSort `json:"sort,omitempty" jsonschema:"enum=relevance,enum=title,enum=best_selling,enum=price_low,enum=price_high"`
 	Detail   string           `json:"detail,omitempty" jsonschema:"enum=concise,enum=full,description=full adds description and tags"`
 	Paging
@@ -34,9 +34,8 @@ type searchProductsOut struct {
 
 var searchProducts = tools.Define(tools.Spec{
 	Name: "dtc_search_products", Path: "products.search", Title: "Search products",
-	Description: "Finds products by words, SKU, category or stock, each with its variants: SKU, price in minor units (1230 GBP is £12.30), pieces " +
-		"on hand. best_selling goes by pieces sold over all time; for a period use dtc_get_sales_summary by product, for who bought it " +
-		"dtc_search_orders. Archived products are found too.",
+	Description: "Finds products, archived ones too, with their variants: SKU, price (minor units), pieces on hand. best_selling: pieces of all " +
+		"time; for a period use dtc_get_sales_summary by product, for who bought it dtc_search_orders.",
 	Scope: "catalog:read", Risk: tools.Risk{DataOut: 1}, Resource: "product:*", Undo: nothing,
 	Routes:  []tools.Route{{Method: "GET", Path: "/products"}},
 	Example: `{"query":"mug","stock":"in_stock","sort":"best_selling"}`,

@@ -14,11 +14,11 @@ import (
 
 // A sendCampaignIn states what the caller saw and how far it may go. All of it is bound when people agree.
 type sendCampaignIn struct {
-	CampaignID         string    `json:"campaign_id" jsonschema:"minLength=1,maxLength=40"`
-	ExpectedVersion    int64     `json:"expected_version" jsonschema:"minimum=1,description=version as previewed"`
-	ExpectedRecipients int64     `json:"expected_recipients" jsonschema:"minimum=1,maximum=1000000,description=recipients as previewed; nobody beyond them is written to"`
-	MaxCost            Amount    `json:"max_cost" jsonschema:"description=The most it may cost; cost as previewed or more"`
-	SendAt             time.Time `json:"send_at,omitzero" jsonschema:"description=When\\, at most 90 days ahead; at once if left out"`
+	CampaignID         string    `json:"campaign_id" jsonschema:"maxLength=40"`
+	ExpectedVersion    int64     `json:"expected_version"`
+	ExpectedRecipients int64     `json:"expected_recipients"`
+	MaxCost            Amount    `json:"max_cost" jsonschema:"description=cost as previewed\\, or more"`
+	SendAt             time.Time `json:"send_at,omitzero" jsonschema:"description=At most 90 days ahead"`
 	Asked
 }
 
@@ -31,9 +31,8 @@ type sendCampaignOut struct {
 
 var sendCampaign = tools.Define(tools.Spec{
 	Name: "dtc_send_campaign", Path: "campaigns.send", Title: "Send a campaign",
-	Description: "Sends a draft campaign to customers, now or at send_at; it cannot be undone. State what dtc_preview_campaign showed: when it is no " +
-		"longer so nothing is sent. max_cost is in minor units (1230 GBP is £12.30). Runs as a job, 200 customers a step: follow it with " +
-		"dtc_get_job, stop it with dtc_pause. To try it use a segment test-….",
+	Description: "Sends a draft campaign; it cannot be undone. State what dtc_preview_campaign showed: when it is no longer so nothing is sent. " +
+		"A job, 200 customers a step: follow it with dtc_get_job, stop it with dtc_pause. To try it use a segment test-….",
 	Scope: "marketing:send", Risk: tools.Risk{Undo: 3, Blast: 2, Money: 1, Touch: 2, Reach: 1}, Class: tools.ClassContact,
 	Resource: "campaign:/campaign_id",
 	Undo:     "None for what is sent. dtc_pause stops the rest",

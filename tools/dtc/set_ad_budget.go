@@ -10,16 +10,16 @@ import (
 )
 
 type setAdBudgetIn struct {
-	AdCampaignID    string `json:"ad_campaign_id" jsonschema:"minLength=1,maxLength=40"`
-	ExpectedVersion int64  `json:"expected_version" jsonschema:"minimum=1,description=version as dtc_list_ad_accounts gave it"`
-	DailyBudget     Amount `json:"daily_budget" jsonschema:"description=From today on; 0 stops the spending"`
+	AdCampaignID    string `json:"ad_campaign_id" jsonschema:"maxLength=40"`
+	ExpectedVersion int64  `json:"expected_version"`
+	DailyBudget     Amount `json:"daily_budget" jsonschema:"description=0 stops the spending"`
 	Asked
 }
 
 var setAdBudget = tools.Define(tools.Spec{
-	Name: "dtc_set_ad_budget", Path: "ads.budget", Title: "Set the budget of an ad campaign",
-	Description: "Sets what a running ad campaign may spend a day, from today on, in minor units (1000 GBP is £10.00). Lowering it needs no " +
-		"consent. Raising it must fit into the account's cap of each month. Simulated. To stop a campaign for good use dtc_pause.",
+	Name: "dtc_set_ad_budget", Path: "ads.budget", Title: "Set an ad budget",
+	Description: "Sets what a running ad campaign may spend a day, from today on (minor units). Lowering it needs no consent; raised it must fit " +
+		"the account's cap of each month. Simulated. To stop it for good use dtc_pause.",
 	Scope: "ads:spend", Risk: tools.Risk{Undo: 2, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_campaign:/ad_campaign_id",
 	Undo: "Sets the old budget, if the month's cap allows; what is spent is spent",
 	Example: `{"ad_campaign_id":"adc_01M5CC1T80E008S68NMD8ZFK61","expected_version":1,"daily_budget":{"amount_minor":2000,"currency":"GBP"},` +

@@ -12,13 +12,13 @@ import (
 )
 
 type setPricesIn struct {
-	Prices []newPrice `json:"prices" jsonschema:"minItems=1,maxItems=100,description=Each SKU once; all are set or none"`
+	Prices []newPrice `json:"prices" jsonschema:"minItems=1,maxItems=100"`
 	Asked
 }
 
 type newPrice struct {
-	SKU           string `json:"sku" jsonschema:"minLength=1,maxLength=16"`
-	ExpectedPrice Amount `json:"expected_price" jsonschema:"description=price as dtc_search_products gave it"`
+	SKU           string `json:"sku" jsonschema:"maxLength=16"`
+	ExpectedPrice Amount `json:"expected_price"`
 	NewPrice      Amount `json:"new_price"`
 }
 
@@ -29,9 +29,8 @@ type setPricesOut struct {
 
 var setPrices = tools.Define(tools.Spec{
 	Name: "dtc_set_prices", Path: "prices.set", Title: "Set prices",
-	Description: "Sets the prices of up to 100 SKUs at once, in minor units (1230 GBP is £12.30), all or none. Read the prices with " +
-		"dtc_search_products first. More than 20 rows, a move over 20% or a price below cost may wait for people. Orders that are placed keep " +
-		"their price. For a reduction that ends by itself use dtc_create_discount.",
+	Description: "Sets up to 100 prices (minor units), all or none. Read them with dtc_search_products first. More than 20 rows, a move over 20% " +
+		"or a price below cost may wait for people. For an offer that ends use dtc_create_discount.",
 	Scope: "pricing:write", Risk: tools.Risk{Undo: 2, Blast: 2, Money: 1}, Class: tools.ClassSpend, Resource: "variant:/prices/*/sku",
 	Undo:   "Restores the batch; orders placed meanwhile keep their price",
 	Routes: []tools.Route{{Method: "POST", Path: "/prices"}},
@@ -109,15 +108,14 @@ func (in setPricesIn) variants(c *tools.Call) (*shop.Desk, map[string]shop.Varia
 
 // check holds a row to the shop and to the SKUs of the rows before it.
 func (p newPrice) check(d *shop.Desk, variants map[string]shop.Variant, before []string) *schemas.Wrong {
+	if w := cmp.Or(p.ExpectedPrice.wrong("expected_price", d), p.NewPrice.wrong("new_price", d)); w != nil {
+		return w
+	}
 	switch _, known := variants[p.SKU]; {
 	case !known:
 		return &schemas.Wrong{Field: "sku", Problem: "is no SKU of this shop", Expected: "a SKU as dtc_search_products gives it"}
 	case slices.Contains(before, p.SKU):
 		return &schemas.Wrong{Field: "sku", Problem: "is there twice", Expected: "each SKU once"}
-	case p.ExpectedPrice.Currency != d.Currency:
-		return &schemas.Wrong{Field: "expected_price.currency", Problem: "is not the currency of the shop", Expected: d.Currency, Example: d.Currency}
-	case p.NewPrice.Currency != d.Currency:
-		return &schemas.Wrong{Field: "new_price.currency", Problem: "is not the currency of the shop", Expected: d.Currency, Example: d.Currency}
 	case p.NewPrice.AmountMinor == 0:
 		return &schemas.Wrong{Field: "new_price.amount_minor", Problem: "is zero", Expected: "minor units, 1 or more", Example: 1230}
 	case p.NewPrice == p.ExpectedPrice:

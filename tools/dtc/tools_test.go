@@ -20,8 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden schemas")
 
 const (
 	goldens  = "../../schemas"
-	maxInput = 2 << 10
-	maxList  = 60 << 10 // names, descriptions and schemas of all tools; every client pays for them at the start
+	maxInput = 2 << 10 // of one tool, in bytes; what the whole list may take is held in package server
 )
 
 // catalogue is the table of the catalogue, by which people judge what a key may reach: risk is undo·blast·money·touch·data·reach.
@@ -76,7 +75,6 @@ func TestEveryTool(t *testing.T) {
 		t.Logf("there are %d tools, the catalogue has %d", len(all), len(catalogue))
 	}
 	routes := map[string]string{}
-	size := 0
 	for _, tool := range all {
 		t.Run(tool.Name, func(t *testing.T) {
 			checkCatalogue(t, tool)
@@ -90,12 +88,6 @@ func TestEveryTool(t *testing.T) {
 				routes[r.Method+" "+r.Path] = tool.Name
 			}
 		})
-		size += len(tool.Name) + len(tool.Title) + len(tool.Description) + len(tool.Input.JSON) + len(tool.Output.JSON)
-		t.Logf("%-22s description %4d, input %4d, output %4d bytes", tool.Name, len(tool.Description), len(tool.Input.JSON), len(tool.Output.JSON))
-	}
-	t.Logf("the list takes %d bytes", size)
-	if size > maxList {
-		t.Errorf("the list takes %d bytes, more than %d", size, maxList)
 	}
 }
 

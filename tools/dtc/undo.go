@@ -9,7 +9,7 @@ import (
 )
 
 type undoIn struct {
-	UndoID string `json:"undo_id" jsonschema:"minLength=1,maxLength=40"`
+	UndoID string `json:"undo_id" jsonschema:"maxLength=40"`
 	Tried
 }
 
@@ -28,8 +28,8 @@ type undoOut struct {
 
 var undo = tools.Define(tools.Spec{
 	Name: "dtc_undo", Path: "self.undo", Title: "Undo a write",
-	Description: "Takes back one of your own writes by the undo_id of its answer or of its job, within 7 days, and puts back what was there before. " +
-		"It is refused when somebody has changed the thing since. It needs the scope of the write. Undoing twice does nothing more.",
+	Description: "Takes back one of your own writes by the undo_id of its answer or job, within 7 days, and puts back what was there. Refused " +
+		"when somebody has changed the thing since. Needs the scope of the write.",
 	AnyScope: undoScopes, Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,

@@ -12,12 +12,12 @@ import (
 
 // An updateCampaignIn leaves as it is what it leaves out.
 type updateCampaignIn struct {
-	CampaignID      string `json:"campaign_id" jsonschema:"minLength=1,maxLength=40"`
-	ExpectedVersion int64  `json:"expected_version" jsonschema:"minimum=1,description=version as previewed"`
+	CampaignID      string `json:"campaign_id" jsonschema:"maxLength=40"`
+	ExpectedVersion int64  `json:"expected_version"`
 	Name            string `json:"name,omitempty" jsonschema:"minLength=1,maxLength=80"`
 	SegmentID       string `json:"segment_id,omitempty" jsonschema:"minLength=1,maxLength=40"`
-	Subject         string `json:"subject,omitempty" jsonschema:"minLength=1,maxLength=120,description=Of an e-mail"`
-	Body            string `json:"body,omitempty" jsonschema:"minLength=1,maxLength=20000,description=The whole new text"`
+	Subject         string `json:"subject,omitempty" jsonschema:"minLength=1,maxLength=120"`
+	Body            string `json:"body,omitempty" jsonschema:"minLength=1,maxLength=20000"`
 	Tried
 }
 
@@ -28,9 +28,8 @@ type updateCampaignOut struct {
 
 var updateCampaign = tools.Define(tools.Spec{
 	Name: "dtc_update_campaign", Path: "campaigns.update", Title: "Change a draft campaign",
-	Description: "Changes the name, segment or text of a draft campaign, or of one paused before its send began; what is left out stays. State the version " +
-		"that dtc_preview_campaign showed. A send of it that waits for people or for its time is called off by this. For another channel, or " +
-		"once it has been sent, use dtc_create_campaign.",
+	Description: "Changes a draft, or a campaign paused before its send began; what is left out stays. State the version of " +
+		"dtc_preview_campaign. Calls off a waiting send. For another channel, or once it was sent, use dtc_create_campaign.",
 	Scope: "marketing:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "campaign:/campaign_id",
 	Undo:    "dtc_undo restores the version before, unless it has been changed or sent since",
 	Routes:  []tools.Route{{Method: "PATCH", Path: "/campaigns/{campaign_id}"}},

@@ -13,11 +13,11 @@ import (
 
 // An updateCustomerIn can end consents and give none: consent is the customer's own to give.
 type updateCustomerIn struct {
-	CustomerNo      string   `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$,description=The number\\, never an address"`
-	ExpectedVersion int64    `json:"expected_version" jsonschema:"minimum=1,description=version as read"`
-	AddTags         []string `json:"add_tags,omitempty" jsonschema:"maxItems=10,maxLength=40,pattern=^[a-z0-9][a-z0-9_-]*$,description=Lower case\\, such as vip"`
-	RemoveTags      []string `json:"remove_tags,omitempty" jsonschema:"maxItems=10,maxLength=40"`
-	OptOut          []string `json:"opt_out,omitempty" jsonschema:"maxItems=2,enum=email,enum=sms,description=Channels that end; never comes back"`
+	CustomerNo      string   `json:"customer_no" jsonschema:"pattern=^[^@ ]{1\\,20}$"`
+	ExpectedVersion int64    `json:"expected_version"`
+	AddTags         []string `json:"add_tags,omitempty" jsonschema:"maxItems=10,pattern=^[a-z0-9][a-z0-9_-]{0\\,39}$"`
+	RemoveTags      []string `json:"remove_tags,omitempty" jsonschema:"maxItems=10"`
+	OptOut          []string `json:"opt_out,omitempty" jsonschema:"maxItems=2,enum=email,enum=sms"`
 	Tried
 }
 
@@ -28,8 +28,8 @@ type updateCustomerOut struct {
 
 var updateCustomer = tools.Define(tools.Spec{
 	Name: "dtc_update_customer", Path: "customers.update", Title: "Update a customer",
-	Description: "Adds and removes tags of one customer, and ends consent to e-mail or SMS when the customer asks. It never gives consent. " +
-		"Read the version with dtc_get_customer first. To erase a customer's data use dtc_handle_privacy_request.",
+	Description: "Adds and removes tags of one customer, and ends consent to e-mail or SMS when the customer asks; it never gives consent. Read " +
+		"the version with dtc_get_customer first. To erase data use dtc_handle_privacy_request.",
 	Scope: "customers:write", Risk: tools.Risk{Undo: 2, Blast: 1}, Resource: "customer:/customer_no",
 	Undo:    "Tags: dtc_undo. An opt-out stands until the customer signs up again",
 	Example: `{"customer_no":"1002","expected_version":1,"add_tags":["vip"]}`,

@@ -12,12 +12,12 @@ import (
 
 // An updateProductIn changes the fields that are given. An empty description or list of tags is given too.
 type updateProductIn struct {
-	ProductCode     string   `json:"product_code" jsonschema:"minLength=1,maxLength=16"`
-	ExpectedVersion int64    `json:"expected_version" jsonschema:"minimum=1,description=version as dtc_search_products gave it"`
+	ProductCode     string   `json:"product_code" jsonschema:"maxLength=16"`
+	ExpectedVersion int64    `json:"expected_version"`
 	Title           string   `json:"title,omitempty" jsonschema:"minLength=1,maxLength=120"`
 	Description     *string  `json:"description,omitempty" jsonschema:"maxLength=8000"`
 	Category        string   `json:"category,omitempty" jsonschema:"minLength=1,maxLength=40"`
-	Tags            []string `json:"tags,omitempty" jsonschema:"maxItems=30,minLength=1,maxLength=40,description=All tags it is to have"`
+	Tags            []string `json:"tags,omitempty" jsonschema:"maxItems=30,minLength=1,maxLength=40"`
 	Tried
 }
 
@@ -28,9 +28,8 @@ type updateProductOut struct {
 
 var updateProduct = tools.Define(tools.Spec{
 	Name: "dtc_update_product", Path: "products.update", Title: "Change a product's text",
-	Description: "Changes a product's title, description, category or tags, as customers see them from then on. Fields left out stay; tags replaces " +
-		"all tags. Read version and the fields with dtc_search_products, detail full, first. Orders keep the title they were placed with. " +
-		"For prices use dtc_set_prices, for stock dtc_adjust_inventory.",
+	Description: "Changes a product's title, description, category or tags; tags replaces all of them, fields left out stay. Read them with " +
+		"dtc_search_products, detail full. Placed orders keep their title. For prices use dtc_set_prices, for stock dtc_adjust_inventory.",
 	Scope: "catalog:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "product:/product_code",
 	Undo:    "Restores the fields as they were",
 	Routes:  []tools.Route{{Method: "PATCH", Path: "/products/{product_code}"}},

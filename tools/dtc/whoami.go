@@ -1,6 +1,7 @@
 package dtc
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -20,22 +21,31 @@ type whoamiOut struct {
 	Tools            []string     `json:"tools"`
 	RiskCeiling      string       `json:"risk_ceiling"`
 	RequiresApproval bool         `json:"requires_approval"`
-	Parks            []string     `json:"parks"`           // tools whose calls would wait for people
-	Taint            *auth.Taint  `json:"taint,omitempty"` // set while the key counts as having read outsiders' text
+	Parks            []string     `json:"parks"`             // tools whose calls wait for people, or some of them do
+	Actions          []mayRequest `json:"actions,omitempty"` // of dtc_request_action
+	Taint            *auth.Taint  `json:"taint,omitempty"`   // set while the key counts as having read outsiders' text
 	PolicyVersion    int64        `json:"policy_version"`
 	ExpiresAt        time.Time    `json:"expires_at,omitzero"`
 }
 
+// A mayRequest is an action that the key holds, with what a call needs to name it.
+type mayRequest struct {
+	Action    string          `json:"action"`
+	Title     string          `json:"title"`
+	Targets   []string        `json:"targets"`   // such as order:536365
+	Arguments json.RawMessage `json:"arguments"` // their JSON Schema
+}
+
 var whoami = tools.Define(tools.Spec{
 	Name: "dtc_whoami", Path: "self.whoami", Title: "Who am I",
-	Description: "Tells what this key is and may do: its merchant, its scopes, the tools it can call, the highest risk of a call " +
-		"(L0 to L7), and in parks those tools whose calls wait until a person approves. Call it first, or when a call was refused " +
-		"for a scope or for its risk. It takes no arguments.",
+	Description: "Tells what this key may do: scopes, tools, the highest risk of a call (L0 to L7), in parks the tools whose calls may wait for " +
+		"people, and the actions for dtc_request_action. Call it first, or when a call was refused for scope or risk.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing, Example: `{}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/whoami"}},
 }, tools.Func[whoamiIn, whoamiOut]{Read: readWhoami})
 
-// readWhoami shows the tools as the list does, and which of them would park: an agent that knows can plan for the wait.
+// readWhoami shows the tools as the list does, which of them would park, so that an agent can plan for the wait, and the actions
+// with the form of their arguments, which no list tells.
 func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 	p := c.Principal
 	out := whoamiOut{
@@ -50,9 +60,26 @@ func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 	}
 	for _, t := range c.Registry.Visible(p) {
 		out.Tools = append(out.Tools, t.Name)
-		if t.AlwaysAsks || p.RequiresApproval && t.Class != tools.ClassNone {
+		if t.AlwaysAsks || p.RequiresApproval && t.MayPark() {
 			out.Parks = append(out.Parks, t.Name)
 		}
+		out.Actions = append(out.Actions, requestable(p, t)...)
 	}
 	return out, nil
+}
+
+// requestable gives the actions of a tool that p holds.
+func requestable(p auth.Principal, t *tools.Tool) []mayRequest {
+	var held []mayRequest
+	for _, a := range t.Actions {
+		if !p.MayRequest(a.ID()) {
+			continue
+		}
+		targets := make([]string, len(a.Targets))
+		for i, target := range a.Targets {
+			targets[i] = target.String()
+		}
+		held = append(held, mayRequest{Action: a.ID(), Title: a.Title, Targets: targets, Arguments: a.Input.JSON})
+	}
+	return held
 }
