@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -64,7 +65,7 @@ func handOut(tx *store.Tx, token, source string) error {
 
 // refuseExport tells nobody whether there ever was such a link.
 func (g *Gate) refuseExport(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist) { // the file goes after its row
 		return tools.Refuse(tools.NotFound, "Ask whoever sent the link for a new one.", "There is no such file, or not any more.")
 	}
 	r := asRefusal(err)

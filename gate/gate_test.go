@@ -427,3 +427,16 @@ func TestAStrangersReasonIsForTheRecordOnly(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatWasNotFoundMayBeAnybodysAddress(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		h := newHouse(t, db)
+		for thing, want := range map[string]string{"vase": "thing:vase", "ada@example.com": "", "Ada Lovelace": ""} {
+			_, err := h.call(h.free, "test_move", `{"thing":"`+thing+`","amount":1}`)
+			wantCode(t, err, tools.NotFound)
+			if e := h.entries("call")[0]; e.Resource != want {
+				t.Errorf("%q is on record as %q", thing, e.Resource)
+			}
+		}
+	})
+}

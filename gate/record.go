@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"regexp"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -51,6 +52,10 @@ func (c *call) unread() bool {
 	return last >= 0 && c.checks[last].Name == "arguments" && c.checks[last].Verdict != "ok"
 }
 
+// anID is how an object is named. What was not found may be anything that somebody put where an id should be, such as an address
+// or a name, and the entry can never forget it.
+var anID = regexp.MustCompile(`^[a-z_]+:[A-Za-z0-9_.#*,-]+$`)
+
 // refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be
 // written the call stays refused, and the caller is told that the gate is not available.
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
@@ -62,6 +67,9 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		e := g.entry(c, "call", "refused")
 		e.Code, e.Reason = string(r.Code), r.Message
+		if r.Code == tools.NotFound && !anID.MatchString(e.Resource) {
+			e.Resource = ""
+		}
 		_, err := audit.Append(tx, e)
 		return err
 	})

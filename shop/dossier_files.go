@@ -117,21 +117,43 @@ const unfinished = time.Hour
 // removeStray removes the files that no row stands for. A file is written after its row was committed, so that none of
 // them can be new.
 func (f *DossierFiles) removeStray(ctx context.Context) error {
-	files, err := filepath.Glob(filepath.Join(f.Dir, "*", "*"))
+	shops, err := entries(f.Dir)
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
-		id, whole := strings.CutSuffix(filepath.Base(file), dossierSuffix)
-		stray, err := f.isStray(ctx, file, id, whole)
-		if err == nil && stray {
-			err = os.Remove(file)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, shop := range shops {
+		files, err := entries(filepath.Join(f.Dir, shop.Name()))
+		if err != nil {
 			return err
+		}
+		for _, file := range files {
+			if err := f.removeIfStray(ctx, filepath.Join(f.Dir, shop.Name(), file.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// entries lists a directory. What is not there, or is a file, holds none.
+func entries(dir string) ([]fs.DirEntry, error) {
+	all, err := os.ReadDir(dir)
+	if info, missing := os.Stat(dir); errors.Is(missing, fs.ErrNotExist) || missing == nil && !info.IsDir() {
+		return nil, nil
+	}
+	return all, err
+}
+
+func (f *DossierFiles) removeIfStray(ctx context.Context, file string) error {
+	id, whole := strings.CutSuffix(filepath.Base(file), dossierSuffix)
+	stray, err := f.isStray(ctx, file, id, whole)
+	if err == nil && stray {
+		err = os.Remove(file)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (f *DossierFiles) isStray(ctx context.Context, file, id string, whole bool) (bool, error) {

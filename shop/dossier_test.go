@@ -3,6 +3,7 @@ package shop
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -87,13 +88,13 @@ func TestDossierFilesOutliveACrash(t *testing.T) {
 			}
 			return (&DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "none")}).Content(d)
 		}
-		files := &DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "exports")}
+		files := &DossierFiles{DB: db, Dir: filepath.Join(t.TempDir(), "ex[ports")}
 		tidy := func(want int) {
 			t.Helper()
 			if err := files.TidyOnce(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if found, _ := filepath.Glob(filepath.Join(files.Dir, "*", "*.json")); len(found) != want {
+			if found, _ := fs.Glob(os.DirFS(files.Dir), "*/*.json"); len(found) != want {
 				t.Errorf("%d files, want %d", len(found), want)
 			}
 		}
@@ -125,7 +126,7 @@ func TestDossierFilesOutliveACrash(t *testing.T) {
 			t.Errorf("a late token: %v", err)
 		}
 		tidy(0)
-		if left, _ := filepath.Glob(filepath.Join(files.Dir, "*", ".*")); len(left) > 1 {
+		if left, _ := fs.Glob(os.DirFS(files.Dir), "*/.*"); len(left) > 1 {
 			t.Errorf("left: %q", left)
 		}
 		add("1003")
@@ -134,5 +135,85 @@ func TestDossierFilesOutliveACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		tidy(0)
+	})
+}
+
+// TestNoNoticeOutlivesAnErasure lets somebody ship an order of a customer who is being erased: the address is read, the erasure
+// comes, and the notice is written after it. It must not be there when both have ended.
+func TestNoNoticeOutlivesAnErasure(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := time.Date(2026, 11, 22, 9, 30, 0, 0, London)
+		db.Now = func() time.Time { return now }
+		if _, err := LoadDemo(t.Context(), db, "mer_test", 1, now); err != nil {
+			t.Fatal(err)
+		}
+		at := func(tx *store.Tx, fn func(d *Desk) error) error {
+			d, err := At(tx, "mer_test")
+			if err == nil {
+				err = fn(d)
+			}
+			return err
+		}
+		var customer, order string
+		erased := make(chan error, 1)
+		erase := func() {
+			erased <- db.InTx(t.Context(), func(tx *store.Tx) error {
+				return at(tx, func(d *Desk) error {
+					c, err := d.Customer(customer)
+					if err == nil {
+						_, err = d.Erase(c)
+					}
+					return err
+				})
+			})
+		}
+		err := db.InTx(t.Context(), func(tx *store.Tx) error {
+			err := tx.QueryRow(`SELECT customer_no, order_no FROM orders o WHERE status = 'open' AND customer_note = '' AND NOT EXISTS (SELECT 1
+				FROM order_lines l JOIN variants v ON v.merchant_id = l.merchant_id AND v.sku = l.sku
+				WHERE l.merchant_id = o.merchant_id AND l.order_no = o.order_no AND v.on_hand < 2 * l.qty) ORDER BY order_no DESC LIMIT 1`).Scan(&customer, &order)
+			if err != nil {
+				return err
+			}
+			return at(tx, func(d *Desk) error {
+				o, err := d.Order(order)
+				if err != nil {
+					return err
+				}
+				s := Shipment{Carrier: "dpd", TrackingNo: "TRACK12345", Reason: "packed", Actor: "staff"}
+				for _, l := range o.Lines {
+					s.Lines = append(s.Lines, ShipmentLine{Line: l.Line, SKU: l.SKU, Qty: l.ToShip()})
+				}
+				if _, err := d.Fulfil(o, s); err != nil {
+					return err
+				}
+				address, err := d.AddressOf(customer)
+				if err != nil {
+					return err
+				}
+				go erase()
+				select { // it comes to its end where it is not held up
+				case err := <-erased:
+					erased <- err
+				case <-time.After(300 * time.Millisecond):
+				}
+				return d.Notify(customer, address, ShipmentNotice(o, s))
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-erased; err != nil {
+			t.Fatal(err)
+		}
+		for q, what := range map[string]string{
+			`SELECT COUNT(*) FROM deliveries WHERE customer_no = $1 AND address LIKE '%@%'`:                                                      "deliveries have the address",
+			`SELECT COUNT(*) FROM order_events e WHERE what LIKE '%TRACK%' AND order_no IN (SELECT order_no FROM orders WHERE customer_no = $1)`: "events tell the parcel",
+		} {
+			var n int
+			err := db.Read(t.Context(), func(tx *store.Tx) error { return tx.QueryRow(q, customer).Scan(&n) })
+			if err != nil || n != 0 {
+				t.Errorf("%d %s (%v)", n, what, err)
+			}
+		}
 	})
 }

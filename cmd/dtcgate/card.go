@@ -30,7 +30,11 @@ func writeRequest(w io.Writer, r approvals.Request) {
 		line("money", p.Money.String())
 	}
 	for _, c := range p.Changes {
-		line("change", fmt.Sprintf("%s: %s -> %s", c.Field, c.From, c.To))
+		field := c.Field
+		if c.Object != "" {
+			field = c.Object + ", " + field
+		}
+		line("change", fmt.Sprintf("%s: %s -> %s", field, c.From, c.To))
 	}
 	if p.Content != "" {
 		line("text", "as it will go out:")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 )
 
 // output is stdout. It keeps the first error, so that commands can print without looking and run can still tell that
@@ -39,11 +41,27 @@ func (f asJSON) print(a *app, v any, text func(w io.Writer)) error {
 	return writeJSON(a.out, v)
 }
 
+// writeJSON escapes what visible does, which is the same text to a program.
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	var shown strings.Builder
+	for _, r := range b.String() {
+		if r == '\n' || unicode.IsGraphic(r) {
+			shown.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&shown, `\u%04x`, unit)
+		}
+	}
+	_, err := io.WriteString(w, shown.String())
+	return err
 }
 
 // table writes rows under a header in aligned columns; every cell is made visible.

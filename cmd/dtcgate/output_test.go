@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/tools"
@@ -20,6 +22,29 @@ func TestAgentsTextCannotSteerTheTerminal(t *testing.T) {
 		if got := visible(text); got != want {
 			t.Errorf("%q is shown as %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestJSONCannotSteerTheTerminalEither(t *testing.T) {
+	text := "a\u009b31m\u202eb\u200b\U000e0041\x7f\x1b[2J é🌷\n"
+	var b bytes.Buffer
+	if err := writeJSON(&b, map[string]string{"text": text}); err != nil {
+		t.Fatal(err)
+	}
+	var back map[string]string
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back["text"] != text {
+		t.Errorf("read back: %v %q", err, back)
+	}
+	if hidden := strings.IndexFunc(strings.ReplaceAll(b.String(), "\n", ""), func(r rune) bool { return !unicode.IsGraphic(r) }); hidden >= 0 {
+		t.Errorf("printed: %q", b.String())
+	}
+}
+
+func TestPeopleSeeWhatEachChangeIsOf(t *testing.T) {
+	var b bytes.Buffer
+	writeRequest(&b, approvals.Request{Preview: tools.Preview{Changes: []tools.Change{{Object: "SKU 85123A", Field: "price", From: "£1.00", To: "£2.00"}}}})
+	if !strings.Contains(b.String(), "SKU 85123A, price: £1.00 -> £2.00") {
+		t.Errorf("the screen reads\n%s", b.String())
 	}
 }
 

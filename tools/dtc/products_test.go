@@ -128,6 +128,11 @@ func productIsRefusedWhenItMakesNoSense(h *house) {
 		"a tag twice":       {in.with("tags", []string{"a", "b", "a"}), "tags[2]"},
 		"an empty tag":      {in.with("tags", []string{""}), "tags[0]"},
 		"a long title":      {in.with("title", strings.Repeat("x", 121)), "title"},
+		"a turned title":    {in.with("title", "Tea \u202ehtolC"), "title"},
+		"a title of two":    {in.with("title", "Tea Cloth\nApproved"), "title"},
+		"a turned category": {in.with("category", "home\u202e"), "category"},
+		"a turned tag":      {in.with("tags", []string{"a", "b\u200b"}), "tags[1]"},
+		"a hidden text":     {in.with("description", "Soft\x1b[8m and not"), "description"},
 	} {
 		_, err := h.preview("dtc_update_product", c.in)
 		h.refused(what, err, tools.InvalidArguments, c.field)

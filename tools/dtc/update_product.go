@@ -65,21 +65,38 @@ func (in updateProductIn) product(c *tools.Call) (d *shop.Desk, from, to shop.Pr
 	return d, from, to, in.check(to)
 }
 
-// check refuses fields of nothing but blanks, and a tag that is there twice.
+// check refuses fields of nothing but blanks, a tag that is there twice, and what is not to be seen: titles stand in the sentences
+// that people approve.
 func (in updateProductIn) check(to shop.Product) error {
 	switch {
 	case to.Title == "":
 		return tools.Wrong("title", "is blank", "a title, or leave it out", nil)
+	case !oneLine(in.Title):
+		return tools.Wrong("title", notPrinted, onOneLine, nil)
 	case to.Category == "":
 		return tools.Wrong("category", "is blank", "a category, or leave it out", nil)
+	case !oneLine(in.Category):
+		return tools.Wrong("category", notPrinted, onOneLine, nil)
 	}
 	for i, tag := range in.Tags {
-		if strings.TrimSpace(tag) == "" || slices.Contains(in.Tags[:i], tag) {
-			return tools.Wrong("tags["+strconv.Itoa(i)+"]", "is blank or there twice", "each tag once", nil)
+		field := "tags[" + strconv.Itoa(i) + "]"
+		switch {
+		case strings.TrimSpace(tag) == "" || slices.Contains(in.Tags[:i], tag):
+			return tools.Wrong(field, "is blank or there twice", "each tag once", nil)
+		case !oneLine(tag):
+			return tools.Wrong(field, notPrinted, onOneLine, nil)
 		}
+	}
+	if in.Description != nil {
+		return checkVisible("description", *in.Description)
 	}
 	return nil
 }
+
+const (
+	notPrinted = "holds a character that is not printed"
+	onOneLine  = "one line of plain text"
+)
 
 // staleProduct refuses with the product as it is now. Its description may be long and is left out.
 func staleProduct(p shop.Product) error {
