@@ -278,7 +278,7 @@ func (c *call) rule() string {
 	switch {
 	case c.Tool == nil || c.dryRun:
 		return ruleAllow
-	case c.Tool.AlwaysAsks:
+	case c.Tool.AlwaysAsks, c.preview.Asks:
 		return ruleAlways
 	case c.Principal.RequiresApproval && c.class != tools.ClassNone:
 		return ruleConfirm

@@ -67,9 +67,13 @@ type undos struct{ *Gate }
 
 var _ tools.Undos = undos{}
 
-// Effect gives p's own effect, if p may take it back.
+// Effect gives p's own effect, if p may take it back. What was done away with, or asked for as an action, came about because a person
+// agreed; an agent does not bring it back alone.
 func (u undos) Effect(tx *store.Tx, p auth.Principal, id string) (tools.Effect, error) {
-	e, _, err := u.undoable(tx, p, id)
+	e, c, err := u.undoable(tx, p, id)
+	if err == nil && e.State == tools.EffectOpen {
+		e.Asks = c.Tool.AlwaysAsks || p.RequiresApproval && c.Tool.Class == tools.ClassDestructive
+	}
 	return e.Effect, err
 }
 

@@ -57,6 +57,8 @@ type Preview struct {
 	RunAt time.Time `json:"run_at,omitzero"`
 	// Version is the version of the resource that the preview was computed on. It is bound, not shown.
 	Version string `json:"-"`
+	// Asks says that a person has to agree to this very call, whoever makes it. It is not shown.
+	Asks bool `json:"-"`
 	// Trial says that nobody but people of the shop's own is reached. It lowers the risk and is not shown.
 	Trial bool `json:"-"`
 }

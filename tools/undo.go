@@ -73,6 +73,9 @@ type Effect struct {
 	At       time.Time   `json:"at"`
 	Until    time.Time   `json:"until,omitzero"`
 	UndoneAt time.Time   `json:"undone_at,omitzero"`
+
+	// Asks says that a person has to agree before the caller takes it back.
+	Asks bool `json:"-"`
 }
 
 // Undos is how the undo tool reaches the caller's own effects. One of somebody else, or that never was, is

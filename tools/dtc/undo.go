@@ -34,7 +34,15 @@ var undo = tools.Define(tools.Spec{
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/undo/{undo_id}"}},
-}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack})
+}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack, Class: classOfUndo})
+
+// classOfUndo names the consent that bringing back needs, of what a person had agreed to do away with.
+func classOfUndo(_ undoIn, p tools.Preview) tools.Class {
+	if p.Asks {
+		return tools.ClassDestructive
+	}
+	return tools.ClassNone
+}
 
 // previewUndo shows the changes of the write the other way round.
 func previewUndo(c *tools.Call, in undoIn) (tools.Preview, error) {
@@ -45,7 +53,7 @@ func previewUndo(c *tools.Call, in undoIn) (tools.Preview, error) {
 	if e.State == tools.EffectUndone {
 		return tools.Preview{Summary: fmt.Sprintf("Leave it: %s was undone at %s", e.Tool, e.UndoneAt.Format(time.RFC3339))}, nil
 	}
-	p := tools.Preview{Summary: "Undo: " + e.Summary, Changes: make([]tools.Change, len(e.Changes))}
+	p := tools.Preview{Summary: "Undo: " + e.Summary, Changes: make([]tools.Change, len(e.Changes)), Asks: e.Asks}
 	for i, ch := range e.Changes {
 		ch.From, ch.To = ch.To, ch.From
 		p.Changes[i] = ch
