@@ -15,7 +15,6 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
-	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -33,13 +32,11 @@ type privacyCase struct {
 }
 
 func eachCase(t *testing.T, tell func(g *privacyCase)) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
+	storetest.EachFilled(t, "demo", fillDemo, func(t *testing.T, db *store.DB) {
 		var later atomic.Int64
 		clock := storyTime()
 		db.Now = func() time.Time { return clock().Add(time.Duration(later.Load()) * time.Hour) }
 		g := &privacyCase{rig: newRig(t, db, tools.NewRegistry(dtc.Tools()...)), later: &later}
-		_, err := shop.LoadDemo(t.Context(), db, g.store, 1, db.Now())
-		g.must(err)
 		g.key, g.boss = g.mintKey(auth.Key{
 			Name: "bot", Scopes: auth.AgentScopes, Actions: []string{"*"}, RequiresApproval: true, Ceiling: auth.MaxLevel,
 		}), g.person("Berta")

@@ -55,6 +55,9 @@ func (l *logged) String() string {
 	return l.buf.String()
 }
 
+// rigMerchant is the merchant of every rig.
+const rigMerchant = "Test shop"
+
 func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	t.Helper()
 	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
@@ -70,7 +73,7 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	t.Cleanup(web.Close)
 	g.url = web.URL
 	g.must(db.InTx(t.Context(), func(tx *store.Tx) error {
-		m, err := auth.EnsureMerchant(tx, "Test shop")
+		m, err := auth.EnsureMerchant(tx, rigMerchant)
 		g.store = m.ID
 		return err
 	}))

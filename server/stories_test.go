@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -69,12 +70,25 @@ func demoShop(t *testing.T) (path string) {
 	return path
 }
 
+// fillDemo puts the demo into the shop of a rig's merchant.
+func fillDemo(ctx context.Context, db *store.DB) error {
+	db.Now = storyTime()
+	var m auth.Merchant
+	err := db.InTx(ctx, func(tx *store.Tx) (err error) {
+		m, err = auth.EnsureMerchant(tx, rigMerchant)
+		return err
+	})
+	if err == nil {
+		_, err = shop.LoadDemo(ctx, db, m.ID, 1, db.Now())
+	}
+	return err
+}
+
 func loadDemo(t *testing.T, db *store.DB) {
 	t.Helper()
-	db.Now = storyTime()
-	g := newRig(t, db, fakes)
-	_, err := shop.LoadDemo(t.Context(), db, g.store, 1, db.Now())
-	g.must(err)
+	if err := fillDemo(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func copyOf(t *testing.T, demo string) *store.DB {

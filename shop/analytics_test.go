@@ -12,14 +12,12 @@ import (
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
 // TestKeptSumsAreTheSumsOfTheOrders refunds orders at random, on days that go forth and back, and compares the kept sums
 // with those made here from the orders, refunds and touches alone.
 func TestKeptSumsAreTheSumsOfTheOrders(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		compareSums(t, db, nil)
 		byAds := sums(t, db, "SELECT ad_campaign_id, CAST(SUM(orders) AS BIGINT) FROM ad_days WHERE merchant_id = $1 GROUP BY ad_campaign_id HAVING SUM(orders) > 0")
 		last := sums(t, db, `SELECT campaign_id, CAST(SUM(orders_thousandths) AS BIGINT) / 1000 FROM attribution_days

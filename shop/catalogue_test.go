@@ -69,8 +69,7 @@ func TestProductsKnowWhatTheySold(t *testing.T) {
 }
 
 func TestPricesAreSetTogether(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		checkProducts(t, db)
 		gbp := func(n int64) shop.Money { return shop.Money{AmountMinor: n, Currency: "GBP"} }
 		var some []shop.PriceChange
@@ -129,8 +128,7 @@ func TestPricesAreSetTogether(t *testing.T) {
 
 // TestCategoriesCountEachOrderOnce moves the product that sold best from one category to another, then back.
 func TestCategoriesCountEachOrderOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		counts := "SELECT category || ' ' || day, 1000000000 * orders + 1000000 * units + gross_minor - refunds_minor FROM category_sales WHERE merchant_id = $1"
 		before := sums(t, db, counts)
 		var p shop.Product

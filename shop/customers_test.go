@@ -10,7 +10,6 @@ import (
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
 // checkSums holds every customer's sums to the orders.
@@ -31,8 +30,7 @@ func checkSums(t *testing.T, db *store.DB) {
 }
 
 func TestSumsFollowOrders(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		checkSums(t, db)
 		if n := number(t, db, "SELECT COUNT(*) FROM customers WHERE orders = 0 OR first_order_at = 0"); n > 2 {
 			t.Errorf("%d customers without an order", n)
@@ -77,8 +75,7 @@ func TestSumsFollowOrders(t *testing.T) {
 
 // TestRulesAskTheSums compares every kind of rule with the orders themselves.
 func TestRulesAskTheSums(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		const orders = " FROM orders o WHERE o.merchant_id = c.merchant_id AND o.customer_no = c.customer_no AND o.status <> 'cancelled'"
 		day, err := shop.Midnight("2026-10-01")
 		if err != nil {
@@ -113,8 +110,7 @@ func TestRulesAskTheSums(t *testing.T) {
 }
 
 func TestTagsAreFoundAsTheyAreChanged(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		change := func(version int64, tags []string, optOut ...string) error {
 			return at(t, db, func(d *shop.Desk) error {
 				c, err := d.Customer("1003")
@@ -151,8 +147,7 @@ func TestTagsAreFoundAsTheyAreChanged(t *testing.T) {
 }
 
 func TestCustomersAreListedInEveryOrder(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		for sort, column := range map[shop.CustomerSort]string{
 			"": "first_order_at", shop.MostSpent: "spent_minor", shop.MostOrders: "orders", shop.LastOrder: "last_order_at",
 		} {
@@ -191,8 +186,7 @@ func TestCustomersAreListedInEveryOrder(t *testing.T) {
 
 // TestArchivedSegmentSendsNothing settles who comes first: the one who puts a segment away or the one who sends to it.
 func TestArchivedSegmentSendsNothing(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		var id string
 		var campaign shop.Campaign
 		err := at(t, db, func(d *shop.Desk) error {
@@ -230,8 +224,7 @@ func TestArchivedSegmentSendsNothing(t *testing.T) {
 
 // TestErasureTakesTheTrackingNumber looks for it in all that is told of a parcel.
 func TestErasureTakesTheTrackingNumber(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		const left = `SELECT (SELECT COUNT(*) FROM shipments WHERE tracking_no LIKE '%DP123%') + (SELECT COUNT(*) FROM order_events WHERE what LIKE '%DP123%')
 			+ (SELECT COUNT(*) FROM mailings WHERE body LIKE '%DP123%')`
 		err := at(t, db, func(d *shop.Desk) error {

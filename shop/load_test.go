@@ -15,8 +15,7 @@ import (
 
 // TestDatabaseHoldsTheMoneyRules asks the database for what no code should ask for.
 func TestDatabaseHoldsTheMoneyRules(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		for name, q := range map[string]string{
 			"more refunded than paid":         "UPDATE orders SET refunded_minor = total_minor + 1",
 			"a negative refund":               "UPDATE orders SET refunded_minor = -1",
@@ -98,8 +97,7 @@ const soldToDate = `(SELECT s.* FROM product_sales s JOIN (SELECT merchant_id, p
 
 // TestSalesTablesAgree holds the three cuts of the sales against each other and against the orders and refunds.
 func TestSalesTablesAgree(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		checkSales(t, db)
 	})
 }

@@ -6,12 +6,10 @@ import (
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
 func TestAPersonResumesWhatDidNotBegin(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		at := func(fn func(*shop.Desk) error) error {
 			return db.InTx(t.Context(), func(tx *store.Tx) error {
 				d, err := shop.At(tx, merchant)

@@ -10,15 +10,13 @@ import (
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
 // TestOrdersKeepTheirMoneyAndPieces refunds, ships, takes back and cancels one order in random sequences, often more than
 // there is. What is allowed is done and what is not is refused as a whole, and after each step money, pieces, stock and
 // sales add up.
 func TestOrdersKeepTheirMoneyAndPieces(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		made := 0
 		rapid.Check(t, func(r *rapid.T) {
 			made++

@@ -1,6 +1,7 @@
 package shop_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
 const merchant = "mer_test"
@@ -24,6 +26,15 @@ func needBundle(t *testing.T, dir string) string {
 		t.Skipf("the real merchant's data is not in %s: nothing to compare with", dir)
 	}
 	return dir
+}
+
+// eachDemo runs fn once per engine on a database of its own with the generated demo in it.
+func eachDemo(t *testing.T, fn func(t *testing.T, db *store.DB)) {
+	t.Helper()
+	storetest.EachFilled(t, "demo", func(ctx context.Context, db *store.DB) error {
+		_, err := shop.LoadDemo(ctx, db, merchant, 1, sunday)
+		return err
+	}, fn)
 }
 
 func loadDemo(t *testing.T, db *store.DB) shop.Summary {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
 // ticketID finds a ticket by a condition.
@@ -37,8 +36,7 @@ func ticketAs(t *testing.T, db *store.DB, id string) (k shop.Ticket) {
 }
 
 func TestBothSourcesHaveTicketsAndPages(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		importTiny(t, db, "mer_other", shop.Options{Today: sunday})
 		for _, m := range []string{merchant, "mer_other"} {
 			for table, want := range map[string]int64{"tickets": 40, "pages": 8, "page_versions": 8, "ticket_drafts": 0} {
@@ -61,8 +59,7 @@ func TestBothSourcesHaveTicketsAndPages(t *testing.T) {
 }
 
 func TestReplyReachesTheCustomerOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		id := ticketID(t, db, "status = 'open' AND queue = 'delivery'")
 		before := ticketAs(t, db, id)
 		draft := func(d *shop.Desk) error {
@@ -116,8 +113,7 @@ func TestReplyReachesTheCustomerOnce(t *testing.T) {
 }
 
 func TestReplyWithoutAddressStaysInTheTicket(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		id := ticketID(t, db, "status = 'open'")
 		customer := ticketAs(t, db, id).CustomerNo
 		if err := exec(t, db, "UPDATE customers SET email = '', email_consent_at = NULL WHERE customer_no = $1", customer); err != nil {
@@ -134,8 +130,7 @@ func TestReplyWithoutAddressStaysInTheTicket(t *testing.T) {
 }
 
 func TestClosedTicketOpensAsItWas(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		id := ticketID(t, db, "status = 'waiting'")
 		closing := func(version int64) (was string, err error) {
 			err = at(t, db, func(d *shop.Desk) (err error) {
@@ -183,8 +178,7 @@ func TestClosedTicketOpensAsItWas(t *testing.T) {
 }
 
 func TestDraftsHaveALimit(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		id := ticketID(t, db, "status = 'open'")
 		var last shop.Draft
 		add := func() error {
@@ -221,8 +215,7 @@ func TestDraftsHaveALimit(t *testing.T) {
 }
 
 func TestPublishedPagesKeepTheirHistory(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		loadDemo(t, db)
+	eachDemo(t, func(t *testing.T, db *store.DB) {
 		publish := func(version int64) error {
 			return at(t, db, func(d *shop.Desk) error {
 				_, err := d.PublishPage(shop.WebPage{Slug: "faq", Title: "FAQ", Body: "Ask.", Version: version, By: "Ann"})

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -39,6 +40,42 @@ func Each(t *testing.T, fn func(t *testing.T, db *store.DB)) {
 			}
 			fn(t, Open(t, dsn))
 		})
+	}
+}
+
+// EachFilled is Each on databases that fill has filled. On SQLite it fills one database a process and key, and copies it: a load takes
+// longer than most tests of what is loaded.
+func EachFilled(t *testing.T, key string, fill func(context.Context, *store.DB) error, fn func(t *testing.T, db *store.DB)) {
+	t.Helper()
+	for _, engine := range Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			dsn := DSN(t, engine)
+			if engine == "sqlite" {
+				copyFilled(t, key, fill, dsn)
+			}
+			db := Open(t, dsn)
+			if engine != "sqlite" {
+				if err := fill(t.Context(), db); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fn(t, db)
+		})
+	}
+}
+
+// filled are the contents of SQLite databases by key.
+var filled sync.Map
+
+func copyFilled(t *testing.T, key string, fill func(context.Context, *store.DB) error, path string) {
+	t.Helper()
+	made, _ := filled.LoadOrStore(key, sync.OnceValues(func() ([]byte, error) { return sqliteFile(fill) }))
+	file, err := made.(func() ([]byte, error))()
+	if err == nil {
+		err = os.WriteFile(path, file, 0o600)
+	}
+	if err != nil {
+		t.Fatalf("making a test database: %v", err)
 	}
 }
 
@@ -80,6 +117,11 @@ func copyMigrated(t *testing.T, path string) {
 
 // migrated is the content of an empty SQLite database with this program's schema.
 var migrated = sync.OnceValues(func() ([]byte, error) {
+	return sqliteFile(func(context.Context, *store.DB) error { return nil })
+})
+
+// sqliteFile is the content of a SQLite database that fill has filled.
+func sqliteFile(fill func(context.Context, *store.DB) error) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "dtcgate-sqlite")
 	if err != nil {
 		return nil, err
@@ -90,11 +132,11 @@ var migrated = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Close(); err != nil { // which moves everything into the one file
+	if err := errors.Join(fill(context.Background(), db), db.Close()); err != nil { // Close moves everything into the one file
 		return nil, err
 	}
 	return os.ReadFile(path)
-})
+}
 
 // shared is the process's connection to the PostgreSQL that tests share.
 var shared = sync.OnceValues(func() (*sql.DB, error) {
