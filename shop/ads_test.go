@@ -197,6 +197,7 @@ func TestTheDemoHasAds(t *testing.T) {
 
 // TestTheOrdersOfAdsAreOrders holds what is attributed to ads to what was sold: no order came of two of them.
 func TestTheOrdersOfAdsAreOrders(t *testing.T) {
+	inOneGoroutine(t)
 	eachAdHouse(t, func(h *adHouse) {
 		brought, days := number(h.T, h.db, "SELECT SUM(attributed_minor) FROM ad_days"), number(h.T, h.db, "SELECT COUNT(DISTINCT day) FROM ad_days")
 		sold := number(h.T, h.db, "SELECT SUM(gross_minor) FROM sales_totals WHERE day IN (SELECT day FROM ad_days)")
@@ -481,6 +482,7 @@ func TestOneAccountHasRoomForSix(t *testing.T) {
 
 // TestAnImportHasAds loads a part of the real merchant, in which there are no ads.
 func TestAnImportHasAds(t *testing.T) {
+	inOneGoroutine(t)
 	dir := needBundle(t, bundleDir+"/mini")
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		h := &adHouse{T: t, db: db, now: sunday}

@@ -17,6 +17,7 @@ import (
 // TestKeptSumsAreTheSumsOfTheOrders refunds orders at random, on days that go forth and back, and compares the kept sums
 // with those made here from the orders, refunds and touches alone.
 func TestKeptSumsAreTheSumsOfTheOrders(t *testing.T) {
+	inOneGoroutine(t)
 	eachDemo(t, func(t *testing.T, db *store.DB) {
 		compareSums(t, db, nil)
 		byAds := sums(t, db, "SELECT ad_campaign_id, CAST(SUM(orders) AS BIGINT) FROM ad_days WHERE merchant_id = $1 GROUP BY ad_campaign_id HAVING SUM(orders) > 0")

@@ -128,6 +128,7 @@ func TestPricesAreSetTogether(t *testing.T) {
 
 // TestCategoriesCountEachOrderOnce moves the product that sold best from one category to another, then back.
 func TestCategoriesCountEachOrderOnce(t *testing.T) {
+	inOneGoroutine(t)
 	eachDemo(t, func(t *testing.T, db *store.DB) {
 		counts := "SELECT category || ' ' || day, 1000000000 * orders + 1000000 * units + gross_minor - refunds_minor FROM category_sales WHERE merchant_id = $1"
 		before := sums(t, db, counts)

@@ -45,6 +45,7 @@ func TestDatabaseHoldsTheMoneyRules(t *testing.T) {
 }
 
 func TestLoadReplacesOnlyDemoData(t *testing.T) {
+	inOneGoroutine(t)
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		for _, m := range []string{merchant, "mer_other"} {
 			importTiny(t, db, m, shop.Options{Today: sunday})

@@ -16,6 +16,7 @@ import (
 // there is. What is allowed is done and what is not is refused as a whole, and after each step money, pieces, stock and
 // sales add up.
 func TestOrdersKeepTheirMoneyAndPieces(t *testing.T) {
+	inOneGoroutine(t)
 	eachDemo(t, func(t *testing.T, db *store.DB) {
 		made := 0
 		rapid.Check(t, func(r *rapid.T) {

@@ -28,6 +28,14 @@ func needBundle(t *testing.T, dir string) string {
 	return dir
 }
 
+// inOneGoroutine leaves a test of thousands of statements to the run without the race detector, which has nothing to find in it.
+func inOneGoroutine(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine and thousands of statements: it runs without the race detector")
+	}
+}
+
 // eachDemo runs fn once per engine on a database of its own with the generated demo in it.
 func eachDemo(t *testing.T, fn func(t *testing.T, db *store.DB)) {
 	t.Helper()
