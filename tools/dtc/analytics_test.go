@@ -3,7 +3,6 @@ package dtc
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -305,7 +304,6 @@ func TestAnalyticsAgreeWithTheFiles(t *testing.T) {
 			}
 			checkCohorts(h, f, "2010-12", "2011-12")
 			checkCohorts(h, f, "2011-03", "2011-09")
-			timeQuestions(h)
 		})
 	}
 }
@@ -463,40 +461,4 @@ func rounded(sum, by int64) int64 {
 		return q + 1
 	}
 	return q
-}
-
-// timeQuestions logs the median time of each question about thirteen months. The bound is far above what they take; a
-// question that adds up days, or reads whole tables, is still beyond it.
-func timeQuestions(h *house) {
-	questions := map[string]func(){}
-	for by := range factGroups {
-		for _, compare := range []bool{false, true} {
-			questions[fmt.Sprintf("sales by %s, compared %v", by, compare)] = func() {
-				h.sales("2010-12-02", "2011-12-08", args{"group_by": by, "compare_previous": compare, "limit": 100})
-			}
-		}
-	}
-	for _, view := range []shop.View{shop.ByChannel, shop.ByCampaign, shop.ByFunnel} {
-		for _, model := range []shop.Model{shop.LastTouch, shop.FirstTouch, shop.Linear} {
-			questions[fmt.Sprintf("attribution by %s, %s", view, model)] = func() {
-				h.attribution("2010-12-02", "2011-12-08", args{"view": view, "model": model})
-			}
-		}
-	}
-	for _, measure := range []shop.Measure{shop.CohortCustomers, shop.CohortOrders, shop.CohortNet, shop.CohortLTV} {
-		questions["cohorts by "+string(measure)] = func() { h.cohorts("2010-12", "2011-12", measure) }
-	}
-	for _, name := range slices.Sorted(maps.Keys(questions)) {
-		var times []time.Duration
-		for range 9 {
-			start := time.Now()
-			questions[name]()
-			times = append(times, time.Since(start))
-		}
-		slices.Sort(times)
-		h.Logf("%-40s p50 %5.1f ms", name, times[4].Seconds()*1000)
-		if times[4] > 250*time.Millisecond && !raceEnabled {
-			h.Errorf("%s took %v", name, times[4])
-		}
-	}
 }
