@@ -41,11 +41,19 @@ const carryEvery = 500 * time.Millisecond
 
 // Run carries until ctx ends, beginning with what an earlier run left.
 func (c *Carrier) Run(ctx context.Context) {
-	look := time.NewTicker(carryEvery)
+	again(ctx, carryEvery, func() error {
+		_, err := c.CarryOnce(ctx)
+		return err
+	}, "carrying messages", c.OnError)
+}
+
+// again does something at once and then every so often until ctx ends. hear is told what went wrong; it may be nil.
+func again(ctx context.Context, every time.Duration, do func() error, doing string, hear func(error)) {
+	look := time.NewTicker(every)
 	defer look.Stop()
 	for {
-		if _, err := c.CarryOnce(ctx); err != nil && ctx.Err() == nil && c.OnError != nil {
-			c.OnError(fmt.Errorf("carrying messages: %w", err))
+		if err := do(); err != nil && ctx.Err() == nil && hear != nil {
+			hear(fmt.Errorf("%s: %w", doing, err))
 		}
 		select {
 		case <-ctx.Done():

@@ -30,18 +30,7 @@ const tidyEvery = 2 * time.Second
 
 // Run writes and removes files until ctx ends, beginning with what an earlier run left.
 func (f *DossierFiles) Run(ctx context.Context) {
-	look := time.NewTicker(tidyEvery)
-	defer look.Stop()
-	for {
-		if err := f.TidyOnce(ctx); err != nil && ctx.Err() == nil && f.OnError != nil {
-			f.OnError(fmt.Errorf("keeping dossiers: %w", err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
-	}
+	again(ctx, tidyEvery, func() error { return f.TidyOnce(ctx) }, "keeping dossiers", f.OnError)
 }
 
 // TidyOnce writes what waits and removes what is over. Neither holds up the other.

@@ -42,51 +42,10 @@ var (
 	}
 )
 
-// inOneStep does a write whose first step is its last, and gives what takes it back.
-func inOneStep[Out any](h *house, name string, in args) (out Out, undo func() error, err error) {
-	h.Helper()
-	c, err := h.call(name, in)
-	if err != nil {
-		return out, nil, err
-	}
-	var result, image json.RawMessage
-	err = h.db.InTx(h.Context(), func(tx *store.Tx) (err error) {
-		c.Tx = tx
-		if _, err = c.Tool.Handler().Preview(c); err != nil {
-			return err
-		}
-		if keep := c.Tool.Handler().Keep; keep != nil {
-			if image, err = keep(c); err != nil {
-				return err
-			}
-		}
-		var p tools.Progress
-		answer, err := c.Tool.Handler().Step(c, &p)
-		if err != nil {
-			return err
-		}
-		if !p.Done {
-			h.Errorf("%s takes more than a step", name)
-		}
-		out = answer.(Out)
-		result, err = json.Marshal(answer)
-		return err
-	})
-	if err == nil {
-		h.fits(c.Tool, tools.Result{Status: tools.Done, Result: result, Undo: c.Tool.Undo})
-	}
-	return out, func() error {
-		return h.db.InTx(h.Context(), func(tx *store.Tx) error {
-			c.Tx = tx
-			return c.Tool.Handler().Restore(c, result, image)
-		})
-	}, err
-}
-
 // adAccount makes an account in which ads can be launched. There may be only so many: it is gone after the story.
 func (h *house) adAccount(capMinor int64) string {
 	h.Helper()
-	out, _, err := inOneStep[connectAdAccountOut](h, "dtc_connect_ad_account", connecting.with("month_cap", pounds(capMinor)))
+	out, _, err := undoable[connectAdAccountOut](h, "dtc_connect_ad_account", connecting.with("month_cap", pounds(capMinor)))
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -106,7 +65,7 @@ func (h *house) adAccount(capMinor int64) string {
 
 func (h *house) ad(account string, in args) adCampaignOut {
 	h.Helper()
-	out, _, err := inOneStep[adCampaignOut](h, "dtc_launch_ad_campaign", in.with("ad_account_id", account))
+	out, _, err := undoable[adCampaignOut](h, "dtc_launch_ad_campaign", in.with("ad_account_id", account))
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -126,7 +85,7 @@ func adAccountWaitsForAPerson(h *house) {
 	if want := "Connect the google ad account “Another try”, in which ads may cost at most £900.00 a month"; p.Summary != want || p.Money.AmountMinor != 900_00 {
 		h.Errorf("the preview is %+v", p)
 	}
-	out, undo, err := inOneStep[connectAdAccountOut](h, "dtc_connect_ad_account", connecting)
+	out, undo, err := undoable[connectAdAccountOut](h, "dtc_connect_ad_account", connecting)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -345,7 +304,7 @@ func manyLaunchAdsAtOnce(h *house) {
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
-			_, _, err := inOneStep[adCampaignOut](h, "dtc_launch_ad_campaign", launching.with("ad_account_id", account))
+			_, _, err := undoable[adCampaignOut](h, "dtc_launch_ad_campaign", launching.with("ad_account_id", account))
 			var r *tools.Refusal
 			if err != nil && (!errors.As(err, &r) || r.Code != tools.LimitExceeded) {
 				h.Error(err)

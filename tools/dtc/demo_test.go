@@ -18,6 +18,19 @@ import (
 // The real merchant's data is no part of the project; its first order is of 1 December 2010, its last of 9 December 2011.
 const realData = "../../../shared/demo-data"
 
+// realHouse is a house with the real merchant's data of a directory in it.
+func realHouse(t *testing.T, engine, dir string) *house {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(dir, "orders.csv.gz")); err != nil {
+		t.Skipf("the real merchant's data is not in %s: nothing to compare with", dir)
+	}
+	db := storetest.Open(t, storetest.DSN(t, engine))
+	if _, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{KeepDates: true, Today: sunday}); err != nil {
+		t.Fatal(err)
+	}
+	return newHouse(t, db)
+}
+
 // TestRealMerchantReadsToThePenny imports the real merchant and compares what the tools tell with sums made here from
 // the files: all of it on PostgreSQL, the history of 74 customers on SQLite and wherever the race detector slows it down.
 func TestRealMerchantReadsToThePenny(t *testing.T) {
@@ -27,14 +40,7 @@ func TestRealMerchantReadsToThePenny(t *testing.T) {
 	}
 	for _, c := range []struct{ engine, dir string }{{"sqlite", mini}, {"postgres", whole}} {
 		t.Run(c.engine, func(t *testing.T) {
-			if _, err := os.Stat(filepath.Join(c.dir, "orders.csv.gz")); err != nil {
-				t.Skipf("the real merchant's data is not in %s: nothing to compare with", c.dir)
-			}
-			db := storetest.Open(t, storetest.DSN(t, c.engine))
-			if _, err := shop.Import(t.Context(), db, merchant, c.dir, shop.Options{KeepDates: true, Today: sunday}); err != nil {
-				t.Fatal(err)
-			}
-			h := newHouse(t, db)
+			h := realHouse(t, c.engine, c.dir)
 			checkBigOrder(h)
 			checkSales(h, c.dir)
 		})

@@ -196,6 +196,16 @@ func cursorAt(c *tools.Call, at shop.Place) (string, error) {
 	return auth.Seal(c.Tx, place, binding)
 }
 
+// open gives the caller's shop and which page of it is asked for: how every list begins.
+func (p Paging) open(c *tools.Call) (*shop.Desk, shop.Cut, error) {
+	cut, err := p.cut(c)
+	if err != nil {
+		return nil, cut, err
+	}
+	d, err := desk(c)
+	return d, cut, err
+}
+
 // cut reads which page is asked for.
 func (p Paging) cut(c *tools.Call) (shop.Cut, error) {
 	limit := p.Limit

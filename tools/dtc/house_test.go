@@ -185,7 +185,7 @@ func write[Out any](h *house, name string, in args) (out Out, err error) {
 	return answer.(Out), nil
 }
 
-// undoable does a write and gives what takes it back.
+// undoable does a write, or a stepped one whose first step is its last, and gives what takes it back.
 func undoable[Out any](h *house, name string, in args) (out Out, undo func() error, err error) {
 	h.Helper()
 	c, err := h.call(name, in)
@@ -198,10 +198,12 @@ func undoable[Out any](h *house, name string, in args) (out Out, undo func() err
 		if _, err = c.Tool.Handler().Preview(c); err != nil {
 			return err
 		}
-		if image, err = c.Tool.Handler().Keep(c); err != nil {
-			return err
+		if keep := c.Tool.Handler().Keep; keep != nil {
+			if image, err = keep(c); err != nil {
+				return err
+			}
 		}
-		answer, err := c.Tool.Handler().Write(c)
+		answer, err := h.act(c)
 		if err != nil {
 			return err
 		}
@@ -209,12 +211,29 @@ func undoable[Out any](h *house, name string, in args) (out Out, undo func() err
 		result, err = json.Marshal(answer)
 		return err
 	})
+	if err == nil {
+		h.fits(c.Tool, tools.Result{Status: tools.Done, Result: result, Undo: c.Tool.Undo})
+	}
 	return out, func() error {
 		return h.db.InTx(h.Context(), func(tx *store.Tx) error {
 			c.Tx = tx
 			return c.Tool.Handler().Restore(c, result, image)
 		})
 	}, err
+}
+
+// act has the effect of a write, in its one step where it is a stepped one.
+func (h *house) act(c *tools.Call) (any, error) {
+	h.Helper()
+	if write := c.Tool.Handler().Write; write != nil {
+		return write(c)
+	}
+	var p tools.Progress
+	answer, err := c.Tool.Handler().Step(c, &p)
+	if err == nil && !p.Done {
+		h.Errorf("%s takes more than a step", c.Tool.Name)
+	}
+	return answer, err
 }
 
 // must gives a value and ends the test when there is an error instead.

@@ -27,11 +27,7 @@ var listAdAccounts = tools.Define(tools.Spec{
 }, tools.Func[listAdAccountsIn, listAdAccountsOut]{Read: readAdAccounts})
 
 func readAdAccounts(c *tools.Call, in listAdAccountsIn) (out listAdAccountsOut, err error) {
-	cut, err := in.cut(c)
-	if err != nil {
-		return out, err
-	}
-	d, err := desk(c)
+	d, cut, err := in.open(c)
 	if err != nil {
 		return out, err
 	}

@@ -24,11 +24,7 @@ var listCampaigns = tools.Define(tools.Spec{
 }, tools.Func[listCampaignsIn, listCampaignsOut]{Read: readCampaigns})
 
 func readCampaigns(c *tools.Call, in listCampaignsIn) (out listCampaignsOut, err error) {
-	cut, err := in.cut(c)
-	if err != nil {
-		return out, err
-	}
-	d, err := desk(c)
+	d, cut, err := in.open(c)
 	if err != nil {
 		return out, err
 	}

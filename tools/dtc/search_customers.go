@@ -70,11 +70,7 @@ var searchCustomers = tools.Define(tools.Spec{
 
 // readCustomers tells no names and no addresses: a customer is a number here.
 func readCustomers(c *tools.Call, in searchCustomersIn) (out searchCustomersOut, err error) {
-	cut, err := in.cut(c)
-	if err != nil {
-		return out, err
-	}
-	d, err := desk(c)
+	d, cut, err := in.open(c)
 	if err != nil {
 		return out, err
 	}

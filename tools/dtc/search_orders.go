@@ -36,11 +36,7 @@ func readOrders(c *tools.Call, in searchOrdersIn) (out searchOrdersOut, err erro
 	if err := daysInOrder("from", in.From, "to", in.To); err != nil {
 		return out, err
 	}
-	cut, err := in.cut(c)
-	if err != nil {
-		return out, err
-	}
-	d, err := desk(c)
+	d, cut, err := in.open(c)
 	if err != nil {
 		return out, err
 	}

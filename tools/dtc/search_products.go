@@ -42,11 +42,7 @@ var searchProducts = tools.Define(tools.Spec{
 }, tools.Func[searchProductsIn, searchProductsOut]{Read: readProducts})
 
 func readProducts(c *tools.Call, in searchProductsIn) (out searchProductsOut, err error) {
-	cut, err := in.cut(c)
-	if err != nil {
-		return out, err
-	}
-	d, err := desk(c)
+	d, cut, err := in.open(c)
 	if err != nil {
 		return out, err
 	}
