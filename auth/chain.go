@@ -41,6 +41,7 @@ type storedLink struct {
 	merchant string
 	parent   string // "": nobody
 	revoked  time.Time
+	secrets  keySecrets // of a key
 }
 
 // Live gives the principal of a key_, sub_, jwt_ or per_ id as it is now. One that is gone, revoked or expired, or whose
@@ -61,10 +62,18 @@ func again(tx *store.Tx, p Principal, lock string) (Principal, error) {
 	if p.Kind == KindOperator {
 		return p, nil
 	}
-	now, err := climb(tx, p.ID, lock)
+	first, err := readLink(tx, p.ID, lock)
 	if err != nil {
 		return Principal{}, err
 	}
+	if p.opener != "" && !first.secrets.open(p.opener, tx.Now) {
+		return Principal{}, &Refused{Why: "rotated", Who: named(p.Kind, p.ID), Merchant: p.Merchant}
+	}
+	now, err := first.climb(tx, lock)
+	if err != nil {
+		return Principal{}, err
+	}
+	now.opener = p.opener
 	if p.Kind == KindJWT { // what the token said holds for this call; the row only knows the newest one
 		now.Links[0].Scopes, now.Links[0].ExpiresAt = p.Links[0].Scopes, p.Links[0].ExpiresAt
 		now = join(now.Merchant, now.Links)

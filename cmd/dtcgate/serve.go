@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/server"
 	"github.com/dtcgate/dtcgate/shop"
@@ -106,7 +107,7 @@ func newLog(w io.Writer, dev bool) zerolog.Logger {
 	if dev || isTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
 	}
-	return zerolog.New(w).With().Timestamp().Logger()
+	return zerolog.New(auth.Redacting(w)).With().Timestamp().Logger()
 }
 
 // A running gate is a server with all that works beside it.
