@@ -150,7 +150,7 @@ func authenticateKey(tx *store.Tx, sum string) (Principal, error) {
 		case err != nil:
 			return Principal{}, fmt.Errorf("reading the key: %w", err)
 		case k.secrets.open(sum, tx.Now):
-			p, err := k.link().climb(tx, "")
+			p, err := k.link().climb(tx)
 			p.opener = sum
 			return p, err
 		}
@@ -158,8 +158,8 @@ func authenticateKey(tx *store.Tx, sum string) (Principal, error) {
 	return Principal{}, &Refused{Why: "unknown"}
 }
 
-func keyLink(tx *store.Tx, id, lock string) (storedLink, error) {
-	k, err := store.One(tx, scanKey, `SELECT `+keyColumns+` FROM agent_keys WHERE id = $1`+lock, id)
+func keyLink(tx *store.Tx, id string) (storedLink, error) {
+	k, err := store.One(tx, scanKey, `SELECT `+keyColumns+` FROM agent_keys WHERE id = $1`, id)
 	return k.link(), err
 }
 

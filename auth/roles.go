@@ -76,8 +76,7 @@ func scanRole(r store.Row) (role Role, err error) {
 	return role, r.Scan(&role.Merchant, &role.Name, jsonList(&role.Scopes))
 }
 
-// PutRole makes a role, or changes what it holds. Whoever has it has other rights from then on: their rows are changed
-// too, in order of id, so that it waits for what runs on the rights of before.
+// PutRole makes a role, or changes what it holds. Whoever has it has other rights from then on.
 func PutRole(tx *store.Tx, r Role) error {
 	if !goodRole.MatchString(r.Name) {
 		return &Unfit{"role", "has no good name", "a letter, then letters, digits, - and _, at most 40 in all, in lower case, such as buyer"}
@@ -98,18 +97,6 @@ func PutRole(tx *store.Tx, r Role) error {
 	}
 	if all > maxRoles {
 		return &Unfit{"role", "is one too many", fmt.Sprintf("at most %d roles", maxRoles)}
-	}
-	return changed(tx, r)
-}
-
-// changed marks everybody who has a role as changed.
-func changed(tx *store.Tx, r Role) error {
-	const having = `id IN (SELECT person_id FROM person_roles WHERE merchant_id = $1 AND role = $2)`
-	if err := tx.Lock(`SELECT id FROM people WHERE `+having+` ORDER BY id`, r.Merchant, r.Name); err != nil {
-		return fmt.Errorf("holding those who have a role: %w", err)
-	}
-	if _, err := tx.Exec(`UPDATE people SET version = version + 1 WHERE `+having, r.Merchant, r.Name); err != nil {
-		return fmt.Errorf("changing those who have a role: %w", err)
 	}
 	return nil
 }

@@ -22,10 +22,7 @@ func examine[T any](ctx context.Context, g *Gate, by By, op Op, read func(*store
 	id := store.NewID("call", g.db.Now())
 	err := g.safely(id, func() error {
 		err := g.db.Read(ctx, func(tx *store.Tx) error {
-			p, err := auth.Renew(tx, by.Principal)
-			if errors.Is(err, auth.ErrUnknownCredential) {
-				return unauthorized()
-			}
+			p, err := renewed(tx, by.Principal)
 			if err == nil {
 				err = entitled(p, op)
 			}
