@@ -131,4 +131,6 @@ func equal[T comparable](a, b T) bool { return a == b }
 func covers(few, many string) bool { return few == many || fits(many, few) }
 
 // holds reports whether a network has all addresses of another.
-func holds(few, many netip.Prefix) bool { return many.Bits() <= few.Bits() && many.Contains(few.Addr()) }
+func holds(few, many netip.Prefix) bool {
+	return many.Bits() <= few.Bits() && many.Contains(few.Addr())
+}

@@ -7,7 +7,9 @@ type Unfit struct {
 	Expected string // what fits
 }
 
-func (e *Unfit) Error() string { return "the " + e.Field + " " + e.Problem + "; expected: " + e.Expected }
+func (e *Unfit) Error() string {
+	return "the " + e.Field + " " + e.Problem + "; expected: " + e.Expected
+}
 
 // Beyond says that scopes were to be given which somebody does not hold.
 type Beyond struct {
