@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -12,20 +13,34 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// strangers counts refused credentials. The first of a source and reason in a minute is recorded at once, the others
-// as one entry with their count, so that a flood of wrong keys neither fills the record nor hides in it.
+// strangers counts who was turned away before there was a call: for a credential, or for the network it came from. The
+// first of a source and reason in a minute is recorded at once, the others as one entry with their count, so that a flood
+// neither fills the record nor hides in it.
 type strangers struct {
 	mu      sync.Mutex
 	minute  time.Time
 	counted map[stranger]int64
+	apart   map[tools.Code]int // how many sources are told apart in this minute
 }
 
-type stranger struct{ source, why, who, merchant string }
+type stranger struct {
+	code                       tools.Code
+	source, why, who, merchant string
+}
 
-// maxStrangers bounds the sources that are told apart within a minute; those beyond it are counted as one.
-const maxStrangers = 1000
+// strangerKinds are the codes that strangers are turned away with: the event on record, and how many sources are told
+// apart within a minute. Those beyond are counted as one. Anybody who finds the port can come from a foreign network.
+var strangerKinds = map[tools.Code]struct {
+	event string
+	apart int
+}{
+	tools.Unauthorized:     {"auth.refused", 1000},
+	tools.ForbiddenNetwork: {"network.refused", 100},
+}
 
-func newStrangers() strangers { return strangers{counted: map[stranger]int64{}} }
+func newStrangers() strangers {
+	return strangers{counted: map[stranger]int64{}, apart: map[tools.Code]int{}}
+}
 
 // Authenticate finds the principal of a credential. A credential that opens nothing is refused without a reason, and
 // the reason is recorded. Every error is a *tools.Refusal.
@@ -40,7 +55,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	}
 	refused := (*auth.Refused)(nil)
 	if errors.As(err, &refused) {
-		err = g.turnAway(ctx, stranger{source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
+		_, err = g.turnAway(ctx, stranger{code: tools.Unauthorized, source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
 	}
 	if err == nil {
 		return auth.Principal{}, tools.Refuse(tools.Unauthorized,
@@ -53,37 +68,84 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	return auth.Principal{}, &r
 }
 
-// turnAway counts a refused credential and records it when it is the first of its kind in this minute.
-func (g *Gate) turnAway(ctx context.Context, s stranger) error {
+// RefuseNetwork refuses a request for the network that it comes from, before anything of it was read. The second result
+// reports whether it is on record by itself, and not as one of a count.
+func (g *Gate) RefuseNetwork(ctx context.Context, source, why string) (*tools.Refusal, bool) {
+	first, err := g.turnAway(ctx, stranger{code: tools.ForbiddenNetwork, source: source, why: why})
+	r := tools.Refuse(tools.ForbiddenNetwork, "Call from a network that the operator allows, or ask the operator to allow yours.",
+		"This is not served to the network that the request comes from.")
+	r.CallID = store.NewID("call", g.db.Now())
+	if err != nil {
+		g.logInternal(r.CallID, tools.Unavailable, err)
+	}
+	return r, first
+}
+
+// turnAway counts a stranger, and records it when it is the first of its kind in this minute. That the stranger has hung up
+// makes no difference.
+func (g *Gate) turnAway(ctx context.Context, s stranger) (first bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
 	if err := g.writeStrangers(ctx, false); err != nil {
-		return err
+		return false, err
 	}
-	if !g.strangers.count(s) {
-		return nil
+	counted, first := g.strangers.count(s)
+	if !first {
+		return false, nil
 	}
-	err := g.db.InTx(ctx, func(tx *store.Tx) error { return recordStranger(tx, s, 1) })
+	if counted.source != manySources {
+		counted.source = s.source // the exact address
+	}
+	err = g.db.InTx(ctx, func(tx *store.Tx) error { return recordStranger(tx, counted, 1) })
 	if err != nil {
 		g.strangers.forget(s) // the next of its kind is the first on record
 	}
-	return err
+	return true, err
 }
 
 func (l *strangers) forget(s stranger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.counted, s)
+	delete(l.counted, l.kind(s))
+	l.apart[s.code]--
 }
 
-// count adds one to s and reports whether it is the first of its kind in this minute.
-func (l *strangers) count(s stranger) (first bool) {
+// count adds one to the strangers of s's kind, and reports whether it is the first of them in this minute.
+func (l *strangers) count(s stranger) (kind stranger, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.counted[s]; !known && len(l.counted) >= maxStrangers {
-		s = stranger{source: "many", why: s.why}
+	kind = l.kind(s)
+	n, known := l.counted[kind]
+	l.counted[kind] = n + 1
+	if !known {
+		l.apart[s.code]++
 	}
-	n, known := l.counted[s]
-	l.counted[s] = n + 1
-	return !known
+	return kind, !known
+}
+
+// manySources stands for all sources beyond those that are told apart.
+const manySources = "many"
+
+// kind is what s is counted as.
+func (l *strangers) kind(s stranger) stranger {
+	s.source = block(s.source)
+	if _, known := l.counted[s]; !known && l.apart[s.code] >= strangerKinds[s.code].apart {
+		return stranger{code: s.code, source: manySources, why: s.why}
+	}
+	return s
+}
+
+// subscriber is the part of an IPv6 address, in bits, that is not its owner's to choose: networks are given out as a /64 or
+// more (RFC 6177), and in it anybody has a new address for every request.
+const subscriber = 64
+
+// block gives the addresses that are one source: an IPv4 address, or a /64 of IPv6.
+func block(source string) string {
+	addr, err := netip.ParseAddr(source)
+	if addr = addr.Unmap(); err != nil || addr.Is4() || addr.IsLoopback() {
+		return source
+	}
+	return netip.PrefixFrom(addr.WithZone(""), subscriber).Masked().String()
 }
 
 // takeMinute gives what was counted in a minute that is over, or that is to end now, and begins a new one.
@@ -96,6 +158,7 @@ func (l *strangers) takeMinute(now time.Time, end bool) map[stranger]int64 {
 	}
 	over := l.counted
 	l.minute, l.counted = minute, map[stranger]int64{}
+	clear(l.apart)
 	return over
 }
 
@@ -134,8 +197,8 @@ func (l *strangers) giveBack(over map[stranger]int64) {
 
 func recordStranger(tx *store.Tx, s stranger, n int64) error {
 	e := audit.Entry{
-		Merchant: s.merchant, Event: "auth.refused", Source: s.source, Actor: "unknown", Status: "refused",
-		Code: string(tools.Unauthorized), Reason: s.why, Count: n, PolicyVersion: policyVersion,
+		Merchant: s.merchant, Event: strangerKinds[s.code].event, Source: s.source, Actor: "unknown", Status: "refused",
+		Code: string(s.code), Reason: s.why, Count: n, PolicyVersion: policyVersion,
 	}
 	if s.who != "" {
 		e.Actor, e.Chain = s.who, []string{s.who}

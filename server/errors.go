@@ -33,6 +33,7 @@ var wires = map[tools.Code]wire{
 	tools.ForbiddenScope:      {http: http.StatusForbidden},
 	tools.ForbiddenTool:       {http: http.StatusForbidden},
 	tools.ForbiddenApprover:   {http: http.StatusForbidden},
+	tools.ForbiddenNetwork:    {http: http.StatusForbidden},
 	tools.RiskCeiling:         {http: http.StatusForbidden},
 	tools.InvalidArguments:    {http: http.StatusBadRequest},
 	tools.StaleExpectation:    {http: http.StatusConflict},
@@ -82,7 +83,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch refusal.Code {
 	case tools.Unavailable:
 		w.Header().Set("Retry-After", retryAfter)
-	case codeTooLarge:
+	case codeTooLarge, tools.ForbiddenNetwork:
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
 	}
 	s.write(w, wires[refusal.Code].http, refusal.CallID, bodyOf(refusal))

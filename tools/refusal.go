@@ -23,6 +23,7 @@ const (
 	UnknownTool         Code = "UNKNOWN_TOOL"
 	Unauthorized        Code = "UNAUTHORIZED"
 	ForbiddenApprover   Code = "FORBIDDEN_APPROVER"
+	ForbiddenNetwork    Code = "FORBIDDEN_NETWORK"
 	ApprovalExpired     Code = "APPROVAL_EXPIRED"
 	ApprovalInvalidated Code = "APPROVAL_INVALIDATED"
 	Unavailable         Code = "UNAVAILABLE"
