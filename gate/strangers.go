@@ -20,27 +20,25 @@ type strangers struct {
 	mu      sync.Mutex
 	minute  time.Time
 	counted map[stranger]int64
-	apart   map[tools.Code]int // how many sources are told apart in this minute
+	apart   map[string]int // how many sources are told apart in this minute, by event
 }
 
 type stranger struct {
-	code                       tools.Code
-	source, why, who, merchant string
+	event, source, why, who, merchant string
+	code                              tools.Code
 }
 
-// strangerKinds are the codes that strangers are turned away with: the event on record, and how many sources are told
-// apart within a minute. Those beyond are counted as one. Anybody who finds the port can come from a foreign network.
-var strangerKinds = map[tools.Code]struct {
-	event string
-	apart int
-}{
-	tools.Unauthorized:     {"auth.refused", 1000},
-	tools.ForbiddenNetwork: {"network.refused", 100},
-}
+// The events that turning a stranger away is recorded as.
+const (
+	authRefused    = "auth.refused"
+	networkRefused = "network.refused"
+)
 
-func newStrangers() strangers {
-	return strangers{counted: map[stranger]int64{}, apart: map[tools.Code]int{}}
-}
+// toldApart is how many sources are told apart within a minute. Those beyond are counted as one. Anybody who finds the port
+// is a source for the network.
+var toldApart = map[string]int{authRefused: 1000, networkRefused: 100}
+
+func newStrangers() strangers { return strangers{counted: map[stranger]int64{}, apart: map[string]int{}} }
 
 // Authenticate finds the principal of a credential. A credential that opens nothing is refused without a reason, and
 // the reason is recorded. Every error is a *tools.Refusal.
@@ -50,17 +48,24 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 		p, err = auth.Authenticate(tx, secret)
 		return err
 	})
+	if addr, _ := netip.ParseAddr(source); err == nil && !p.MayComeFrom(addr) {
+		err = &auth.Refused{Why: "network", Who: p.Chain()[0], Merchant: p.Merchant}
+	}
 	if err == nil {
 		return p, nil
 	}
-	refused := (*auth.Refused)(nil)
-	if errors.As(err, &refused) {
-		_, err = g.turnAway(ctx, stranger{code: tools.Unauthorized, source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
+	answer := unauthorized()
+	if refused := (*auth.Refused)(nil); errors.As(err, &refused) {
+		if refused.Why == "network" {
+			answer = tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
+				"This credential may not be used from this network.")
+		}
+		_, err = g.turnAway(ctx, stranger{
+			event: authRefused, source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant, code: answer.Code,
+		})
 	}
 	if err == nil {
-		return auth.Principal{}, tools.Refuse(tools.Unauthorized,
-			"Send a valid key as Authorization: Bearer sq_agt_… or X-Agent-Key: sq_agt_…; an admin mints one with `dtcgate key mint`.",
-			"The credential is missing or not valid.")
+		return auth.Principal{}, answer
 	}
 	r := *asRefusal(err)
 	r.CallID = store.NewID("call", g.db.Now())
@@ -71,7 +76,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 // RefuseNetwork refuses a request for the network that it comes from, before anything of it was read. The second result
 // reports whether it is on record by itself, and not as one of a count.
 func (g *Gate) RefuseNetwork(ctx context.Context, source, why string) (*tools.Refusal, bool) {
-	first, err := g.turnAway(ctx, stranger{code: tools.ForbiddenNetwork, source: source, why: why})
+	first, err := g.turnAway(ctx, stranger{event: networkRefused, source: source, why: why, code: tools.ForbiddenNetwork})
 	r := tools.Refuse(tools.ForbiddenNetwork, "Call from a network that the operator allows, or ask the operator to allow yours.",
 		"This is not served to the network that the request comes from.")
 	r.CallID = store.NewID("call", g.db.Now())
@@ -107,7 +112,7 @@ func (l *strangers) forget(s stranger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.counted, l.kind(s))
-	l.apart[s.code]--
+	l.apart[s.event]--
 }
 
 // count adds one to the strangers of s's kind, and reports whether it is the first of them in this minute.
@@ -118,7 +123,7 @@ func (l *strangers) count(s stranger) (kind stranger, first bool) {
 	n, known := l.counted[kind]
 	l.counted[kind] = n + 1
 	if !known {
-		l.apart[s.code]++
+		l.apart[s.event]++
 	}
 	return kind, !known
 }
@@ -129,8 +134,8 @@ const manySources = "many"
 // kind is what s is counted as.
 func (l *strangers) kind(s stranger) stranger {
 	s.source = block(s.source)
-	if _, known := l.counted[s]; !known && l.apart[s.code] >= strangerKinds[s.code].apart {
-		return stranger{code: s.code, source: manySources, why: s.why}
+	if _, known := l.counted[s]; !known && l.apart[s.event] >= toldApart[s.event] {
+		return stranger{event: s.event, source: manySources, why: s.why, code: s.code}
 	}
 	return s
 }
@@ -197,8 +202,11 @@ func (l *strangers) giveBack(over map[stranger]int64) {
 
 func recordStranger(tx *store.Tx, s stranger, n int64) error {
 	e := audit.Entry{
-		Merchant: s.merchant, Event: strangerKinds[s.code].event, Source: s.source, Actor: "unknown", Status: "refused",
+		Merchant: s.merchant, Event: s.event, Source: s.source, Actor: "unknown", Status: "refused",
 		Code: string(s.code), Reason: s.why, Count: n, PolicyVersion: policyVersion,
+	}
+	if s.why == "network" {
+		e.Code = string(tools.ForbiddenNetwork)
 	}
 	if s.who != "" {
 		e.Actor, e.Chain = s.who, []string{s.who}
