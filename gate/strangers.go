@@ -78,7 +78,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 func (g *Gate) RefuseNetwork(ctx context.Context, source, why string) (*tools.Refusal, bool) {
 	first, err := g.turnAway(ctx, stranger{event: networkRefused, source: source, why: why, code: tools.ForbiddenNetwork})
 	r := tools.Refuse(tools.ForbiddenNetwork, "Call from a network that the operator allows, or ask the operator to allow yours.",
-		"This is not served to the network that the request comes from.")
+		"Requests from this network are not served here.")
 	r.CallID = store.NewID("call", g.db.Now())
 	if err != nil {
 		g.logInternal(r.CallID, tools.Unavailable, err)
