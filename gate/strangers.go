@@ -38,7 +38,9 @@ const (
 // is a source for the network.
 var toldApart = map[string]int{authRefused: 1000, networkRefused: 100}
 
-func newStrangers() strangers { return strangers{counted: map[stranger]int64{}, apart: map[string]int{}} }
+func newStrangers() strangers {
+	return strangers{counted: map[stranger]int64{}, apart: map[string]int{}}
+}
 
 // Authenticate finds the principal of a credential. A credential that opens nothing is refused without a reason, and
 // the reason is recorded. Every error is a *tools.Refusal.
@@ -147,8 +149,11 @@ const subscriber = 64
 // block gives the addresses that are one source: an IPv4 address, or a /64 of IPv6.
 func block(source string) string {
 	addr, err := netip.ParseAddr(source)
-	if addr = addr.Unmap(); err != nil || addr.Is4() || addr.IsLoopback() {
+	if err != nil {
 		return source
+	}
+	if addr = addr.Unmap(); addr.Is4() || addr.IsLoopback() {
+		return addr.String()
 	}
 	return netip.PrefixFrom(addr.WithZone(""), subscriber).Masked().String()
 }

@@ -99,7 +99,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("one server at a time; to see it refused, use exec")
 	}
 	s.cmd = exec.Command("dtcgate", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	if !slices.Contains(args, "--dev") {
+	if !slices.Contains(args, "--dev") && !slices.Contains(args, "--agent-networks") {
 		s.cmd.Args = append(s.cmd.Args, "--agent-networks", "127.0.0.1")
 	}
 	for _, name := range []string{"DTCGATE_DATA", "DTCGATE_DB", "GORACE"} {
