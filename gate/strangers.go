@@ -113,8 +113,11 @@ func (g *Gate) turnAway(ctx context.Context, s stranger) (first bool, err error)
 func (l *strangers) forget(s stranger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.counted, l.kind(s))
-	l.apart[s.event]--
+	kind := l.kind(s)
+	if _, known := l.counted[kind]; known { // unless the minute has ended meanwhile
+		delete(l.counted, kind)
+		l.apart[s.event]--
+	}
 }
 
 // count adds one to the strangers of s's kind, and reports whether it is the first of them in this minute.
