@@ -75,21 +75,17 @@ func (s surface) open(n Networks, client netip.Addr) bool {
 	return s.agents && n.Agents.Contain(client) || s.admins && n.Admins.Contain(client) || s.loopback && client.IsLoopback()
 }
 
-// hiddenClient is on record as the reason where a proxy does not tell who asks.
-const hiddenClient = "the proxy does not say who the client is"
-
 // admit finds out where a request comes from, and refuses it when what it asks for is not served there. Until then nothing
 // of it is looked at but its peer, its path and the header of the proxies. The visit's source is the client, or the peer
 // where a trusted proxy does not tell.
 func (s *Server) admit(r *http.Request, v *visit) error {
 	from := peer(r)
 	client, err := s.proxies.Client(from, r.Header.Values(s.proxies.Header))
-	why := hiddenClient
-	if err == nil {
-		from, why = client, ""
-		if asked := surfaceOf(r.URL.Path); !asked.open(s.networks, client) {
-			why = asked.foreign
-		}
+	why := ""
+	if err != nil {
+		why = err.Error()
+	} else if from = client; !surfaceOf(r.URL.Path).open(s.networks, client) {
+		why = surfaceOf(r.URL.Path).foreign
 	}
 	v.source = from.Unmap().WithZone("").String()
 	if why == "" {
