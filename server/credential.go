@@ -15,7 +15,11 @@ func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
 		p, err := s.gate.Authenticate(r.Context(), secret, v.source)
 		if err != nil {
 			if asRefusal(err).Code == tools.Unauthorized {
-				w.Header().Set("WWW-Authenticate", challenge(secret))
+				wrong := ""
+				if secret != "" {
+					wrong = "invalid_token"
+				}
+				w.Header().Set("WWW-Authenticate", s.challenge(r, wrong, s.firstScopes()))
 			}
 			s.refuse(w, r, err)
 			return
@@ -23,15 +27,6 @@ func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
 		v.principal = p
 		next(w, r)
 	}
-}
-
-// challenge says how to authenticate. It names no place to discover OAuth: clients that find one there ignore the key
-// they were given.
-func challenge(secret string) string {
-	if secret == "" {
-		return `Bearer realm="dtcgate"`
-	}
-	return `Bearer realm="dtcgate", error="invalid_token"`
 }
 
 // credential gives the secret that a request carries, "" for none. Secrets that differ are one that opens nothing, so

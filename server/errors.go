@@ -78,7 +78,11 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if refusal.CallID == "" {
 		refusal.CallID = store.NewID("call", s.db.Now())
 	}
-	visitOf(r.Context()).called("", refusal.CallID, string(refusal.Code))
+	v := visitOf(r.Context())
+	v.called("", refusal.CallID, string(refusal.Code))
+	if stepsUp(v, refusal) {
+		w.Header().Set("WWW-Authenticate", s.challenge(r, "insufficient_scope", s.neededScopes(v, refusal)))
+	}
 	switch refusal.Code {
 	case tools.Unavailable:
 		w.Header().Set("Retry-After", retryAfter)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -34,7 +35,9 @@ type Config struct {
 	DB           *store.DB // asked by /readyz, and for the time; nothing else
 	Log          zerolog.Logger
 	Version      string
-	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
+	PublicURL    string        // the address that the world reaches this server under, such as https://gate.example.com
+	Issuers      *auth.Issuers // of tokens; nil: there are none
+	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
@@ -44,6 +47,8 @@ type Server struct {
 	db      *store.DB
 	log     zerolog.Logger
 	hosts   []string
+	public  string
+	issuers *auth.Issuers
 	origins *http.CrossOriginProtection
 	mux     *http.ServeMux
 	routes  []string // every pattern of mux
@@ -60,15 +65,16 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, public: c.PublicURL, issuers: c.Issuers,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
 	mcp := s.known(s.newMCP(c.Version))
-	s.handle("POST /mcp", mcp)
-	s.handle("POST /mcp/key", mcp)
+	s.handle("POST "+mcpPath, mcp)
+	s.handle("POST "+keyPath, mcp)
+	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
