@@ -52,11 +52,26 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 }
 
 func mayDecide(p auth.Principal) error {
-	if p.Kind == auth.KindPerson && p.Has(auth.ApprovalsResolve) {
+	if p.Kind != auth.KindPerson {
+		return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
+			"An agent's key cannot decide about approvals.")
+	}
+	if !p.Has(auth.ApprovalsResolve) {
+		return tools.Refuse(tools.ForbiddenApprover, "Ask an admin for a role that holds approvals:resolve, such as manager.",
+			"None of this person's roles may decide about approvals.")
+	}
+	return nil
+}
+
+// mayRead lets people look at what waits.
+func mayRead(p auth.Principal) error {
+	if p.Kind == auth.KindPerson && !p.Has(auth.ApprovalsRead) {
+		return lacks([]auth.Scope{auth.ApprovalsRead}, "None of this person's roles holds the scope %s, which %s takes.", "looking at approvals")
+	}
+	if p.Kind == auth.KindPerson {
 		return nil
 	}
-	return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
-		"An agent's key cannot decide about approvals.")
+	return mayDecide(p)
 }
 
 func mayVote(p auth.Principal, b Ballot) error {
@@ -75,6 +90,13 @@ func mayVote(p auth.Principal, b Ballot) error {
 }
 
 func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
+	p, err := hold(tx, p)
+	if err == nil {
+		err = mayDecide(p)
+	}
+	if err != nil {
+		return Decided{}, err
+	}
 	r, err := approvals.Find(tx, p.Merchant, b.ID)
 	if err != nil {
 		return Decided{}, err
@@ -179,12 +201,15 @@ const listMax = 200
 
 // look reads something for a person who may decide, and records that it was read. Every error is a *tools.Refusal.
 func look[T any](ctx context.Context, g *Gate, p auth.Principal, id string, read func(*store.Tx) (T, error)) (found T, err error) {
-	if err = mayDecide(p); err == nil {
-		err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		if p, err = renewed(tx, p); err == nil {
+			err = mayRead(p)
+		}
+		if err == nil {
 			found, err = read(tx)
-			return err
-		})
-	}
+		}
+		return err
+	})
 	if err == nil {
 		err = g.db.InTx(ctx, func(tx *store.Tx) error {
 			_, err := audit.Append(tx, audit.Entry{
