@@ -31,6 +31,7 @@ const (
 	whyClaims    = "wrong claims"
 	whyMissing   = "claim missing"
 	whyMerchant  = "unknown merchant"
+	whyTooMany   = "too many agents"
 )
 
 func refused(why string) error { return &Refused{Why: why} }
@@ -170,15 +171,15 @@ func (i *issuer) checkSignature(ctx context.Context, t parsedJWT) error {
 		return refused(whyKey)
 	}
 	method := jwt.GetSigningMethod(t.header.Algorithm) // never nil: the algorithm is on the issuer's list
-	if !fits(method, key) || method.Verify(t.signed, t.signature, key) != nil {
+	if !onCurve(method, key) || method.Verify(t.signed, t.signature, key) != nil {
 		return refused(whySignature)
 	}
 	return nil
 }
 
-// fits reports whether a key on a curve is on that of the algorithm (RFC 7518 3.4), which the library leaves open. That a
+// onCurve reports whether a key on a curve is on that of the algorithm (RFC 7518 3.4), which the library leaves open. That a
 // key is of the algorithm's kind the library checks.
-func fits(method jwt.SigningMethod, key any) bool {
+func onCurve(method jwt.SigningMethod, key any) bool {
 	on, ok := method.(*jwt.SigningMethodECDSA)
 	k, curved := key.(*ecdsa.PublicKey)
 	return !ok || curved && k.Params().BitSize == on.CurveBits

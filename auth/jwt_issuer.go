@@ -123,7 +123,7 @@ func newIssuer(public string, c Issuer, onError func(error)) (*issuer, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	scopes, err := ParseScopes(c.Scopes)
+	scopes, err := ParseScopes(c.Scopes, AgentScopes)
 	if err != nil {
 		return nil, fmt.Errorf("scopes: %w", err)
 	}

@@ -347,7 +347,7 @@ func TestARequiredClaimMayStandInAList(t *testing.T) {
 }
 
 func TestAnIssuerThatWouldLetInTooManyIsNotTaken(t *testing.T) {
-	good := Issuer{Name: "sso", Issuer: "https://login.example.com", JWKSURL: "https://login.example.com/keys", Merchant: "demo", Scopes: []string{"orders:read"}}
+	good := Issuer{Name: "sso", Issuer: "https://login.example.com", JWKSURL: "https://login.example.com/keys", Merchant: "demo", Scopes: []string{"orders:*"}}
 	if _, err := NewIssuers(publicURL, []Issuer{good}, nil); err != nil {
 		t.Fatal(err)
 	}
