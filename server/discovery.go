@@ -102,16 +102,22 @@ func stepsUp(v *visit, refusal tools.Refusal) bool {
 }
 
 // A stepUp lets an MCP answer leave as the refusal that the visit holds, if it holds one by then. The go-sdk writes answers of
-// tools with status 200 and on a goroutine of its own, so that this is where the status can still change.
+// tools with status 200 and on a goroutine of its own, so that this is where the status can still change. It has no Unwrap on
+// purpose: a flush below it would send the status.
 type stepUp struct {
 	http.ResponseWriter
 	server  *Server
 	request *http.Request
+	begun   bool
 	refused bool
 }
 
 func (u *stepUp) WriteHeader(status int) {
-	if refusal := visitOf(u.request.Context()).refusal(); refusal != nil && !u.refused {
+	if u.begun {
+		return
+	}
+	u.begun = true
+	if refusal := visitOf(u.request.Context()).refusal(); refusal != nil {
 		u.refused = true
 		u.server.refuse(u.ResponseWriter, u.request, refusal)
 		return
@@ -120,6 +126,7 @@ func (u *stepUp) WriteHeader(status int) {
 }
 
 func (u *stepUp) Write(b []byte) (int, error) {
+	u.WriteHeader(http.StatusOK)
 	if u.refused {
 		return len(b), nil
 	}
