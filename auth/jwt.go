@@ -109,20 +109,25 @@ func parseJWT(raw string) (parsedJWT, error) {
 		}
 	}
 	var err error
-	if t.signature, err = base64url.DecodeString(parts[2]); err != nil || len(t.signature) == 0 {
+	if t.signature, err = unbase64(parts[2]); err != nil {
 		return t, refused(whyMalformed)
 	}
 	return t, nil
 }
 
-// base64url is the encoding of RFC 7515 section 2, in which every value has one form: no padding, no line breaks, no bits
-// left over.
-var base64url = base64.RawURLEncoding.Strict()
+// unbase64 decodes a part in the encoding of RFC 7515 section 2, in which every value has one form: no padding, no line
+// breaks (which the standard library passes over), no bits left over.
+func unbase64(part string) ([]byte, error) {
+	if part == "" || strings.ContainsAny(part, "\r\n") {
+		return nil, errors.New("not base64url")
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(part)
+}
 
 func decodePart(part string, into any) error {
-	raw, err := base64url.DecodeString(part)
-	if err != nil || len(raw) == 0 || strings.ContainsAny(part, "\r\n") {
-		return errors.New("not base64url")
+	raw, err := unbase64(part)
+	if err != nil {
+		return err
 	}
 	canonical, err := schemas.Canonical(raw)
 	if err != nil {

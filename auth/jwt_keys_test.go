@@ -185,8 +185,10 @@ func TestOnlyKeysForSignaturesAreKept(t *testing.T) {
 	}
 	keys := issuers.byIss[from.URL].keys
 	for _, kid := range []string{"shared", "encryption", "signing", "short", "broken", "other", ""} {
-		if key, err := keys.held(kid, "EdDSA"); err == nil {
-			t.Errorf("the key %q was kept: %T", kid, key)
+		for _, alg := range []string{"EdDSA", "RS256", "ES256", "HS256", ""} {
+			if key, err := keys.held(kid, alg); err == nil {
+				t.Errorf("the key %q was kept for %q: %T", kid, alg, key)
+			}
 		}
 	}
 	if _, err := keys.held("good", "EdDSA"); err != nil {

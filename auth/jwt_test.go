@@ -198,6 +198,7 @@ func badForms(t testing.TB, from *authtest.Issuer, now time.Time, good map[strin
 		"a claim changed":              {parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(claims, "robot", "admin", 1))) + "." + parts[2], whySignature},
 		"padding":                      {token + "==", whyMalformed},
 		"a line break in a part":       {parts[0] + "." + parts[1][:8] + "\n" + parts[1][8:] + "." + parts[2], whyMalformed},
+		"a line break at the end":      {token + "\n", whyMalformed},
 		"bits left over":               {leftover(t, parts), whyMalformed},
 		"the other base64":             {strings.Join(parts[:2], ".") + ".+/" + parts[2][2:], whyMalformed},
 		"larger than 8 KiB":            {from.Token(t, now, authtest.With(good, map[string]any{"pad": strings.Repeat("x", maxJWT)})), whyMalformed},
@@ -391,4 +392,19 @@ func asJSON(t testing.TB, v any) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+func BenchmarkVerify(b *testing.B) {
+	from, now := authtest.NewIssuer(b), time.Now()
+	issuers := trusting(b, from, nil)
+	for alg, kid := range map[string]string{"ES256": "es", "RS256": "rs", "EdDSA": "ed"} {
+		token := from.Sign(b, map[string]any{"alg": alg, "typ": "at+jwt", "kid": kid}, from.Claims(now, nil))
+		b.Run(alg, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := issuers.Verify(b.Context(), token, now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
