@@ -143,9 +143,10 @@ func FuzzKey(f *testing.F) {
 	f.Add(prefixKey)
 	f.Add(strings.ToUpper(newSecret(prefixKey)))
 	f.Add(newSecret(prefixKey) + "0")
+	f.Add(newSecret(prefixSub))
 	f.Add("st_" + strings.Repeat("0", randomLen+checksumLen))
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, prefix := range []string{prefixKey, prefixPerson} {
+		for _, prefix := range []string{prefixKey, prefixSub, prefixPerson} {
 			if got, want := wellFormed(prefix, s), formed(prefix, s); got != want {
 				t.Fatalf("%q with %s: %t, and by the second parser %t", s, prefix, got, want)
 			}

@@ -54,6 +54,8 @@ type Token struct {
 	Scopes          []Scope
 	Ceiling         Level
 	ExpiresAt       time.Time
+
+	RequiresApproval bool
 }
 
 // parsedJWT is a token in its parts, of which nothing is believed yet.

@@ -13,18 +13,19 @@ import (
 // A JWTAgent is an agent that an issuer vouches for. Its row is made when a token names it first, so that it has an id, for
 // the record, for its jobs and its limits, and so that it can be revoked here, whatever the issuer goes on signing.
 type JWTAgent struct {
-	ID          string    `json:"id"`
-	Merchant    string    `json:"merchant_id"`
-	Issuer      string    `json:"issuer"`
-	Subject     string    `json:"subject"`
-	Name        string    `json:"name"`
-	Owner       string    `json:"owner_id,omitempty"` // per_…
-	Scopes      []Scope   `json:"scopes"`             // of the newest token that said something new
-	Ceiling     Level     `json:"ceiling"`
-	Version     int64     `json:"version"`
-	FirstSeenAt time.Time `json:"first_seen_at"`
-	ChangedAt   time.Time `json:"changed_at"` // when a token last said something new
-	RevokedAt   time.Time `json:"revoked_at,omitzero"`
+	ID               string    `json:"id"`
+	Merchant         string    `json:"merchant_id"`
+	Issuer           string    `json:"issuer"`
+	Subject          string    `json:"subject"`
+	Name             string    `json:"name"`
+	Owner            string    `json:"owner_id,omitempty"` // per_…
+	Scopes           []Scope   `json:"scopes"`             // of the newest token that said something new
+	Ceiling          Level     `json:"ceiling"`
+	RequiresApproval bool      `json:"requires_approval"`
+	Version          int64     `json:"version"`
+	FirstSeenAt      time.Time `json:"first_seen_at"`
+	ChangedAt        time.Time `json:"changed_at"` // when a token last said something new
+	RevokedAt        time.Time `json:"revoked_at,omitzero"`
 }
 
 // maxJWTAgents bounds the agents of one issuer at one merchant: an issuer that makes up a subject for every token would fill the
@@ -83,7 +84,7 @@ func (t Token) onFile(tx *store.Tx) (JWTAgent, error) {
 	if err != nil {
 		return JWTAgent{}, fmt.Errorf("reading the merchant of a token: %w", err)
 	}
-	a := JWTAgent{Merchant: m.ID, Issuer: t.Issuer, Subject: t.Subject, Name: shortName(t.Subject), Scopes: t.Scopes, Ceiling: t.Ceiling}
+	a := JWTAgent{Merchant: m.ID, Issuer: t.Issuer, Subject: t.Subject, Name: shortName(t.Subject), Scopes: t.Scopes, Ceiling: t.Ceiling, RequiresApproval: t.RequiresApproval}
 	if t.Owner == "" {
 		return a, nil
 	}
@@ -105,36 +106,37 @@ func shortName(subject string) string {
 
 // like reports whether a token's form of the row says the same.
 func (a JWTAgent) like(named JWTAgent) bool {
-	return a.Owner == named.Owner && a.Ceiling == named.Ceiling && slices.Equal(a.Scopes, named.Scopes)
+	return a.Owner == named.Owner && a.Ceiling == named.Ceiling && a.RequiresApproval == named.RequiresApproval && slices.Equal(a.Scopes, named.Scopes)
 }
 
 // principal gives the agent with what this very token lets it do: the row knows the newest one, which may be another.
 func (a JWTAgent) principal(tx *store.Tx, t Token) (Principal, error) {
 	l := a.link()
 	l.Scopes, l.ExpiresAt = t.Scopes, t.ExpiresAt
-	return l.climb(tx, "")
+	return l.climb(tx)
 }
 
 func (a JWTAgent) link() storedLink {
 	return storedLink{
-		Link:     Link{Kind: KindJWT, ID: a.ID, Name: a.Name, Scopes: a.Scopes, Ceiling: a.Ceiling, Depth: DefaultDepth, Version: a.Version},
+		Link:     Link{Kind: KindJWT, ID: a.ID, Name: a.Name, Scopes: a.Scopes, Ceiling: a.Ceiling, RequiresApproval: a.RequiresApproval, Depth: DefaultDepth, Version: a.Version},
 		merchant: a.Merchant, parent: a.Owner, revoked: a.RevokedAt,
 	}
 }
 
 // jwtLink reads an agent with the scopes of the newest token seen.
-func jwtLink(tx *store.Tx, id, lock string) (storedLink, error) {
-	a, err := store.One(tx, scanJWTAgent, `SELECT `+jwtColumns+` FROM jwt_agents WHERE id = $1`+lock, id)
+func jwtLink(tx *store.Tx, id string) (storedLink, error) {
+	a, err := store.One(tx, scanJWTAgent, `SELECT `+jwtColumns+` FROM jwt_agents WHERE id = $1`, id)
 	return a.link(), err
 }
 
 // insert stores a new agent, and reports whether it was one.
 func (a JWTAgent) insert(tx *store.Tx) (bool, error) {
-	n, err := tx.Exec(`INSERT INTO jwt_agents (id, merchant_id, issuer, subject, name, owner_id, scopes, ceiling, first_seen_at, last_seen_at)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), CAST($9 AS BIGINT)
-		WHERE (SELECT COUNT(*) FROM jwt_agents WHERE merchant_id = $2 AND issuer = $3) < $10
+	n, err := tx.Exec(`INSERT INTO jwt_agents (id, merchant_id, issuer, subject, name, owner_id, scopes, ceiling, requires_approval, first_seen_at, last_seen_at)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($10 AS BIGINT)
+		WHERE (SELECT COUNT(*) FROM jwt_agents WHERE merchant_id = $2 AND issuer = $3) < $11
 		ON CONFLICT DO NOTHING`,
-		store.NewID("jwt", tx.Now), a.Merchant, a.Issuer, a.Subject, a.Name, a.owner(), list(a.Scopes), a.Ceiling.String(), store.Micros(tx.Now), maxJWTAgents)
+		store.NewID("jwt", tx.Now), a.Merchant, a.Issuer, a.Subject, a.Name, a.owner(), list(a.Scopes), a.Ceiling.String(), flag(a.RequiresApproval),
+		store.Micros(tx.Now), maxJWTAgents)
 	if err != nil {
 		return false, fmt.Errorf("storing the agent of a token: %w", err)
 	}
@@ -144,9 +146,9 @@ func (a JWTAgent) insert(tx *store.Tx) (bool, error) {
 // become writes down what a token says that is new. Of two tokens that say different things at the same time one is written
 // down, and each goes by what it says itself.
 func (a JWTAgent) become(tx *store.Tx, named JWTAgent) (JWTAgent, error) {
-	_, err := tx.Exec(`UPDATE jwt_agents SET owner_id = $1, scopes = $2, ceiling = $3, last_seen_at = $4, version = version + 1
-		WHERE id = $5 AND version = $6 AND revoked_at IS NULL`,
-		named.owner(), list(named.Scopes), named.Ceiling.String(), store.Micros(tx.Now), a.ID, a.Version)
+	_, err := tx.Exec(`UPDATE jwt_agents SET owner_id = $1, scopes = $2, ceiling = $3, requires_approval = $4, last_seen_at = $5, version = version + 1
+		WHERE id = $6 AND version = $7 AND revoked_at IS NULL`,
+		named.owner(), list(named.Scopes), named.Ceiling.String(), flag(named.RequiresApproval), store.Micros(tx.Now), a.ID, a.Version)
 	if err != nil {
 		return a, err
 	}
@@ -172,7 +174,7 @@ func ListJWTAgents(tx *store.Tx, merchant string, limit int) ([]JWTAgent, error)
 	return store.All(tx, scanJWTAgent, `SELECT `+jwtColumns+` FROM jwt_agents WHERE merchant_id = $1 ORDER BY first_seen_at DESC, id DESC LIMIT $2`, merchant, limit)
 }
 
-// RevokeJWTAgent ends an agent for good, from the next call on, whatever tokens its issuer signs. It answers store.ErrNotFound
+// RevokeJWTAgent ends an agent for good, from the next call on, whatever tokens its issuer signs. BeginChange comes before it. It answers store.ErrNotFound
 // for one that is not there or is revoked already.
 func RevokeJWTAgent(tx *store.Tx, merchant, id string) error {
 	n, err := tx.Exec(`UPDATE jwt_agents SET revoked_at = $1, version = version + 1 WHERE merchant_id = $2 AND id = $3 AND revoked_at IS NULL`,
@@ -183,16 +185,18 @@ func RevokeJWTAgent(tx *store.Tx, merchant, id string) error {
 	return err
 }
 
-const jwtColumns = `id, merchant_id, issuer, subject, name, COALESCE(owner_id, ''), scopes, ceiling, version, first_seen_at, last_seen_at, revoked_at`
+const jwtColumns = `id, merchant_id, issuer, subject, name, COALESCE(owner_id, ''), scopes, ceiling, requires_approval, version, first_seen_at, last_seen_at, revoked_at`
 
 func scanJWTAgent(r store.Row) (JWTAgent, error) {
 	var a JWTAgent
 	var ceiling string
-	err := r.Scan(&a.ID, &a.Merchant, &a.Issuer, &a.Subject, &a.Name, &a.Owner, jsonList(&a.Scopes), &ceiling, &a.Version,
+	var approval int64
+	err := r.Scan(&a.ID, &a.Merchant, &a.Issuer, &a.Subject, &a.Name, &a.Owner, jsonList(&a.Scopes), &ceiling, &approval, &a.Version,
 		store.At(&a.FirstSeenAt), store.At(&a.ChangedAt), store.At(&a.RevokedAt))
 	if err != nil {
 		return JWTAgent{}, err
 	}
+	a.RequiresApproval = approval == 1
 	a.Ceiling, err = ParseLevel(ceiling)
 	return a, err
 }

@@ -53,14 +53,14 @@ func TestATokensAgentIsMadeOnceAndWrittenAgainOnlyForNews(t *testing.T) {
 			t.Errorf("the same again: %+v, %t, %v", again, wrote, err)
 		}
 		narrow := token
-		narrow.Scopes, narrow.Ceiling = []Scope{"orders:read"}, 1
+		narrow.Scopes, narrow.Ceiling, narrow.RequiresApproval = []Scope{"orders:read"}, 1, true
 		less, wrote, err := admit(t, db, narrow)
 		if err != nil || !wrote || less.ID != first.ID || less.Has("orders:write") || less.Ceiling != 1 || less.Same(first) {
 			t.Errorf("a narrower token: %+v, %t, %v", less, wrote, err)
 		}
 		inTx(t, db, func(tx *store.Tx) error {
 			stored, err := Live(tx, first.ID)
-			if err != nil || stored.Has("orders:write") {
+			if err != nil || stored.Has("orders:write") || !stored.RequiresApproval {
 				t.Errorf("what was parked would run as %+v, %v", stored, err)
 			}
 			return nil
@@ -238,9 +238,9 @@ func TestAnIssuerCannotFillTheDatabase(t *testing.T) {
 	inTx(t, db, func(tx *store.Tx) error {
 		rows := make([][]any, maxJWTAgents-1)
 		for i := range rows {
-			rows[i] = []any{store.NewID("jwt", tx.Now), merchant, token.Issuer, store.NewID("sub", tx.Now), "x", "[]", "L4", 0, 0}
+			rows[i] = []any{store.NewID("jwt", tx.Now), merchant, token.Issuer, store.NewID("sub", tx.Now), "x", "[]", "L4", 0, 0, 0}
 		}
-		return tx.Insert("jwt_agents", []string{"id", "merchant_id", "issuer", "subject", "name", "scopes", "ceiling", "first_seen_at", "last_seen_at"}, rows)
+		return tx.Insert("jwt_agents", []string{"id", "merchant_id", "issuer", "subject", "name", "scopes", "ceiling", "requires_approval", "first_seen_at", "last_seen_at"}, rows)
 	})
 	stranger := token
 	stranger.Subject = "one more"

@@ -32,6 +32,8 @@ type Issuer struct {
 
 	Scopes  []string `yaml:"scopes"`  // the most that any of its tokens gives; orders:* and *:read are patterns
 	Ceiling string   `yaml:"ceiling"` // the riskiest call of its agents; none: medium
+
+	RequiresApproval bool `yaml:"requires_approval"` // people confirm every call of an approval class, as with a key
 }
 
 // ClaimNames are the claims in which an issuer says what we need to know.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -32,7 +33,7 @@ func newTokenRig(t *testing.T, registry *tools.Registry) (*rig, *authtest.Issuer
 	g, from := newRig(t, storetest.Open(t, storetest.DSN(t, "sqlite")), registry), authtest.NewIssuer(t)
 	log := zerolog.New(g.log)
 	issuers, err := auth.NewIssuers(publicURL, []auth.Issuer{{
-		Name: "test", Issuer: from.URL, JWKSURL: from.KeysURL(), Claims: auth.ClaimNames{Merchant: "merchant"}, Ceiling: "high",
+		Name: "test", Issuer: from.URL, JWKSURL: from.KeysURL(), Claims: auth.ClaimNames{Merchant: "merchant"}, Ceiling: "high", RequiresApproval: true,
 		Scopes: []string{"*:read", "orders:write", "marketing:*"},
 	}}, func(err error) { t.Error(err) })
 	g.must(err)
@@ -260,6 +261,47 @@ func TestARevokedSubjectIsRefusedOnItsNextRequest(t *testing.T) {
 	want := []string{"jwt.first_seen robot of " + from.URL, "call ", "auth.refused revoked"}
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Errorf("the record (-want +got):\n%s", diff)
+	}
+}
+
+// TestWhatATokenParkedOutlivesTheTokenButNotItsAgent parks two calls; one agent is revoked before they run.
+func TestWhatATokenParkedOutlivesTheTokenButNotItsAgent(t *testing.T) {
+	g, from := newTokenRig(t, fakes)
+	g.person("owner")
+	parked := map[string]string{}
+	for _, subject := range []string{"stays", "goes"} {
+		token := g.token(from, "marketing:send", map[string]any{"sub": subject, "exp": time.Now().Add(time.Minute).Unix()})
+		resp, body := g.do("POST", tools.BasePath+"/notes/n/send", `{"idempotency_key":"k","reason":"because"}`, jsonBody, "Authorization: Bearer "+token)
+		var answer struct {
+			JobID string `json:"job_id"`
+		}
+		g.must(json.Unmarshal([]byte(body), &answer))
+		if parked[subject] = answer.JobID; resp.StatusCode != 202 {
+			t.Fatalf("%s: %s", resp.Status, body)
+		}
+		if resp, body := g.do("POST", tools.BasePath+"/approvals/"+answer.JobID+"/resolve", `{"decision":"approve"}`, jsonBody, "Authorization: Bearer "+g.secrets["owner"]); resp.StatusCode != 200 {
+			t.Fatalf("%s: %s", resp.Status, body)
+		}
+	}
+	g.must(g.db.InTx(t.Context(), func(tx *store.Tx) error {
+		all, err := auth.ListJWTAgents(tx, g.store, 10)
+		for _, a := range all {
+			if a.Subject == "goes" {
+				return errors.Join(auth.BeginChange(tx, g.store), auth.RevokeJWTAgent(tx, g.store, a.ID))
+			}
+		}
+		return err
+	}))
+	g.db.Now = func() time.Time { return time.Now().Add(5 * time.Minute) } // after both tokens
+	g.work()
+	ran := map[string]string{}
+	for _, e := range g.entries() {
+		if strings.HasPrefix(e.Event, "job.") {
+			ran[e.JobID] = e.Event
+		}
+	}
+	if ran[parked["stays"]] != "job.succeeded" || ran[parked["goes"]] == "job.succeeded" {
+		t.Errorf("%v of %v", ran, parked)
 	}
 }
 

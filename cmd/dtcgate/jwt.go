@@ -61,6 +61,9 @@ type jwtRevoke struct {
 
 func (c *jwtRevoke) Run(ctx context.Context, a *app) error {
 	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
+		if err := auth.BeginChange(tx, m.ID); err != nil {
+			return err
+		}
 		if err := auth.RevokeJWTAgent(tx, m.ID, c.ID); err != nil {
 			return err
 		}
