@@ -14,19 +14,27 @@ func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
 		v, secret := visitOf(r.Context()), credential(r.Header)
 		p, err := s.gate.Authenticate(r.Context(), secret, v.source)
 		if err != nil {
-			if asRefusal(err).Code == tools.Unauthorized {
-				wrong := ""
-				if secret != "" {
-					wrong = "invalid_token"
-				}
-				w.Header().Set("WWW-Authenticate", s.challenge(r, wrong, s.firstScopes()))
-			}
 			s.refuse(w, r, err)
 			return
 		}
 		v.principal = p
 		next(w, r)
 	}
+}
+
+// challengeTo is the challenge that goes out with a refusal, if one does. Who sent nothing that opens anything is told what to
+// ask for, and who holds a token that gives too little what this call needs.
+func (s *Server) challengeTo(r *http.Request, refusal tools.Refusal) string {
+	v := visitOf(r.Context())
+	switch {
+	case refusal.Code == tools.Unauthorized && credential(r.Header) == "":
+		return s.challenge(r, "", s.firstScopes())
+	case refusal.Code == tools.Unauthorized:
+		return s.challenge(r, "invalid_token", s.firstScopes())
+	case stepsUp(v, refusal):
+		return s.challenge(r, "insufficient_scope", s.neededScopes(v, refusal))
+	}
+	return ""
 }
 
 // credential gives the secret that a request carries, "" for none. Secrets that differ are one that opens nothing, so

@@ -74,22 +74,23 @@ func (s *Server) firstScopes() []auth.Scope {
 	return slices.DeleteFunc(slices.Clone(s.issuers.Scopes()), func(scope auth.Scope) bool { return !strings.HasSuffix(string(scope), ":read") })
 }
 
-// neededScopes are all that a call needs which was refused for want of scopes: those of its tool, and what else this very
+// neededScopes are all that a call needs which was refused for want of scopes: that of its tool, and what else this very
 // call takes. Where any one of several will do, it is the first.
 func (s *Server) neededScopes(v *visit, refusal tools.Refusal) []auth.Scope {
 	var needed []auth.Scope
-	if t, ok := s.tools.Find(v.calledTool()); ok {
-		if t.Scope != "" {
-			needed = append(needed, t.Scope)
-		}
-		if refusal.Errors != nil && len(refusal.Errors.Missing) > 1 && len(refusal.Errors.Missing) == len(t.AnyScope) {
-			return t.AnyScope[:1]
-		}
-	}
 	if refusal.Errors != nil {
 		for _, missing := range refusal.Errors.Missing {
 			needed = append(needed, auth.Scope(missing))
 		}
+	}
+	t, ok := s.tools.Find(v.calledTool())
+	switch {
+	case !ok:
+		return needed
+	case len(t.AnyScope) > 0 && slices.Equal(needed, t.AnyScope):
+		return needed[:1]
+	case t.Scope != "":
+		needed = append(needed, t.Scope)
 	}
 	slices.Sort(needed)
 	return slices.Compact(needed)

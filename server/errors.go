@@ -83,10 +83,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if refusal.CallID == "" {
 		refusal.CallID = store.NewID("call", s.db.Now())
 	}
-	v := visitOf(r.Context())
-	v.called("", refusal.CallID, string(refusal.Code))
-	if stepsUp(v, refusal) {
-		w.Header().Set("WWW-Authenticate", s.challenge(r, "insufficient_scope", s.neededScopes(v, refusal)))
+	visitOf(r.Context()).called("", refusal.CallID, string(refusal.Code))
+	if c := s.challengeTo(r, refusal); c != "" {
+		w.Header().Set("WWW-Authenticate", c)
 	}
 	switch refusal.Code {
 	case tools.RateLimited: // RFC 9110 10.2.3: whole seconds

@@ -258,7 +258,7 @@ func TestARevokedSubjectIsRefusedOnItsNextRequest(t *testing.T) {
 	for _, e := range g.entries() {
 		events = append(events, e.Event+" "+e.Reason)
 	}
-	want := []string{"jwt.first_seen robot of " + from.URL, "call ", "auth.refused revoked"}
+	want := []string{"jwt.first_seen " + from.URL, "call ", "auth.refused revoked"}
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Errorf("the record (-want +got):\n%s", diff)
 	}
