@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ var (
 // Issuers are the token services whose tokens let agents in. It may be used concurrently.
 type Issuers struct {
 	byIss  map[string]*issuer
-	names  []string // of authorities, as configured
+	names  []string // every iss, in the order of the settings
 	scopes []Scope  // the most that any of them gives
 }
 
@@ -144,17 +145,10 @@ func (c *Issuer) fill(public string) {
 	orElse(&c.Algorithms, defaultAlgorithms)
 	orElse(&c.Types, defaultTypes)
 	orElse(&c.Audiences, []string{public + "/mcp", public + "/mcp/", public, public + "/"})
-	for set, otherwise := range map[*string]string{&c.Claims.Subject: "sub", &c.Ceiling: defaultLevel} {
-		if *set == "" {
-			*set = otherwise
-		}
-	}
-	if c.Leeway == 0 {
-		c.Leeway = defaultLeeway
-	}
-	if c.MaxAge == 0 {
-		c.MaxAge = defaultMaxAge
-	}
+	c.Claims.Subject = cmp.Or(c.Claims.Subject, "sub")
+	c.Ceiling = cmp.Or(c.Ceiling, defaultLevel)
+	c.Leeway = cmp.Or(c.Leeway, defaultLeeway)
+	c.MaxAge = cmp.Or(c.MaxAge, defaultMaxAge)
 }
 
 func orElse(set *[]string, otherwise []string) {

@@ -49,6 +49,9 @@ type keySet struct {
 	asked time.Time // when they were last asked for
 }
 
+// errAskedLately tells run, where it has waited for find to ask, that it has not.
+var errAskedLately = errors.New("the issuer was asked for its keys a moment ago")
+
 // find gives the key of that kid for that algorithm.
 func (k *keySet) find(ctx context.Context, kid, alg string) (any, error) {
 	key, err := k.held(kid, alg)
@@ -57,7 +60,7 @@ func (k *keySet) find(ctx context.Context, kid, alg string) (any, error) {
 	}
 	answered := k.asking.DoChan("", func() (any, error) {
 		if !k.mayAsk() {
-			return nil, nil
+			return nil, errAskedLately
 		}
 		return nil, k.ask(context.WithoutCancel(ctx))
 	})
