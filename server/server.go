@@ -36,8 +36,10 @@ type Config struct {
 	DB           *store.DB // asked by /readyz, and for the time; nothing else
 	Log          zerolog.Logger
 	Version      string
-	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
-	Networks     Networks // who may reach what; the zero value refuses everybody
+	PublicURL    string        // the address that the world reaches this server under, such as https://gate.example.com
+	Issuers      *auth.Issuers // of tokens; nil: there are none
+	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
+	Networks     Networks      // who may reach what; the zero value refuses everybody
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
@@ -47,6 +49,8 @@ type Server struct {
 	db       *store.DB
 	log      zerolog.Logger
 	hosts    []string
+	public   string
+	issuers  *auth.Issuers
 	networks Networks
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
@@ -69,15 +73,16 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, networks: c.Networks, proxies: proxies,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, public: c.PublicURL, issuers: c.Issuers, networks: c.Networks, proxies: proxies,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
 	mcp := s.known(s.newMCP(c.Version))
-	s.handle("POST /mcp", mcp)
-	s.handle("POST /mcp/key", mcp)
+	s.handle("POST "+mcpPath, mcp)
+	s.handle("POST "+keyPath, mcp)
+	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
