@@ -107,7 +107,7 @@ func (k Key) store(tx *store.Tx, version int64) error {
 func (k Key) Widens(before Key) bool {
 	return !within(k.Scopes, before.Scopes, equal[Scope]) ||
 		!within(k.Actions, before.Actions, func(a, b string) bool { return a == b || grants(b, a) }) ||
-		!narrows(k.Tools, before.Tools, covers) || !narrows(k.Resources, before.Resources, covers) || !narrows(k.Networks, before.Networks, holds) ||
+		!narrows(k.Tools, before.Tools, covers) || !narrows(k.Resources, before.Resources, covers) || !narrows(k.Networks, before.Networks, holdsAll) ||
 		!k.Rate.within(before.Rate) || k.Ceiling > before.Ceiling || k.Depth > before.Depth ||
 		before.RequiresApproval && !k.RequiresApproval ||
 		!before.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt.After(before.ExpiresAt))
@@ -130,7 +130,7 @@ func equal[T comparable](a, b T) bool { return a == b }
 // covers reports whether a pattern names everything that another does.
 func covers(few, many string) bool { return few == many || fits(many, few) }
 
-// holds reports whether a network has all addresses of another.
-func holds(few, many netip.Prefix) bool {
+// holdsAll reports whether a network has all addresses of another.
+func holdsAll(few, many netip.Prefix) bool {
 	return many.Bits() <= few.Bits() && many.Contains(few.Addr())
 }

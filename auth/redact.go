@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// prefixes are those of all secrets that are made here.
-var prefixes = []string{prefixKey, prefixSub, prefixPerson}
+// secretPrefixes are those of all secrets that are made here.
+var secretPrefixes = []string{prefixKey, prefixSub, prefixPerson}
 
 // HoldsSecret reports whether a secret of ours stands anywhere in a text: a prefix, and behind it a body whose checksum is
 // right, which chance makes of one in 2^32 texts of that form.
@@ -35,7 +35,7 @@ func RedactSecrets(text string) string {
 // findSecret gives where the first secret in a text begins and its length in bytes, or -1.
 func findSecret(text string) (at, size int) {
 	at = -1
-	for _, prefix := range prefixes {
+	for _, prefix := range secretPrefixes {
 		length := len(prefix) + randomLen + checksumLen
 		for from := 0; ; from++ {
 			next := strings.Index(text[from:], prefix)

@@ -13,8 +13,9 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// adminPath is where people administer who may do what. Agents get in nowhere here: no key holds the scopes that it takes.
-const adminPath = "/api/v1/admin/v1"
+// adminBase is where the routes begin on which people administer who may do what. Agents get in nowhere: no key holds the
+// scopes that it takes.
+const adminBase = adminPath + "/v1"
 
 // handleAdmin makes the routes on which people administer keys, people and roles.
 func (s *Server) handleAdmin() {
@@ -38,7 +39,7 @@ func (s *Server) handleAdmin() {
 		{"PUT", "/roles/{name}", s.putRole},
 		{"DELETE", "/roles/{name}", s.deleteRole},
 	} {
-		s.handle(route.method+" "+adminPath+route.path, s.known(route.answer))
+		s.handle(route.method+" "+adminBase+route.path, s.known(route.answer))
 	}
 }
 

@@ -193,7 +193,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
 	}
 	for i, route := range admin {
-		admin[i] = strings.Replace(route, " ", " "+adminPath, 1)
+		admin[i] = strings.Replace(route, " ", " "+adminBase, 1)
 	}
 	want := append([]string{
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
@@ -236,7 +236,9 @@ func TestPanicIsAnsweredAndLoggedOnce(t *testing.T) {
 	g := newSQLiteRig(t)
 	g.server.handle("GET /panic", func(http.ResponseWriter, *http.Request) { panic("boom") })
 	w := httptest.NewRecorder()
-	g.server.ServeHTTP(w, httptest.NewRequest("GET", "/panic?secret=1", nil))
+	r := httptest.NewRequest("GET", "/panic?secret=1", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	g.server.ServeHTTP(w, r)
 	if w.Code != 500 || !strings.Contains(w.Body.String(), `"INTERNAL"`) || strings.Contains(w.Body.String(), "boom") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -33,6 +33,7 @@ var layers = []struct {
 	{"store", true, "the database knows no table: packages own their SQL"},
 	{"store/storetest", false, "databases for tests"},
 	{"store/storetest/postgres", false, "one PostgreSQL for all test processes"},
+	{"auth/authtest", true, "a token service for tests"},
 	{"auth", false, "who calls must be known before anything is decided"},
 	{"audit", false, "everything below writes to the record, and it outlives all of it"},
 	{"shop", false, "the backend does what it is asked; it knows neither agents nor tools"},

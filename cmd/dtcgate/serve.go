@@ -29,7 +29,11 @@ type serve struct {
 	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers."`
 	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
 
+	reach
+
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+
+	networks server.Networks // of reach
 }
 
 // Validate is called by kong: what it refuses is wrong use.
@@ -46,7 +50,8 @@ func (c *serve) Validate() error {
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
 	}
-	return nil
+	c.networks, err = c.parse(c.Dev)
+	return err
 }
 
 // drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
@@ -60,8 +65,9 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if len(settings.Issuers) > 0 && c.PublicURL == "" {
-		return fmt.Errorf("%s names issuers of tokens: say with --public-url https://… whom their tokens are for", c.Config)
+	issuers, err := c.issuers(settings, log)
+	if err != nil {
+		return err
 	}
 	if a.embedded() {
 		unlock, err := lockServer(a.dsn())
@@ -80,7 +86,7 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)
 	}
 	defer listener.Close()
-	g, err := c.assemble(a, db, log)
+	g, err := c.assemble(a, db, issuers, log)
 	if err != nil {
 		return err
 	}
@@ -116,25 +122,27 @@ type runningGate struct {
 	gate    *gate.Gate
 	carrier *shop.Carrier
 	exports *shop.DossierFiles
+	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 }
 
-func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger) (*runningGate, error) {
+func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, log zerolog.Logger) (*runningGate, error) {
 	signer, key, err := audit.LoadOrCreateSigner(a.auditKey(), "dtcgate")
 	if err != nil {
 		return nil, err
 	}
 	logged := func(err error) { log.Error().Err(err).Msg("working") }
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports})
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers})
 	web, err := server.New(server.Config{
-		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts,
+		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
+		PublicURL: c.PublicURL, Issuers: issuers,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &runningGate{
-		web: web, gate: g, exports: exports,
+		web: web, gate: g, exports: exports, issuers: issuers,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
@@ -151,6 +159,9 @@ func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 	workers.Go(func() { r.gate.Work(working) })
 	workers.Go(func() { r.carrier.Run(working) })
 	workers.Go(func() { r.exports.Run(working) })
+	if r.issuers != nil {
+		workers.Go(func() { r.issuers.Run(working) })
+	}
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 
