@@ -36,8 +36,9 @@ type authServer struct {
 	asked    int // requests to the token endpoint
 	reused   int
 	complain []string
+	forgives bool // a revoked grant goes on
 
-	during func()                                           // runs while a token request waits for its answer
+	during func()                                            // runs while a token request waits for its answer
 	answer func(w http.ResponseWriter, r *http.Request) bool // answers in its place, when it says so
 }
 
@@ -206,7 +207,7 @@ func (s *authServer) revoke(w http.ResponseWriter, r *http.Request) {
 	}
 	token := r.PostFormValue("token")
 	s.revoked = append(s.revoked, token)
-	if g := s.current[token]; g != nil {
+	if g := s.current[token]; g != nil && !s.forgives {
 		g.dead = true
 	}
 	w.WriteHeader(http.StatusOK)

@@ -23,7 +23,7 @@ func TestAPersonConnectsAndTokensAreHandedOut(t *testing.T) {
 				if style == "none" {
 					p.ClientSecretEnv = ""
 				}
-			}, func(r *rig) {
+			}, func(t *testing.T, r *rig) {
 				c := r.connect(r.person)
 				if c.State != Connected || c.Account != "Account of ann" || !slices.Equal(c.Scopes, []string{"ads.read", "ads.write"}) {
 					t.Errorf("connected as %+v", c)
@@ -49,7 +49,7 @@ func TestAPersonConnectsAndTokensAreHandedOut(t *testing.T) {
 }
 
 func TestConnectingAgainEndsTheEarlierConnection(t *testing.T) {
-	on(t, nil, func(r *rig) {
+	on(t, nil, func(t *testing.T, r *rig) {
 		first, second := r.connect(r.person), r.connect(r.person)
 		if was := r.row(first.ID); was.State != Revoked || was.sealed != "" {
 			t.Errorf("the first is %s", was.State)
@@ -66,7 +66,7 @@ func TestConnectingAgainEndsTheEarlierConnection(t *testing.T) {
 
 // T2: the state is single-use, lives ten minutes, and is good for the session in which it was given out.
 func TestAStateIsGoodOnceAndForOneSession(t *testing.T) {
-	on(t, nil, func(r *rig) {
+	on(t, nil, func(t *testing.T, r *rig) {
 		begin := func() Answer {
 			address, err := r.Begin(t.Context(), by(r.person), "acme")
 			if err != nil {
@@ -144,7 +144,7 @@ func TestAnAnswerOfAnotherIssuerIsRejected(t *testing.T) {
 		{"", "", ""},
 	} {
 		t.Run(c.configured+" "+c.sent, func(t *testing.T) {
-			on(t, func(_ *authServer, p *Provider) { p.Issuer = c.configured }, func(r *rig) {
+			on(t, func(_ *authServer, p *Provider) { p.Issuer = c.configured }, func(t *testing.T, r *rig) {
 				address, err := r.Begin(t.Context(), by(r.person), "acme")
 				if err != nil {
 					t.Fatal(err)
@@ -161,7 +161,7 @@ func TestAnAnswerOfAnotherIssuerIsRejected(t *testing.T) {
 }
 
 func TestAnAnswerToOneProviderIsNotTakenByAnother(t *testing.T) {
-	on(t, nil, func(r *rig) {
+	on(t, nil, func(t *testing.T, r *rig) {
 		a, b := r.as.describes(t, "acme"), newAuthServer(t).describes(t, "bolt")
 		v := r.process(r.db, a, b)
 		address, err := v.Begin(t.Context(), by(r.person), "acme")
@@ -176,7 +176,7 @@ func TestAnAnswerToOneProviderIsNotTakenByAnother(t *testing.T) {
 }
 
 func TestARefusalByTheProviderIsOnRecordWithoutItsText(t *testing.T) {
-	on(t, nil, func(r *rig) {
+	on(t, nil, func(t *testing.T, r *rig) {
 		address, err := r.Begin(t.Context(), by(r.person), "acme")
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +202,7 @@ func TestARefusalByTheProviderIsOnRecordWithoutItsText(t *testing.T) {
 }
 
 func TestOnlyPeopleWhoAreSignedInConnect(t *testing.T) {
-	on(t, nil, func(r *rig) {
+	on(t, nil, func(t *testing.T, r *rig) {
 		token, key := r.person, r.person
 		token.Session, key.Kind = "", auth.KindKey
 		for name, p := range map[string]auth.Principal{"a person's token": token, "an agent": key} {
@@ -217,7 +217,7 @@ func TestOnlyPeopleWhoAreSignedInConnect(t *testing.T) {
 }
 
 func TestAPersonWhoWentWhileAtTheProviderGetsNothing(t *testing.T) {
-	on(t, nil, func(r *rig) {
+	on(t, nil, func(t *testing.T, r *rig) {
 		address, err := r.Begin(t.Context(), by(r.person), "acme")
 		if err != nil {
 			t.Fatal(err)
@@ -253,7 +253,7 @@ func TestAnswersThatAreNotTokensAreNotKept(t *testing.T) {
 		"an unorthodox 200 error": `{"error":"PLANTED","error_description":"PLANTED"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			on(t, nil, func(r *rig) {
+			on(t, nil, func(t *testing.T, r *rig) {
 				address, err := r.Begin(t.Context(), by(r.person), "acme")
 				if err != nil {
 					t.Fatal(err)

@@ -19,18 +19,16 @@ type By struct {
 // itself is the vault at work on its own account.
 const itself = "vault"
 
-// hold refuses a principal that has lost its standing since it came in, and keeps it until the transaction ends.
+// hold refuses a principal that has lost its standing since it came in, and keeps it as it is until the transaction ends.
 func (b By) hold(tx *store.Tx) error {
-	if b.Principal.Kind != auth.KindPerson {
-		return nil
-	}
-	return alive(tx, b.Principal.Merchant, b.Principal.ID)
+	_, err := auth.Hold(tx, b.Principal)
+	return err
 }
 
-// alive refuses people who are gone: what they granted opens nothing for anybody.
+// alive refuses people who are gone, or are another merchant's: what they granted opens nothing for anybody.
 func alive(tx *store.Tx, merchant, person string) error {
-	p, err := auth.FindPerson(tx, merchant, person)
-	if errors.Is(err, store.ErrNotFound) || (err == nil && p.ID != person) {
+	p, err := auth.Live(tx, person)
+	if errors.Is(err, auth.ErrUnknownCredential) || (err == nil && (p.Merchant != merchant || p.Kind != auth.KindPerson)) {
 		return ErrNotConnected
 	}
 	return err
@@ -40,8 +38,9 @@ func alive(tx *store.Tx, merchant, person string) error {
 func (b By) record(tx *store.Tx, event, status string, c Connection, why string) error {
 	e := audit.Entry{
 		Merchant: c.Merchant, Event: event, Status: status, Transport: b.Transport, Source: b.Source,
-		Actor: itself, Chain: []string{itself, "person:" + c.Person}, Reason: "provider " + c.Provider,
+		Chain: b.chain(c), Reason: "provider " + c.Provider,
 	}
+	e.Actor = e.Chain[0]
 	if c.ID != "" {
 		e.Resource = "connection:" + c.ID
 	}
@@ -51,14 +50,17 @@ func (b By) record(tx *store.Tx, event, status string, c Connection, why string)
 	case why != "":
 		e.Reason += ": " + why
 	}
-	if b.Principal.Kind != "" {
-		e.Chain = b.Principal.Chain()
-		e.Actor = e.Chain[0]
-	}
 	if _, err := audit.Append(tx, e); err != nil {
 		return fmt.Errorf("recording %s: %w", event, err)
 	}
 	return nil
+}
+
+func (b By) chain(c Connection) []string {
+	if b.Principal.Kind == "" {
+		return []string{itself, "person:" + c.Person}
+	}
+	return b.Principal.Chain()
 }
 
 // codeOf is an error as it may be stored.

@@ -135,9 +135,10 @@ func (v *Vault) failed(ctx context.Context, l *lease, cause error) error {
 		return l.end(tx, `attempts = $1, last_error = $2, refresh_at = $3`,
 			l.Attempts+1, code, store.Micros(tx.Now.Add(pause(l.Attempts+1, asked))))
 	})
-	if err != nil && !errors.Is(err, errTaken) {
-		v.hear("noting that a refresh failed", err)
+	if errors.Is(err, errTaken) {
+		return ErrNotConnected
 	}
+	v.hear("noting that a refresh failed", err)
 	return told
 }
 

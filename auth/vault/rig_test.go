@@ -36,7 +36,7 @@ type rig struct {
 }
 
 // on runs fn with a rig on each engine. change may be nil.
-func on(t *testing.T, change func(*authServer, *Provider), fn func(*rig)) {
+func on(t *testing.T, change func(*authServer, *Provider), fn func(*testing.T, *rig)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		r := &rig{t: t, as: newAuthServer(t), clock: &clock{}, path: filepath.Join(t.TempDir(), "vault.key")}
@@ -47,7 +47,7 @@ func on(t *testing.T, change func(*authServer, *Provider), fn func(*rig)) {
 		}
 		r.Vault = r.process(db, p)
 		r.person = someone(t, db, "shop", "ann")
-		fn(r)
+		fn(t, r)
 	})
 }
 
@@ -205,4 +205,11 @@ func dumpTable(tx *store.Tx, all *strings.Builder, table string) error {
 		}
 	}
 	return rows.Err()
+}
+
+// contextOf is a context that a test ends when it likes.
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return ctx, cancel
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
-	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -203,11 +202,11 @@ func (v *Vault) recordKey(ctx context.Context, by By, event, id string, count in
 		if err := by.hold(tx); err != nil {
 			return err
 		}
-		e := audit.Entry{
-			Merchant: by.Principal.Merchant, Event: event, Status: "done", Actor: auth.Operator, Chain: []string{auth.Operator},
+		chain := by.Principal.Chain()
+		_, err := audit.Append(tx, audit.Entry{
+			Merchant: by.Principal.Merchant, Event: event, Status: "done", Actor: chain[0], Chain: chain,
 			Transport: by.Transport, Source: by.Source, Resource: "vault_key:" + id, Count: int64(count),
-		}
-		_, err := audit.Append(tx, e)
+		})
 		return err
 	})
 }

@@ -36,8 +36,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -63,7 +61,7 @@ type Config struct {
 	DB        *store.DB
 	Keys      *Keys
 	Providers []Provider
-	PublicURL string      // where browsers reach the server, such as https://gate.example.com; without it nobody can connect
+	PublicURL string      // where browsers reach the server, such as https://gate.example.com; "": nobody can connect
 	OnError   func(error) // hears what Run could not do; it is tried again. May be nil
 }
 
@@ -84,11 +82,8 @@ type Vault struct {
 // is not where it should be.
 func New(c Config) (*Vault, error) {
 	v := &Vault{
-		db: c.DB, keys: c.Keys, providers: map[string]*provider{}, publicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		db: c.DB, keys: c.Keys, providers: map[string]*provider{}, publicURL: c.PublicURL,
 		onError: c.OnError, look: lookTime,
-	}
-	if err := checkPublicURL(c.PublicURL); err != nil {
-		return nil, err
 	}
 	for _, p := range c.Providers {
 		known, err := p.open(v.redirect(p.Name))
@@ -101,17 +96,6 @@ func New(c Config) (*Vault, error) {
 		v.providers[p.Name] = known
 	}
 	return v, nil
-}
-
-func checkPublicURL(raw string) error {
-	if raw == "" {
-		return nil
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || (u.Scheme != "https" && !isLoopback(u)) {
-		return errors.New("the public URL must be an address such as https://gate.example.com")
-	}
-	return nil
 }
 
 // redirect is where a provider sends the browser back to. Each provider has its own, so that an answer cannot be taken for
