@@ -127,7 +127,7 @@ func (r *rig) recorded() []string {
 	r.t.Helper()
 	var events []string
 	err := r.db.Read(r.t.Context(), func(tx *store.Tx) error {
-		entries, err := audit.Find(tx, audit.Filter{})
+		entries, err := audit.Find(tx, audit.Filter{Limit: 10_000})
 		for _, e := range entries {
 			if text := strings.TrimSpace(e.Event + " " + e.Code); strings.HasPrefix(text, "connection.") || strings.HasPrefix(text, "vault.") {
 				events = append([]string{text}, events...)
