@@ -22,6 +22,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -34,7 +35,8 @@ type Config struct {
 	DB           *store.DB // asked by /readyz, and for the time; nothing else
 	Log          zerolog.Logger
 	Version      string
-	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
+	Vault        *vault.Vault // what people connected; nil: people connect nothing
+	AllowedHosts []string     // names besides the loopback ones that requests to a loopback address may be for
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
@@ -43,6 +45,7 @@ type Server struct {
 	tools   *tools.Registry
 	db      *store.DB
 	log     zerolog.Logger
+	vault   *vault.Vault
 	hosts   []string
 	origins *http.CrossOriginProtection
 	mux     *http.ServeMux
@@ -60,7 +63,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -71,6 +74,7 @@ func New(c Config) (*Server, error) {
 	s.handle("POST /mcp/key", mcp)
 	s.handleTools()
 	s.handlePeople()
+	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -66,6 +68,24 @@ func List(tx *store.Tx, merchant string) ([]Connection, error) {
 		WHERE merchant_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`, merchant, maxListed)
 }
 
+// Connections gives what p may see: an admin all of the merchant's, another person those of their own.
+func (v *Vault) Connections(ctx context.Context, p auth.Principal) (all []Connection, err error) {
+	err = v.db.Read(ctx, func(tx *store.Tx) error {
+		if p, err = auth.Renew(tx, p); err != nil {
+			return err
+		}
+		if p.Agent() {
+			return ErrNoSession
+		}
+		all, err = List(tx, p.Merchant)
+		return err
+	})
+	if err != nil || p.Has(auth.KeysAdmin) {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(c Connection) bool { return c.Person != p.ID }), nil
+}
+
 // live gives the connection of a person at a provider that has not been revoked.
 func live(tx *store.Tx, merchant, person, provider string) (Connection, error) {
 	c, err := store.One(tx, scanConnection, `SELECT `+connectionColumns+` FROM connections
@@ -107,40 +127,54 @@ func (v *Vault) Revoke(ctx context.Context, by By, id string) (Connection, error
 		if err := by.hold(tx); err != nil {
 			return err
 		}
-		c, err = store.One(tx, scanConnection, `SELECT `+connectionColumns+` FROM connections
-			WHERE merchant_id = $1 AND id = $2 AND state <> 'revoked'`, by.Principal.Merchant, id)
-		if errors.Is(err, store.ErrNotFound) {
-			return ErrNotConnected
-		}
-		if err != nil {
+		if c, err = End(tx, by.Principal.Merchant, id); err != nil {
 			return err
 		}
-		return end(tx, by, c, becauseAsked)
+		return by.record(tx, "connection.revoked", "done", c, becauseAsked)
 	})
 	if err != nil {
 		return Connection{}, err
 	}
-	v.tell(ctx, by, c)
+	v.Tell(ctx, by, c)
 	return c, nil
 }
 
-// end revokes a connection and forgets its tokens. The grant at the provider is not touched.
-func end(tx *store.Tx, by By, c Connection, why string) error {
-	n, err := tx.Exec(`UPDATE connections SET state = 'revoked', ciphertext = '', key_id = '', refresh_at = NULL, expires_at = NULL,
-			lease_owner = '', lease_until = NULL, version = version + 1, updated_at = $1, revoked_at = $1
-		WHERE id = $2 AND state <> 'revoked'`, store.Micros(tx.Now), c.ID)
-	if err != nil {
-		return err
+// End is the part of Revoke that happens in the database, for callers that hold, judge and record the change themselves. They
+// hand what it gives to Tell when it is committed.
+func End(tx *store.Tx, merchant, id string) (Connection, error) {
+	c, err := store.One(tx, scanConnection, `SELECT `+connectionColumns+` FROM connections
+		WHERE merchant_id = $1 AND id = $2 AND state <> 'revoked'`, merchant, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return Connection{}, ErrNotConnected
 	}
-	if n == 0 {
-		return ErrNotConnected
+	if err != nil {
+		return Connection{}, err
+	}
+	return c, forget(tx, c)
+}
+
+// end revokes a connection and records why.
+func end(tx *store.Tx, by By, c Connection, why string) error {
+	if err := forget(tx, c); err != nil {
+		return err
 	}
 	return by.record(tx, "connection.revoked", "done", c, why)
 }
 
-// tell revokes the grant at the provider. Ours is over by then, whatever the provider says; that it could not be told is
+// forget revokes a connection and does away with its tokens. The grant at the provider is not touched.
+func forget(tx *store.Tx, c Connection) error {
+	n, err := tx.Exec(`UPDATE connections SET state = 'revoked', ciphertext = '', key_id = '', refresh_at = NULL, expires_at = NULL,
+			lease_owner = '', lease_until = NULL, version = version + 1, updated_at = $1, revoked_at = $1
+		WHERE id = $2 AND state <> 'revoked'`, store.Micros(tx.Now), c.ID)
+	if err == nil && n == 0 {
+		err = ErrNotConnected
+	}
+	return err
+}
+
+// Tell revokes the grant of a connection, as it was, at the provider. Ours is over by then, whatever the provider says; that it could not be told is
 // on record, because the grant has to be ended there by hand.
-func (v *Vault) tell(ctx context.Context, by By, c Connection) {
+func (v *Vault) Tell(ctx context.Context, by By, c Connection) {
 	p := v.providers[c.Provider]
 	if c.sealed == "" || p == nil || p.RevokeURL == "" {
 		return

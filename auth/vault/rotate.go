@@ -79,6 +79,10 @@ func (v *Vault) Reseal(ctx context.Context) (resealed, unopened int, err error) 
 	if err != nil {
 		return 0, 0, err
 	}
+	stale, err := v.anything(ctx, `SELECT 1 FROM connections WHERE ciphertext <> '' AND key_id <> $1 LIMIT 1`, keys.primary)
+	if err != nil || !stale {
+		return 0, 0, err
+	}
 	for after := ""; ; {
 		var seen, ok int
 		err := v.db.InTx(ctx, func(tx *store.Tx) (err error) {

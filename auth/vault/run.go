@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -56,6 +55,17 @@ func (v *Vault) pass(ctx context.Context) {
 	v.hear("doing away with what is old", v.clean(ctx))
 }
 
+// anything reports whether a query finds a row, so that a pass with nothing to do writes nothing.
+func (v *Vault) anything(ctx context.Context, q string, args ...any) (bool, error) {
+	var found bool
+	err := v.db.Read(ctx, func(tx *store.Tx) error {
+		rows, err := store.All(tx, func(r store.Row) (n int64, err error) { return n, r.Scan(&n) }, q, args...)
+		found = len(rows) > 0
+		return err
+	})
+	return found, err
+}
+
 // renewDue renews a connection whose time has come, and ends one whose person is gone. What a provider refused is on record
 // and in the row; only what is our own fault is told.
 func (v *Vault) renewDue(ctx context.Context, c Connection) {
@@ -68,7 +78,7 @@ func (v *Vault) renewDue(ctx context.Context, c Connection) {
 			return end(tx, By{}, c, becauseGone)
 		})
 		if err == nil {
-			v.tell(ctx, By{}, c)
+			v.Tell(ctx, By{}, c)
 		}
 	}
 	if f := (*Failure)(nil); errors.As(err, &f) || errors.Is(err, errTaken) || errors.Is(err, ErrBroken) || errors.Is(err, ErrNotConnected) {
@@ -90,13 +100,26 @@ func (v *Vault) due(ctx context.Context) (all []Connection, err error) {
 
 // clean does away with ceremonies that nobody can finish any more and with connections that ended long ago.
 func (v *Vault) clean(ctx context.Context) error {
-	return v.db.InTx(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM connection_ceremonies WHERE expires_at <= $1`, store.Micros(tx.Now)); err != nil {
-			return fmt.Errorf("ceremonies: %w", err)
+	now := v.db.Now()
+	for _, old := range []struct {
+		rows  string
+		until time.Time
+	}{
+		{`FROM connection_ceremonies WHERE expires_at <= $1`, now},
+		{`FROM connections WHERE state = 'revoked' AND revoked_at <= $1`, now.Add(-keepEnds)},
+	} {
+		found, err := v.anything(ctx, `SELECT 1 `+old.rows+` LIMIT 1`, store.Micros(old.until))
+		if err == nil && found {
+			err = v.db.InTx(ctx, func(tx *store.Tx) error {
+				_, err := tx.Exec(`DELETE `+old.rows, store.Micros(old.until))
+				return err
+			})
 		}
-		_, err := tx.Exec(`DELETE FROM connections WHERE state = 'revoked' AND revoked_at <= $1`, store.Micros(tx.Now.Add(-keepEnds)))
-		return err
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func place(n int) string { return "$" + strconv.Itoa(n) }
