@@ -22,6 +22,7 @@ func (s *Server) handleConnect() {
 	if s.vault == nil {
 		return
 	}
+	s.handle("GET /connect", s.known(s.listOffers))
 	s.handle("GET /connect/{provider}", s.known(s.beginConnection))
 	s.handle("GET /connect/{provider}/callback", s.known(s.finishConnection))
 	s.handle("GET "+connectionsPath, s.known(s.listConnections))
@@ -75,11 +76,20 @@ func answerOf(query string) (a vault.Answer, err error) {
 	q, err := url.ParseQuery(query)
 	for name, into := range map[string]*string{"state": &a.State, "code": &a.Code, "iss": &a.Issuer, "error": &a.Error} {
 		if len(q[name]) > 1 || err != nil {
-			return vault.Answer{}, tools.Refuse(tools.InvalidArguments, "Begin again at /connect/{provider}.", "The provider's answer cannot be read.")
+			return vault.Answer{}, tools.Refuse(tools.InvalidArguments, "Begin again at /connect.", "The provider's answer cannot be read.")
 		}
 		*into = q.Get(name)
 	}
 	return a, nil
+}
+
+// listOffers tells people what they may connect.
+func (s *Server) listOffers(w http.ResponseWriter, r *http.Request) {
+	offers, err := s.vault.Offers(r.Context(), visitOf(r.Context()).principal)
+	if err != nil {
+		err = s.connectRefusal(r, err)
+	}
+	s.tell(w, r, map[string][]vault.Offer{"providers": offers}, err)
 }
 
 func (s *Server) listConnections(w http.ResponseWriter, r *http.Request) {
@@ -125,7 +135,7 @@ var rejections = map[string]string{
 
 // connectRefusal is what a person is told of an error of the vault. What is none of the person's business is logged.
 func (s *Server) connectRefusal(r *http.Request, err error) error {
-	const again = "Begin again at /connect/{provider}."
+	const again = "Begin again at /connect."
 	rejected := (*vault.Rejected)(nil)
 	switch {
 	case errors.As(err, &rejected):

@@ -45,7 +45,7 @@ func newConnecting(t *testing.T, db *store.DB) *connecting {
 	keys, err := vault.OpenKeys("", t.TempDir()+"/vault.key")
 	g.must(err)
 	v, err := vault.New(vault.Config{DB: db, Keys: keys, PublicURL: "https://gate.example", Providers: []vault.Provider{{
-		Name: "acme", AuthorizeURL: provider.URL + "/authorize", TokenURL: provider.URL + "/token", RevokeURL: provider.URL + "/revoke",
+		Name: "acme", Title: "Acme", AuthorizeURL: provider.URL + "/authorize", TokenURL: provider.URL + "/token", RevokeURL: provider.URL + "/revoke",
 		ClientID: "c", Auth: "none", AllowPrivate: true,
 	}}})
 	g.must(err)
@@ -117,6 +117,9 @@ func TestAPersonConnectsWithABrowserAndAnAdminEndsIt(t *testing.T) {
 			t.Errorf("once more: %d %s", w.Code, w.Body)
 		}
 
+		if w := g.as(ann, g.server.listOffers, "GET", "/connect", nil); !strings.Contains(w.Body.String(), `"name":"acme","title":"Acme","connection":{"id":"con_`) {
+			t.Errorf("offered: %s", w.Body)
+		}
 		list := func(p auth.Principal) string {
 			return g.as(p, g.server.listConnections, "GET", connectionsPath, nil).Body.String()
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
@@ -62,28 +61,34 @@ func scanConnection(r store.Row) (Connection, error) {
 // maxListed bounds a list of connections. A merchant has a few for each person.
 const maxListed = 1000
 
-// List gives a merchant's connections, newest first, those that ended lately too.
-func List(tx *store.Tx, merchant string) ([]Connection, error) {
+// List gives a merchant's connections, newest first, those that ended lately too: of one person, or with "" of all.
+func List(tx *store.Tx, merchant, person string) ([]Connection, error) {
 	return store.All(tx, scanConnection, `SELECT `+connectionColumns+` FROM connections
-		WHERE merchant_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`, merchant, maxListed)
+		WHERE merchant_id = $1 AND ($2 = '' OR person_id = $2) ORDER BY created_at DESC, id DESC LIMIT $3`, merchant, person, maxListed)
 }
 
 // Connections gives what p may see: an admin all of the merchant's, another person those of their own.
-func (v *Vault) Connections(ctx context.Context, p auth.Principal) (all []Connection, err error) {
+func (v *Vault) Connections(ctx context.Context, p auth.Principal) ([]Connection, error) {
+	return v.listed(ctx, p, "")
+}
+
+// listed gives the connections of a person, or with "" all that p may see.
+func (v *Vault) listed(ctx context.Context, p auth.Principal, person string) (all []Connection, err error) {
 	err = v.db.Read(ctx, func(tx *store.Tx) error {
-		if p, err = auth.Renew(tx, p); err != nil {
+		p, err := auth.Renew(tx, p)
+		if err != nil {
 			return err
 		}
 		if p.Agent() {
 			return ErrNoSession
 		}
-		all, err = List(tx, p.Merchant)
+		if !p.Has(auth.KeysAdmin) {
+			person = p.ID
+		}
+		all, err = List(tx, p.Merchant, person)
 		return err
 	})
-	if err != nil || p.Has(auth.KeysAdmin) {
-		return all, err
-	}
-	return slices.DeleteFunc(all, func(c Connection) bool { return c.Person != p.ID }), nil
+	return all, err
 }
 
 // live gives the connection of a person at a provider that has not been revoked.

@@ -171,14 +171,16 @@ func idOf(line string) (string, error) {
 	return keyID(keyNumber(keys[0])), nil
 }
 
-// rotationLease keeps two rotations from writing the file of keys at once: the key of one would be lost.
+// The lease of the rotation keeps two from writing the file of keys at once: the key of one would be lost. It outlasts the
+// rotation by leaseTime: what a refresh that runs seals under the key before is stored by then, and the next rotation sees that the key is
+// in use.
 const (
 	rotationLease = "vault.rotation"
 	rotationTime  = 2 * time.Minute
 )
 
-// ErrRotating says that somebody else is changing the master keys.
-var ErrRotating = errors.New("the vault's keys are being changed just now: try again in two minutes")
+// ErrRotating says that the master keys are being changed.
+var ErrRotating = errors.New("the vault's keys are being changed, or were within the last minute: try again in two minutes")
 
 func (v *Vault) lockKeys(ctx context.Context) (unlock func(), err error) {
 	var owner string
@@ -194,7 +196,8 @@ func (v *Vault) lockKeys(ctx context.Context) (unlock func(), err error) {
 	})
 	return func() {
 		v.hear("ending the lease of the keys", v.persist(ctx, func(tx *store.Tx) error {
-			_, err := tx.Exec(`UPDATE leases SET until = 0 WHERE name = $1 AND owner = $2`, rotationLease, owner)
+			_, err := tx.Exec(`UPDATE leases SET until = $1 WHERE name = $2 AND owner = $3`,
+				store.Micros(tx.Now.Add(leaseTime)), rotationLease, owner)
 			return err
 		}))
 	}, err

@@ -36,10 +36,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -112,12 +115,28 @@ func (v *Vault) provider(name string) (*provider, error) {
 	return p, nil
 }
 
-// Title is what people call a provider.
-func (v *Vault) Title(provider string) string {
-	if p := v.providers[provider]; p != nil {
-		return p.Title
+// An Offer is a provider that a person may connect, with the connection there is.
+type Offer struct {
+	Name       string      `json:"name"`
+	Title      string      `json:"title"`
+	Connection *Connection `json:"connection,omitempty"`
+}
+
+// Offers gives what a person may connect and has connected, by name.
+func (v *Vault) Offers(ctx context.Context, p auth.Principal) ([]Offer, error) {
+	own, err := v.listed(ctx, p, p.ID)
+	if err != nil {
+		return nil, err
 	}
-	return provider
+	offers := []Offer{}
+	for _, name := range slices.Sorted(maps.Keys(v.providers)) {
+		o := Offer{Name: name, Title: v.providers[name].Title}
+		if i := slices.IndexFunc(own, func(c Connection) bool { return c.Provider == name && c.State != Revoked }); i >= 0 {
+			o.Connection = &own[i]
+		}
+		offers = append(offers, o)
+	}
+	return offers, nil
 }
 
 func (v *Vault) hear(doing string, err error) {

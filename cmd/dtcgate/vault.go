@@ -41,7 +41,7 @@ type vaultConnections struct {
 func (c *vaultConnections) Run(ctx context.Context, a *app) error {
 	var all []vault.Connection
 	err := a.look(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
-		all, err = vault.List(tx, m.ID)
+		all, err = vault.List(tx, m.ID, "")
 		return err
 	})
 	if err != nil {
