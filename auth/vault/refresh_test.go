@@ -510,8 +510,9 @@ func TestAProvidersMoodIsReadAsAWordOfOurs(t *testing.T) {
 		{429, "invalid_grant", "rate_limited"},
 		{400, planted, "refused"},
 		{302, "", "refused"},
+		{307, "", "refused"}, // a redirect that would take the refresh token along
 	} {
-		t.Run(c.want, func(t *testing.T) {
+		t.Run(fmt.Sprint(c.status, c.code), func(t *testing.T) {
 			on(t, nil, func(t *testing.T, r *rig) {
 				row := r.connect(r.person)
 				r.forward(time.Hour)

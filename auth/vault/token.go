@@ -40,7 +40,7 @@ func (v *Vault) Token(ctx context.Context, merchant, person, name string) (strin
 		t, err := c.open(v.keys)
 		return t.Access, c.ExpiresAt, err
 	}
-	// The work goes on when this caller leaves: an answer that nobody stores is a refresh token lost.
+	// The work goes on when this caller leaves: others wait for it too, and an answer that nobody stores is a refresh token lost.
 	working := context.WithoutCancel(ctx)
 	done := v.flights.DoChan(c.ID, func() (any, error) { return v.fresh(working, c) })
 	select {
