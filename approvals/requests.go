@@ -224,8 +224,8 @@ func Endorsed(tx *store.Tx, r Request) (bool, error) {
 		if v.Decision != Approve {
 			continue
 		}
-		p, err := auth.HoldLive(tx, v.PersonID)
-		if err == nil && p.Merchant == r.Merchant && p.Has(auth.ApprovalsResolve) {
+		p, err := auth.HoldLive(tx, r.Merchant, v.PersonID)
+		if err == nil && p.Has(auth.ApprovalsResolve) {
 			return true, nil
 		}
 		if err != nil && !errors.Is(err, auth.ErrUnknownCredential) {
