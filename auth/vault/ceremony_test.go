@@ -135,29 +135,30 @@ func TestAStateIsGoodOnceAndForOneSession(t *testing.T) {
 // T4: an answer of one authorization server is not taken for another's.
 func TestAnAnswerOfAnotherIssuerIsRejected(t *testing.T) {
 	const issuer = "https://login.example"
-	for _, c := range []struct{ configured, sent, why string }{
-		{issuer, issuer, ""},
-		{issuer, "", RejectIssuer},
-		{issuer, "https://evil.example", RejectIssuer},
-		{issuer, issuer + "/", RejectIssuer}, // RFC 9207: simple string comparison
-		{"", issuer, RejectIssuer},           // and one that was not expected is not taken unread
-		{"", "", ""},
-	} {
-		t.Run(c.configured+" "+c.sent, func(t *testing.T) {
-			on(t, func(_ *authServer, p *Provider) { p.Issuer = c.configured }, func(t *testing.T, r *rig) {
-				address, err := r.Begin(t.Context(), by(r.person), "acme")
-				if err != nil {
-					t.Fatal(err)
-				}
-				a := r.as.visit(address, "ann")
-				a.Issuer = c.sent
-				_, err = r.Finish(t.Context(), by(r.person), "acme", a)
-				if rejected := (*Rejected)(nil); (c.why == "") != (err == nil) || (err != nil && (!errors.As(err, &rejected) || rejected.Why != c.why)) {
-					t.Error(err)
-				}
-			})
-		})
-	}
+	on(t, nil, func(t *testing.T, r *rig) {
+		for _, c := range []struct{ configured, sent, why string }{
+			{issuer, issuer, ""},
+			{issuer, "", RejectIssuer},
+			{issuer, "https://evil.example", RejectIssuer},
+			{issuer, issuer + "/", RejectIssuer}, // RFC 9207: simple string comparison
+			{"", issuer, RejectIssuer},           // and one that was not expected is not taken unread
+			{"", "", ""},
+		} {
+			p := r.as.describes(t, "acme")
+			p.Issuer = c.configured
+			v := r.process(r.db, p)
+			address, err := v.Begin(t.Context(), by(r.person), "acme")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := r.as.visit(address, "ann")
+			a.Issuer = c.sent
+			_, err = v.Finish(t.Context(), by(r.person), "acme", a)
+			if rejected := (*Rejected)(nil); (c.why == "") != (err == nil) || (err != nil && (!errors.As(err, &rejected) || rejected.Why != c.why)) {
+				t.Errorf("%q instead of %q: %v", c.sent, c.configured, err)
+			}
+		}
+	})
 }
 
 func TestAnAnswerToOneProviderIsNotTakenByAnother(t *testing.T) {
@@ -241,37 +242,36 @@ func (r *rig) goes(p auth.Principal) {
 }
 
 func TestAnswersThatAreNotTokensAreNotKept(t *testing.T) {
-	for name, body := range map[string]string{
-		"a line end in a token":   `{"access_token":"a\r\nX-Evil: 1","token_type":"bearer"}`,
-		"another type":            `{"access_token":"a","token_type":"mac"}`,
-		"no token":                `{"token_type":"bearer"}`,
-		"not JSON":                `<html>PLANTED`,
-		"a token without end":     `{"access_token":"` + strings.Repeat("a", maxToken+1) + `","token_type":"bearer"}`,
-		"an answer without end":   `{"access_token":"a","token_type":"bearer","x":"` + strings.Repeat("a", maxAnswer) + `"}`,
-		"a scope that is none":    `{"access_token":"a","token_type":"bearer","scope":"a\u0001"}`,
-		"scopes without end":      `{"access_token":"a","token_type":"bearer","scope":"` + strings.Repeat("a ", maxScopes+1) + `"}`,
-		"an unorthodox 200 error": `{"error":"PLANTED","error_description":"PLANTED"}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			on(t, nil, func(t *testing.T, r *rig) {
-				address, err := r.Begin(t.Context(), by(r.person), "acme")
-				if err != nil {
-					t.Fatal(err)
-				}
-				a := r.as.visit(address, "ann")
-				r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-					w.Header().Set("Content-Type", "application/json")
-					_, _ = w.Write([]byte(body))
-					return true
-				}
-				_, err = r.Finish(t.Context(), by(r.person), "acme", a)
-				if rejected := (*Rejected)(nil); !errors.As(err, &rejected) || strings.Contains(err.Error(), planted) {
-					t.Error(err)
-				}
-				if _, err := r.token(); !errors.Is(err, ErrNotConnected) {
-					t.Error(err)
-				}
-			})
-		})
-	}
+	on(t, nil, func(t *testing.T, r *rig) {
+		for name, body := range map[string]string{
+			"a line end in a token":   `{"access_token":"a\r\nX-Evil: 1","token_type":"bearer"}`,
+			"another type":            `{"access_token":"a","token_type":"mac"}`,
+			"no token":                `{"token_type":"bearer"}`,
+			"not JSON":                `<html>PLANTED`,
+			"a token without end":     `{"access_token":"` + strings.Repeat("a", maxToken+1) + `","token_type":"bearer"}`,
+			"an answer without end":   `{"access_token":"a","token_type":"bearer","x":"` + strings.Repeat("a", maxAnswer) + `"}`,
+			"a scope that is none":    `{"access_token":"a","token_type":"bearer","scope":"a\u0001"}`,
+			"scopes without end":      `{"access_token":"a","token_type":"bearer","scope":"` + strings.Repeat("a ", maxScopes+1) + `"}`,
+			"an unorthodox 200 error": `{"error":"PLANTED","error_description":"PLANTED"}`,
+		} {
+			r.as.answer = nil
+			address, err := r.Begin(t.Context(), by(r.person), "acme")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := r.as.visit(address, "ann")
+			r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write([]byte(body))
+				return true
+			}
+			_, err = r.Finish(t.Context(), by(r.person), "acme", a)
+			if rejected := (*Rejected)(nil); !errors.As(err, &rejected) || strings.Contains(err.Error(), planted) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := r.token(); !errors.Is(err, ErrNotConnected) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
 }

@@ -417,6 +417,17 @@ func TestNobodyGetsTheTokensOfAnotherPersonOrMerchant(t *testing.T) {
 	})
 }
 
+func TestAPersonWhoGoesDuringARefreshGetsNoToken(t *testing.T) {
+	on(t, nil, func(t *testing.T, r *rig) {
+		r.connect(r.person)
+		r.forward(time.Hour)
+		r.as.during = func() { r.goes(r.person) }
+		if access, err := r.token(); !errors.Is(err, ErrNotConnected) || access != "" {
+			t.Errorf("%q %v", access, err)
+		}
+	})
+}
+
 func TestTheConnectionsOfAPersonWhoIsGoneEnd(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		c := r.connect(r.person)
@@ -499,35 +510,34 @@ func TestTheTimeOfARefreshLiesInTheLifeOfTheToken(t *testing.T) {
 }
 
 func TestAProvidersMoodIsReadAsAWordOfOurs(t *testing.T) {
-	for _, c := range []struct {
-		status int
-		code   string
-		want   string
-	}{
-		{400, "invalid_grant", "invalid_grant"},
-		{401, "invalid_client", "invalid_client"},
-		{500, "invalid_grant", "server_error"}, // a server in trouble decides nothing
-		{429, "invalid_grant", "rate_limited"},
-		{400, planted, "refused"},
-		{302, "", "refused"},
-		{307, "", "refused"}, // a redirect that would take the refresh token along
-	} {
-		t.Run(fmt.Sprint(c.status, c.code), func(t *testing.T) {
-			on(t, nil, func(t *testing.T, r *rig) {
-				row := r.connect(r.person)
-				r.forward(time.Hour)
-				seen := 0
-				r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-					seen++
-					w.Header().Set("Location", r.as.URL+"/token") // would get client secret and refresh token, if followed
-					refuse(w, c.status, c.code)
-					return true
-				}
-				_, _ = r.token()
-				if got := r.row(row.ID); got.LastError != c.want || seen != 1 {
-					t.Errorf("%q after %d questions", got.LastError, seen)
-				}
-			})
-		})
-	}
+	on(t, nil, func(t *testing.T, r *rig) {
+		for _, c := range []struct {
+			status int
+			code   string
+			want   string
+		}{
+			{400, "invalid_grant", "invalid_grant"},
+			{401, "invalid_client", "invalid_client"},
+			{500, "invalid_grant", "server_error"}, // a server in trouble decides nothing
+			{429, "invalid_grant", "rate_limited"},
+			{400, planted, "refused"},
+			{302, "", "refused"},
+			{307, "", "refused"}, // a redirect that would take the refresh token along
+		} {
+			row := r.connect(r.person)
+			r.forward(time.Hour)
+			seen := 0
+			r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+				seen++
+				w.Header().Set("Location", r.as.URL+"/token") // would get client secret and refresh token, if followed
+				refuse(w, c.status, c.code)
+				return true
+			}
+			_, _ = r.token()
+			r.as.answer = nil
+			if got := r.row(row.ID); got.LastError != c.want || seen != 1 {
+				t.Errorf("%d %s: %q after %d questions", c.status, c.code, got.LastError, seen)
+			}
+		}
+	})
 }

@@ -50,6 +50,10 @@ func (v *Vault) Token(ctx context.Context, merchant, person, name string) (strin
 		if r.Err != nil {
 			return "", time.Time{}, r.Err
 		}
+		// Asking takes time: the person, or the connection, may have gone meanwhile.
+		if _, err := v.find(ctx, merchant, person, name); err != nil {
+			return "", time.Time{}, err
+		}
 		h := r.Val.(held)
 		return h.Access, h.ExpiresAt, nil
 	}
