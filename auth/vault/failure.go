@@ -33,7 +33,8 @@ const (
 	failAnswer   = "malformed_answer"
 	failSealed   = "does_not_open"
 	failProvider = "not_configured"
-	failGrant    = "invalid_grant" // the one that ends a connection
+	failGrant    = "invalid_grant"    // ends a connection
+	failEnded    = "no_refresh_token" // and so does the end of an access token that was all there is
 )
 
 // rfcCodes are the errors of token endpoints (RFC 6749, section 5.2; RFC 8707, section 2).

@@ -43,7 +43,6 @@ func (v *Vault) renew(ctx context.Context, seen Connection) (held, error) {
 	h, err := v.store(ctx, l, g)
 	if errors.Is(err, errTaken) {
 		v.drop(ctx, l, g)
-		return held{}, ErrNotConnected
 	}
 	return h, err
 }
@@ -80,8 +79,8 @@ func (v *Vault) ask(ctx context.Context, l *lease) (granted, error) {
 	if l.tokens, err = l.open(v.keys); err != nil {
 		return granted{}, err
 	}
-	if l.Refresh == "" { // an access token that has ended and was all there is
-		return granted{}, &Failure{Code: failGrant}
+	if l.Refresh == "" {
+		return granted{}, &Failure{Code: failEnded}
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), l.until)
 	defer cancel()
@@ -107,39 +106,49 @@ func (v *Vault) store(ctx context.Context, l *lease, g granted) (held, error) {
 	return h, err
 }
 
-// failed notes that the provider gave nothing. The answer invalid_grant is final; every other is tried again after a pause.
+// failed notes that the provider gave nothing, and gives the error that callers are told. A grant that has ended is final;
+// everything else is tried again after a pause.
 func (v *Vault) failed(ctx context.Context, l *lease, cause error) error {
-	code, told := codeOf(cause), cause
-	err := v.persist(ctx, func(tx *store.Tx) error {
-		version, err := l.hold(tx)
-		if err != nil {
-			return err
-		}
-		var by By
-		if code == failGrant {
-			told = ErrBroken
-			if err := by.record(tx, "connection.broken", "failed", l.Connection, code); err != nil {
-				return err
-			}
-			return l.end(tx, `state = 'broken', ciphertext = '', key_id = '', expires_at = NULL, refresh_at = NULL, version = $1,
-				attempts = attempts + 1, last_error = $2`, version+1, code)
-		}
-		if err := by.record(tx, "connection.refresh_failed", "failed", l.Connection, code); err != nil {
-			return err
-		}
-		var f *Failure
-		var asked time.Duration
-		if errors.As(cause, &f) {
-			asked = f.After
-		}
-		return l.end(tx, `attempts = $1, last_error = $2, refresh_at = $3`,
-			l.Attempts+1, code, store.Micros(tx.Now.Add(pause(l.Attempts+1, asked))))
-	})
+	code := codeOf(cause)
+	note := func(tx *store.Tx) error { return l.rest(tx, cause) }
+	if code == failGrant || code == failEnded {
+		cause, note = ErrBroken, func(tx *store.Tx) error { return l.breakOff(tx, code) }
+	}
+	err := v.persist(ctx, note)
 	if errors.Is(err, errTaken) {
-		return ErrNotConnected
+		return err
 	}
 	v.hear("noting that a refresh failed", err)
-	return told
+	return cause
+}
+
+func (l *lease) breakOff(tx *store.Tx, code string) error {
+	version, err := l.hold(tx)
+	if err != nil {
+		return err
+	}
+	if err := (By{}).record(tx, "connection.broken", "failed", l.Connection, code); err != nil {
+		return err
+	}
+	return l.end(tx, `state = 'broken', ciphertext = '', key_id = '', expires_at = NULL, refresh_at = NULL, version = $1,
+		attempts = attempts + 1, last_error = $2`, version+1, code)
+}
+
+func (l *lease) rest(tx *store.Tx, cause error) error {
+	if _, err := l.hold(tx); err != nil {
+		return err
+	}
+	code := codeOf(cause)
+	if err := (By{}).record(tx, "connection.refresh_failed", "failed", l.Connection, code); err != nil {
+		return err
+	}
+	var f *Failure
+	var asked time.Duration
+	if errors.As(cause, &f) {
+		asked = f.After
+	}
+	return l.end(tx, `attempts = $1, last_error = $2, refresh_at = $3`,
+		l.Attempts+1, code, store.Micros(tx.Now.Add(pause(l.Attempts+1, asked))))
 }
 
 // hold locks the leased row and gives its version, or errTaken when the connection is no longer ours to change.
@@ -165,14 +174,16 @@ func (l *lease) end(tx *store.Tx, set string, args ...any) error {
 	return err
 }
 
-// drop gives tokens back that came for a connection which has ended meanwhile.
+// drop gives tokens back that came for a connection which has ended meanwhile. Where the connection stands, they are in it: a
+// commit can reach the database although its connection broke, and what is stored again is then found stored.
 func (v *Vault) drop(ctx context.Context, l *lease, g granted) {
-	p := v.providers[l.Provider]
-	if p.RevokeURL == "" {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime) // the slot is ours still
 	defer cancel()
+	p := v.providers[l.Provider]
+	stands, err := v.anything(ctx, `SELECT 1 FROM connections WHERE id = $1 AND state = 'connected'`, l.ID)
+	if err != nil || stands || p.RevokeURL == "" {
+		return
+	}
 	v.hear("giving back tokens of a connection that ended", p.revoke(ctx, g.tokens))
 }
 

@@ -417,6 +417,33 @@ func TestNobodyGetsTheTokensOfAnotherPersonOrMerchant(t *testing.T) {
 	})
 }
 
+// A commit can reach the database although its connection broke, so that it is tried again: what came is stored once, and is not
+// taken for the tokens of a connection that has ended.
+func TestAnAnswerThatIsStoredAlreadyIsNotGivenBack(t *testing.T) {
+	on(t, nil, func(t *testing.T, r *rig) {
+		c := r.connect(r.person)
+		r.forward(time.Hour)
+		l, err := r.lease(t.Context(), r.row(c.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := r.ask(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.store(t.Context(), l, g); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.store(t.Context(), l, g); !errors.Is(err, errTaken) {
+			t.Errorf("stored twice: %v", err)
+		}
+		r.drop(t.Context(), l, g)
+		if access, err := r.token(); err != nil || !r.as.good(access) || len(r.as.revoked) != 0 {
+			t.Errorf("%v, %d revoked", err, len(r.as.revoked))
+		}
+	})
+}
+
 func TestAPersonWhoGoesDuringARefreshGetsNoToken(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		r.connect(r.person)

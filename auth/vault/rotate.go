@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -62,11 +63,11 @@ func (v *Vault) addKey(ctx context.Context, by By) error {
 		return err
 	}
 	text := newKey()
-	id, err := idOf(text)
+	added, err := newRing(text)
 	if err != nil {
 		return err
 	}
-	if err := v.recordKey(ctx, by, "vault.key_added", id, 0); err != nil {
+	if err := v.recordKey(ctx, by, "vault.key_added", added.primary, 0); err != nil {
 		return err
 	}
 	return v.keys.add(text, append(used, before.primary))
@@ -142,15 +143,18 @@ func (v *Vault) usedKeys(ctx context.Context) (ids []string, err error) {
 
 // add puts a key in front of those in the file of which keep has the ids, and forgets the others.
 func (k *Keys) add(text string, keep []string) error {
-	old, err := readKeyFile(k.path)
+	file, err := readKeyFile(k.path)
+	if err != nil {
+		return err
+	}
+	old, err := parseKeys(file)
 	if err != nil {
 		return err
 	}
 	lines := []string{text}
-	for line := range strings.Lines(old) {
-		line = strings.TrimSpace(line)
-		if id, err := idOf(line); err == nil && slices.Contains(keep, id) {
-			lines = append(lines, line)
+	for _, raw := range old {
+		if slices.Contains(keep, keyID(keyNumber(raw))) {
+			lines = append(lines, base64.StdEncoding.EncodeToString(raw))
 		}
 	}
 	if len(lines) > maxKeys {
@@ -161,14 +165,6 @@ func (k *Keys) add(text string, keep []string) error {
 		return fmt.Errorf("writing the vault's key: %w", err)
 	}
 	return nil
-}
-
-func idOf(line string) (string, error) {
-	keys, err := parseKeys(line)
-	if err != nil {
-		return "", err
-	}
-	return keyID(keyNumber(keys[0])), nil
 }
 
 // The lease of the rotation keeps two from writing the file of keys at once: the key of one would be lost. It outlasts the

@@ -100,7 +100,7 @@ func (v *Vault) fresh(ctx context.Context, seen Connection) (held, error) {
 		if err != nil {
 			return held{}, err
 		}
-		if c.Version != seen.Version && v.lasts(c, 0) {
+		if (c.ID != seen.ID || c.Version != seen.Version) && v.lasts(c, 0) {
 			t, err := c.open(v.keys)
 			return held{c, t}, err
 		}
