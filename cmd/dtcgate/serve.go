@@ -30,8 +30,11 @@ type serve struct {
 	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
 
 	masterKeys
+	reach
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+
+	networks server.Networks // of reach
 }
 
 // Validate is called by kong: what it refuses is wrong use.
@@ -48,7 +51,8 @@ func (c *serve) Validate() error {
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
 	}
-	return nil
+	c.networks, err = c.parse(c.Dev)
+	return err
 }
 
 // drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
@@ -138,7 +142,7 @@ func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger, settings file
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports})
 	web, err := server.New(server.Config{
-		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Vault: v,
+		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks, Vault: v,
 	})
 	if err != nil {
 		return nil, err
