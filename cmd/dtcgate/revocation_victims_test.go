@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // An admin makes victims and takes their rights away, beside the servers on their database.
@@ -28,6 +30,7 @@ type admin struct {
 	db       *store.DB
 	merchant string
 	made     atomic.Int64
+	again    atomic.Int64 // changes that were asked for once more
 }
 
 func newAdmin(t *testing.T, dsn, merchant string) *admin {
@@ -35,14 +38,20 @@ func newAdmin(t *testing.T, dsn, merchant string) *admin {
 	return &admin{Gate: gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.Nop()}), db: db, merchant: merchant}
 }
 
-// change makes a change to who may do what, and returns when it is acknowledged.
+// change makes a change to who may do what, and returns when it is acknowledged. On SQLite the writers of other processes may keep it
+// from the file for longer than a transaction waits; then it is told so, and asks again.
 func (a *admin) change(ctx context.Context, change func(*store.Tx) error) error {
 	by := gate.By{Principal: auth.OperatorPrincipal(a.merchant), Transport: "cli"}
-	_, err := gate.Administer(ctx, a.Gate, by, gate.Op{Event: "test.changed", Scope: auth.KeysAdmin},
-		func(tx *store.Tx, _ auth.Principal) (struct{}, audit.Entry, error) {
-			return struct{}{}, audit.Entry{}, change(tx)
-		})
-	return err
+	for {
+		_, err := gate.Administer(ctx, a.Gate, by, gate.Op{Event: "test.changed", Scope: auth.KeysAdmin},
+			func(tx *store.Tx, _ auth.Principal) (struct{}, audit.Entry, error) {
+				return struct{}{}, audit.Entry{}, change(tx)
+			})
+		if refusal := (*tools.Refusal)(nil); !errors.As(err, &refusal) || refusal.Code != tools.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		a.again.Add(1)
+	}
 }
 
 const scopesOfVictims = `["approvals:resolve","marketing:write","orders:read"]`
