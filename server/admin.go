@@ -43,8 +43,8 @@ func (s *Server) handleAdmin() {
 	}
 }
 
-// by is who administers with a request. What is wrong with it is the gate's to refuse, after it has asked who wants it.
-func by(r *http.Request, wrong *tools.Refusal) gate.By {
+// administering is who administers with a request. What is wrong with it is the gate's to refuse, after it has asked who wants it.
+func administering(r *http.Request, wrong *tools.Refusal) gate.By {
 	v := visitOf(r.Context())
 	return gate.By{Principal: v.principal, Transport: "rest", Source: v.source, Wrong: wrong}
 }
@@ -57,7 +57,7 @@ func admit[T any](s *Server, w http.ResponseWriter, r *http.Request, schema *sch
 		s.refuse(w, r, err)
 		return in, who, false
 	}
-	return in, by(r, wrong), true
+	return in, administering(r, wrong), true
 }
 
 // listing reads which page of a list is asked for. The query holds nothing else.
@@ -92,7 +92,7 @@ type keyPage struct {
 
 func (s *Server) listKeys(w http.ResponseWriter, r *http.Request) {
 	l, wrong := listing(r)
-	page, err := s.gate.Keys(r.Context(), by(r, wrong), l)
+	page, err := s.gate.Keys(r.Context(), administering(r, wrong), l)
 	s.tell(w, r, keyPage{page.Rows, page.Next}, err)
 }
 
@@ -112,7 +112,7 @@ func (s *Server) mintKey(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) showKey(w http.ResponseWriter, r *http.Request) {
-	k, err := s.gate.Key(r.Context(), by(r, nil), r.PathValue("id"))
+	k, err := s.gate.Key(r.Context(), administering(r, nil), r.PathValue("id"))
 	s.tellKey(w, r, k, err)
 }
 
@@ -160,7 +160,7 @@ func seen(r *http.Request, inBody int64) (int64, *tools.Refusal) {
 }
 
 func (s *Server) revokeKey(w http.ResponseWriter, r *http.Request) {
-	revoked, err := s.gate.RevokeKey(r.Context(), by(r, nil), r.PathValue("id"))
+	revoked, err := s.gate.RevokeKey(r.Context(), administering(r, nil), r.PathValue("id"))
 	s.tell(w, r, revoked, err)
 }
 

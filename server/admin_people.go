@@ -15,7 +15,7 @@ type peoplePage struct {
 
 func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) {
 	l, wrong := listing(r)
-	page, err := s.gate.People(r.Context(), by(r, wrong), l)
+	page, err := s.gate.People(r.Context(), administering(r, wrong), l)
 	s.tell(w, r, peoplePage{page.Rows, page.Next}, err)
 }
 
@@ -49,7 +49,7 @@ func (s *Server) changePerson(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) revokePerson(w http.ResponseWriter, r *http.Request) {
-	revoked, err := s.gate.RevokePerson(r.Context(), by(r, nil), r.PathValue("id"))
+	revoked, err := s.gate.RevokePerson(r.Context(), administering(r, nil), r.PathValue("id"))
 	s.tell(w, r, revoked, err)
 }
 
@@ -59,7 +59,7 @@ type roleList struct {
 }
 
 func (s *Server) listRoles(w http.ResponseWriter, r *http.Request) {
-	roles, err := s.gate.Roles(r.Context(), by(r, nil))
+	roles, err := s.gate.Roles(r.Context(), administering(r, nil))
 	s.tell(w, r, roleList{roles}, err)
 }
 
@@ -84,6 +84,6 @@ type deletedRole struct {
 
 func (s *Server) deleteRole(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	err := s.gate.DeleteRole(r.Context(), by(r, nil), name)
+	err := s.gate.DeleteRole(r.Context(), administering(r, nil), name)
 	s.tell(w, r, deletedRole{name}, err)
 }

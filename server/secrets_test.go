@@ -87,13 +87,18 @@ func (g *rig) plant(s string) (answers []string) {
 	if !strings.Contains(s, "/") {
 		inPath = []string{"/" + s, base + "/notes/" + s, base + "/exports/" + s, base + "/approvals/" + s, "/mcp/" + s}
 	}
+	if len(inPath) > 1 {
+		say("POST", base+"/tools/"+s, `{}`, bot)
+		say("PUT", adminBase+"/roles/"+s, `{"scopes":[]}`, ada)
+		say("DELETE", adminBase+"/people/"+s, "", ada)
+		say("GET", adminBase+"/keys/"+s, "", ada)
+	}
 	for _, path := range inPath {
 		say("GET", path, "", bot)
 		say("GET", path+"?access_token="+s+"&code="+s, "", bot)
 	}
 	say("GET", base+"/notes?text="+s, "", bot)
 	say("GET", base+"/notes?"+s+"=1", "", bot)
-	say("POST", base+"/tools/"+s, `{}`, bot)
 	for _, body := range []string{`{"text":%q}`, `{%q:1}`, `{"text":"x","idempotency_key":%q}`, `{"text":%q,"dry_run":true}`, `%q`, `{"text":%[1]q,"text":%[1]q}`} {
 		say("POST", base+"/notes", fmt.Sprintf(body, s), bot)
 		say("POST", base+"/notes", fmt.Sprintf(body, s), bot, "Idempotency-Key: "+s)
@@ -107,10 +112,7 @@ func (g *rig) plant(s string) (answers []string) {
 	}
 	say("POST", "/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q}`, s), bot)
 	say("GET", adminBase+"/keys?cursor="+s, "", ada)
-	say("GET", adminBase+"/keys/"+s, "", ada)
 	say("PATCH", adminBase+"/keys/key_x", `{}`, ada, "If-Match: "+s)
-	say("PUT", adminBase+"/roles/"+s, `{"scopes":[]}`, ada)
-	say("DELETE", adminBase+"/people/"+s, "", ada)
 	say("GET", base+"/whoami", "", bot, "User-Agent: "+s, "Referer: https://x.example/?key="+s, "Origin: https://"+strings.ReplaceAll(s, "/", "-"))
 	return answers
 }
