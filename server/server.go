@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -38,6 +39,7 @@ type Config struct {
 	Version      string
 	PublicURL    string        // the address that the world reaches this server under, such as https://gate.example.com
 	Issuers      *auth.Issuers // of tokens; nil: there are none
+	Vault        *vault.Vault  // what people connected; nil: people connect nothing
 	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
 	Networks     Networks      // who may reach what; the zero value refuses everybody
 }
@@ -48,6 +50,7 @@ type Server struct {
 	tools    *tools.Registry
 	db       *store.DB
 	log      zerolog.Logger
+	vault    *vault.Vault
 	hosts    []string
 	public   string
 	issuers  *auth.Issuers
@@ -73,7 +76,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, public: c.PublicURL, issuers: c.Issuers, networks: c.Networks, proxies: proxies,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, public: c.PublicURL, issuers: c.Issuers, networks: c.Networks, proxies: proxies,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -85,6 +88,7 @@ func New(c Config) (*Server, error) {
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
+	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }

@@ -14,11 +14,13 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 )
 
 // A fileConfig is what `serve --config FILE` reads: settings that are lists of structures. Everything else is a flag.
 type fileConfig struct {
-	Issuers []auth.Issuer `yaml:"issuers"`
+	Issuers   []auth.Issuer    `yaml:"issuers"`
+	Providers []vault.Provider `yaml:"providers"`
 }
 
 // maxConfig bounds the file, in bytes.

@@ -45,6 +45,7 @@ type cli struct {
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
+	Vault     vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
 	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
 	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
