@@ -44,6 +44,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	}
 	refused := (*auth.Refused)(nil)
 	if errors.As(err, &refused) {
+		g.used.countOne(refused.Merchant, refused.Who, auth.Used{Refusals: 1, LastUsedAt: g.db.Now()})
 		err = g.turnAway(ctx, stranger{source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
 	}
 	if err == nil && refused.Why == "network" {

@@ -71,6 +71,7 @@ func New(c Config) (*Server, error) {
 	s.handle("POST /mcp/key", mcp)
 	s.handleTools()
 	s.handlePeople()
+	s.handleSubTokens()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }
