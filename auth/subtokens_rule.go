@@ -294,13 +294,17 @@ func (p Principal) narrowRate(asked *Rate, u *Unfit) Rate {
 	if asked.check() != nil || asked.PerMinute == 0 {
 		u.malformed("rate", "is no rate", fmt.Sprintf("1 to %d per_minute, with a burst of as many", maxRate), nil)
 	}
+	rate := *asked
 	for _, l := range p.Links {
-		if !asked.within(l.Rate) {
+		if asked.Burst == 0 && l.Rate.PerMinute > 0 { // left out, so it is the giver's
+			rate.Burst = min(rate.burst(), l.Rate.burst())
+		}
+		if !rate.within(l.Rate) {
 			u.wider("rate", "is above the giver's", fmt.Sprintf("at most %d per_minute with a burst of %d", l.Rate.PerMinute, l.Rate.burst()))
 			break
 		}
 	}
-	return *asked
+	return rate
 }
 
 func (p Principal) narrowDepth(asked int, u *Unfit) int {
