@@ -328,7 +328,7 @@ func (p Principal) narrowEnd(ttl time.Duration, now time.Time, u *Unfit) time.Ti
 	case ttl < MinTTL || ttl > MaxTTL:
 		u.malformed("ttl_seconds", "is out of bounds", fmt.Sprintf("%d to %d", MinTTL/time.Second, MaxTTL/time.Second), 3600)
 	case !p.ExpiresAt.IsZero() && end.After(p.ExpiresAt):
-		u.wider("ttl_seconds", "goes beyond the end of the giver", fmt.Sprintf("at most %d", p.ExpiresAt.Sub(now)/time.Second))
+		u.wider("ttl_seconds", "goes beyond the end of the giver", "an end by "+p.ExpiresAt.Format(time.RFC3339))
 	}
 	return now.Add(ttl)
 }
