@@ -88,7 +88,7 @@ func complete(tx *store.Tx, all []SubToken) error {
 	ids := make([]string, len(all))
 	for i, t := range all {
 		ids[i], all[i].State = t.ID, "active"
-		_, err := t.link().climb(tx, "")
+		_, err := t.link().climb(tx)
 		if refused := (*Refused)(nil); errors.As(err, &refused) {
 			all[i].State = refused.Why
 		} else if err != nil {
@@ -106,25 +106,20 @@ func complete(tx *store.Tx, all []SubToken) error {
 // what is below it, people and the operator every one of their merchant; any other is store.ErrNotFound, as one that never was. One
 // that is revoked already stays as it is.
 func RevokeSubToken(tx *store.Tx, p Principal, id string) (SubToken, error) {
-	t, err := findSubToken(tx, p, id)
-	if err != nil {
-		return SubToken{}, err
+	t, err := FindSubToken(tx, p, id)
+	if err != nil || !t.RevokedAt.IsZero() {
+		return t, err
 	}
 	_, err = tx.Exec(`UPDATE sub_tokens SET revoked_at = $1, version = version + 1 WHERE merchant_id = $2 AND id = $3 AND revoked_at IS NULL`,
 		store.Micros(tx.Now), t.Merchant, t.ID)
 	if err != nil {
 		return SubToken{}, fmt.Errorf("revoking a sub-token: %w", err)
 	}
-	t, err = findSubToken(tx, p, id)
-	if err != nil {
-		return SubToken{}, err
-	}
-	all := []SubToken{t}
-	return all[0], complete(tx, all)
+	return FindSubToken(tx, p, id)
 }
 
-// findSubToken gives a sub-token that p may end.
-func findSubToken(tx *store.Tx, p Principal, id string) (SubToken, error) {
+// FindSubToken gives a sub-token that p may end; see RevokeSubToken.
+func FindSubToken(tx *store.Tx, p Principal, id string) (SubToken, error) {
 	if _, ok := store.IDTime(id); !ok { // no text that PostgreSQL would refuse
 		return SubToken{}, store.ErrNotFound
 	}
@@ -132,8 +127,14 @@ func findSubToken(tx *store.Tx, p Principal, id string) (SubToken, error) {
 	if p.Agent() && id != p.ID {
 		above = p.ID
 	}
-	return store.One(tx, scanSubToken, `SELECT `+subTokenColumns+` FROM sub_token_above a JOIN sub_tokens t ON t.id = a.sub_token_id
+	t, err := store.One(tx, scanSubToken, `SELECT `+subTokenColumns+` FROM sub_token_above a JOIN sub_tokens t ON t.id = a.sub_token_id
 		WHERE a.above_id = $1 AND a.sub_token_id = $2 AND t.merchant_id = $3`, above, id, p.Merchant)
+	if err != nil {
+		return SubToken{}, err
+	}
+	all := []SubToken{t}
+	err = complete(tx, all)
+	return all[0], err
 }
 
 // keepSubTokens is how long a sub-token is listed after its end.

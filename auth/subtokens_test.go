@@ -69,7 +69,7 @@ func (f *tree) give(p Principal, d Delegation) (child Principal, err error) {
 		d.Name = "child"
 	}
 	err = f.db.InTx(f.Context(), func(tx *store.Tx) error {
-		p, err := HoldLive(tx, p.ID)
+		p, err := HoldLive(tx, p.Merchant, p.ID)
 		if err != nil {
 			return err
 		}
@@ -345,7 +345,7 @@ func TestAHundredSubTokensOfOneAreEnoughAlsoWhenManyAskAtOnce(t *testing.T) {
 		for i := range errs {
 			all.Go(func() {
 				errs[i] = f.db.InTx(f.Context(), func(tx *store.Tx) error {
-					p, err := HoldLive(tx, f.key.ID)
+					p, err := HoldLive(tx, f.merchant, f.key.ID)
 					if err == nil {
 						_, _, err = MintSubToken(tx, p, Delegation{Name: "child"})
 					}

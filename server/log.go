@@ -3,13 +3,13 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // visitKey is the context key of a request's *visit. The go-sdk hands requests on as contexts, so this is the only way
@@ -19,7 +19,8 @@ type visitKey struct{}
 // A visit is what is known about one HTTP request on its way, for the call it makes and the line it is logged as.
 type visit struct {
 	started time.Time
-	source  string
+	source  string // address of the client
+	counted bool   // a refusal that is one of many
 	// ctx ends when the client has gone or the server has to hurry. It is the calls' and not the request's, which the
 	// go-sdk would leave unanswered, and it is kept here because the go-sdk drops a context's end on the way for clients
 	// of the 2025 protocols.
@@ -31,6 +32,7 @@ type visit struct {
 	tool   string
 	code   string
 	callID string
+	wanted *tools.Refusal // in place of the answer that the go-sdk is writing
 }
 
 func visitOf(ctx context.Context) *visit { return ctx.Value(visitKey{}).(*visit) }
@@ -51,13 +53,23 @@ func (v *visit) called(tool, callID, code string) {
 	v.callID, v.code = callID, code
 }
 
-// source is the address of the TCP peer. Headers that claim another are not looked at.
-func source(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+func (v *visit) calledTool() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.tool
+}
+
+// refused wants a refusal as the answer to the request itself, and not as a result in it.
+func (v *visit) refused(r tools.Refusal) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wanted = &r
+}
+
+func (v *visit) refusal() *tools.Refusal {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.wanted
 }
 
 // An answer counts what is written through it.

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/server"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -112,7 +114,10 @@ func child(n *kong.Node, name string) *kong.Node {
 
 func TestDocumentedRequestsHaveRoutes(t *testing.T) {
 	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
-	s, err := server.New(server.Config{Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop()})
+	s, err := server.New(server.Config{
+		Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop(),
+		Networks: server.Networks{Agents: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}}, // httptest's requests come from there
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,3 +188,49 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+var namedTest = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+
+// A row of the threat table without a test that holds it is a hope.
+func TestEveryThreatNamesTestsThatExist(t *testing.T) {
+	there := map[string]bool{}
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllSubmatch(text, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(readDocument(t, "docs/security.md"), "\n## Threats to identity\n")
+	if !found {
+		t.Fatal("docs/security.md has no table of threats")
+	}
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| T") {
+			continue
+		}
+		rows++
+		names := namedTest.FindAllStringSubmatch(line, -1)
+		if len(names) == 0 {
+			t.Errorf("no test holds %s", line)
+		}
+		for _, n := range names {
+			if !there[n[1]] {
+				t.Errorf("there is no %s, which is to hold %s", n[1], line)
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("only %d threats are listed", rows)
+	}
+}
+
+var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)

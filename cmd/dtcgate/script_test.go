@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 //	http STATUS METHOD PATH TOKEN [BODY]
 //	                    make a request that must have this status, and print the body; TOKEN - for none
 //	status N ARGS…      run dtcgate, which must end with this status
+//	issuer FILE MERCHANT SCOPES   start a token service, write the settings that trust it, and set $TOKEN
 //	field NAME PATH     set $NAME to what stands at a path such as data.0.id in the one JSON document printed last
 //	tamper SQL          change the audit log, past what protects it
 func TestCommandLine(t *testing.T) {
@@ -47,7 +49,8 @@ func TestCommandLine(t *testing.T) {
 				Setup:     func(e *testscript.Env) error { return setUp(t, engine, e) },
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"serve": cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
+					"issuer": cmdIssuer(t),
+					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
 				},
 			})
 		})
@@ -98,6 +101,9 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("one server at a time; to see it refused, use exec")
 	}
 	s.cmd = exec.Command("dtcgate", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	if !slices.Contains(args, "--dev") && !slices.Contains(args, "--agent-networks") {
+		s.cmd.Args = append(s.cmd.Args, "--agent-networks", "127.0.0.1")
+	}
 	for _, name := range []string{"DTCGATE_DATA", "DTCGATE_DB", "GORACE"} {
 		s.cmd.Env = append(s.cmd.Env, name+"="+ts.Getenv(name))
 	}
