@@ -194,8 +194,11 @@ func TestEveryBadCredentialIsAnsweredAlike(t *testing.T) {
 			"mistyped": mistyped, "a revoked person": g.secrets["gone"], "no secret of ours": "hunter2",
 		}
 		for _, route := range [][3]string{
-			{"GET", tools.BasePath + "/notes/1", ""}, {"POST", tools.BasePath + "/tools/nothing", "{}"}, {"GET", adminBase + "/keys", ""},
-			{"POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`}, {"POST", "/mcp/key", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`},
+			{"GET", tools.BasePath + "/notes/1", ""},
+			{"POST", tools.BasePath + "/tools/nothing", "{}"},
+			{"GET", adminBase + "/keys", ""},
+			{"POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`},
+			{"POST", "/mcp/key", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`},
 		} {
 			answers := map[string][]string{}
 			for _, name := range slices.Sorted(maps.Keys(bad)) {
