@@ -43,6 +43,8 @@ type Principal struct {
 	RequiresApproval bool      // every tool of an approval class waits for a person
 	Ceiling          Level     // the riskiest call it may make
 	ExpiresAt        time.Time // zero: never
+	Session          string    // ses_… of a person that signed in; "" for a token
+	StepUpAt         time.Time // when that person last showed who they are
 }
 
 // Chain names everybody the call is made for, the caller first, in the form the record and the binding use.

@@ -13,6 +13,9 @@ import (
 const (
 	prefixKey    = "sq_agt_"
 	prefixPerson = "sq_usr_"
+
+	prefixSession = "sq_ses_" // in the cookie of a browser, never in a header
+	prefixLink    = "sq_lnk_" // behind the # of a link
 )
 
 const (

@@ -1,0 +1,165 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"golang.org/x/oauth2"
+)
+
+const (
+	providerTime  = 10 * time.Second // for one answer of an identity provider
+	providerTurns = 8                // exchanges at once: whoever comes with a made-up code costs the provider a request
+	metadataTime  = time.Hour        // how long what a provider says about itself is believed
+	maxDocument   = 256 << 10        // of a provider's metadata or keys, in bytes
+)
+
+// A provider is an identity provider as it describes itself (OpenID Connect Discovery 1.0).
+type provider struct {
+	issuer string
+	http   *http.Client
+	turns  chan struct{}
+	known  chan metadata // holds the one that was read last; empty while somebody reads it anew
+}
+
+func newProvider(issuer string) provider {
+	p := provider{
+		issuer: issuer, turns: make(chan struct{}, providerTurns), known: make(chan metadata, 1),
+		// A redirect would carry the client's secret and the code to wherever it points.
+		http: &http.Client{Timeout: providerTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	p.known <- metadata{}
+	return p
+}
+
+// metadata is what a provider says about itself, as far as it matters here.
+type metadata struct {
+	Issuer        string   `json:"issuer"`
+	Authorization string   `json:"authorization_endpoint"`
+	Token         string   `json:"token_endpoint"`
+	Keys          string   `json:"jwks_uri"`
+	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
+	SendsIssuer   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207, 3
+
+	read time.Time
+}
+
+// metadata gives what the provider says about itself, read at most once an hour. Callers wait for one that reads.
+func (p provider) metadata(ctx context.Context) (metadata, error) {
+	var m metadata
+	select {
+	case m = <-p.known:
+	case <-ctx.Done():
+		return metadata{}, ctx.Err()
+	}
+	defer func() { p.known <- m }()
+	if time.Since(m.read) < metadataTime {
+		return m, nil
+	}
+	fresh, err := p.discover(ctx)
+	if err != nil {
+		return metadata{}, err
+	}
+	m = fresh
+	return m, nil
+}
+
+func (p provider) discover(ctx context.Context) (metadata, error) {
+	raw, err := p.get(ctx, strings.TrimSuffix(p.issuer, "/")+"/.well-known/openid-configuration")
+	if err != nil {
+		return metadata{}, err
+	}
+	m := metadata{read: time.Now()}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return metadata{}, fmt.Errorf("%w: its metadata is not JSON", ErrProvider)
+	}
+	if m.Issuer != p.issuer { // Discovery 1.0, 4.3
+		return metadata{}, fmt.Errorf("%w: its metadata is that of another issuer", ErrProvider)
+	}
+	for _, endpoint := range []string{m.Authorization, m.Token, m.Keys} {
+		if err := checkURL(endpoint, isLoopback(p.issuer)); err != nil {
+			return metadata{}, fmt.Errorf("%w: one of its endpoints is not an https address", ErrProvider)
+		}
+	}
+	return m, nil
+}
+
+// keys reads the provider's public keys. They are read for each sign-in, which are few: so a key that was withdrawn is not believed.
+func (p provider) keys(ctx context.Context, m metadata) (keyfunc.Keyfunc, error) {
+	raw, err := p.get(ctx, m.Keys)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keyfunc.NewJWKSetJSON(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its keys cannot be read", ErrProvider)
+	}
+	return keys, nil
+}
+
+func (p provider) get(ctx context.Context, address string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProvider, err)
+	}
+	resp, err := p.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProvider, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%w: %s answered %d", ErrProvider, r.URL.Path, resp.StatusCode)
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	if err != nil || len(raw) > maxDocument {
+		return nil, fmt.Errorf("%w: %s gave more than %d bytes, or broke off", ErrProvider, r.URL.Path, maxDocument)
+	}
+	return raw, nil
+}
+
+// turn waits until few enough are at the provider, and gives what to call at the end.
+func (p provider) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case p.turns <- struct{}{}:
+		return func() { <-p.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// style is how this server authenticates at the token endpoint: in a header unless the provider takes it in the body only (Core 1.0, 9).
+func (m metadata) style(secret string) oauth2.AuthStyle {
+	basic := len(m.AuthMethods) == 0 || slices.Contains(m.AuthMethods, "client_secret_basic")
+	if secret != "" && basic {
+		return oauth2.AuthStyleInHeader
+	}
+	return oauth2.AuthStyleInParams
+}
+
+// checkURL holds an address of a provider to https. With loopback, plain http to this machine will do: a provider under development.
+func checkURL(address string, loopback bool) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil, u.Host == "", u.User != nil, u.Fragment != "":
+	case u.Scheme == "https", u.Scheme == "http" && loopback && isLoopback(address):
+		return nil
+	}
+	return errors.New("it must be an https address, such as https://login.example.com")
+}
+
+// isLoopback reports whether an address is on this machine.
+func isLoopback(address string) bool {
+	host := hostOf(address)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
