@@ -61,9 +61,15 @@ func (g *Gate) SignInByLink(ctx context.Context, b Browser, secret string) (Sign
 // BeginPasskeySignIn gives what the browser needs to ask for a passkey, and the ceremony to bring back. Somebody who is signed in has to show
 // that they still are who they were. Every error is a *tools.Refusal.
 func (g *Gate) BeginPasskeySignIn(ctx context.Context, b Browser, next string) (options json.RawMessage, sealed string, err error) {
-	options, sealed, err = g.begin(ctx, b, next, func(who string) (json.RawMessage, auth.Ceremony, error) {
-		return auth.BeginSignIn(g.db.Now(), b.Origin, who)
-	})
+	who, err := g.whose(ctx, b)
+	var c auth.Ceremony
+	if err == nil {
+		options, c, err = auth.BeginSignIn(g.db.Now(), b.Origin, who)
+	}
+	if err == nil {
+		c.Next = next
+		sealed, err = g.seal(ctx, c)
+	}
 	if err != nil {
 		return nil, "", g.refuseSignIn(ctx, b, err)
 	}
@@ -89,19 +95,19 @@ func (g *Gate) BeginOIDC(ctx context.Context, b Browser, next string) (address, 
 	if g.oidc == nil {
 		return "", "", g.refuseSignIn(ctx, b, errNoProvider)
 	}
-	address, sealed, err = g.beginOIDC(ctx, b, next)
+	who, err := g.whose(ctx, b)
+	var c auth.Ceremony
+	if err == nil {
+		address, c, err = g.oidc.Begin(ctx, b.Origin, who)
+	}
+	if err == nil {
+		c.Next = next
+		sealed, err = g.seal(ctx, c)
+	}
 	if err != nil {
 		return "", "", g.refuseSignIn(ctx, b, err)
 	}
 	return address, sealed, nil
-}
-
-func (g *Gate) beginOIDC(ctx context.Context, b Browser, next string) (address, sealed string, err error) {
-	raw, sealed, err := g.begin(ctx, b, next, func(who string) (json.RawMessage, auth.Ceremony, error) {
-		address, c, err := g.oidc.Begin(ctx, b.Origin, who)
-		return json.RawMessage(address), c, err
-	})
-	return string(raw), sealed, err
 }
 
 // FinishOIDC signs in the person whom the identity provider sent back. It is asked outside any transaction. Every error is a *tools.Refusal.
@@ -125,33 +131,25 @@ func (g *Gate) FinishOIDC(ctx context.Context, b Browser, answer url.Values) (Si
 	return in, err
 }
 
-// begin makes a ceremony of somebody who wants to sign in, or to show once more who they are, and seals it for the browser. from may ask other
-// machines, so it runs outside any transaction.
-func (g *Gate) begin(ctx context.Context, b Browser, next string, from func(who string) (json.RawMessage, auth.Ceremony, error)) (json.RawMessage, string, error) {
-	var who, sealed string
-	if b.Session != "" {
-		err := g.db.Read(ctx, func(tx *store.Tx) error {
-			p, _, err := auth.AuthenticateSession(tx, b.Session)
-			who = p.ID
-			if errors.Is(err, auth.ErrUnknownCredential) { // a session of old keeps nobody from signing in
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			return nil, "", err
+// whose gives the id of the person who is signed in in a browser, "" for nobody: a session that has ended keeps nobody from signing in.
+func (g *Gate) whose(ctx context.Context, b Browser) (who string, err error) {
+	err = g.db.Read(ctx, func(tx *store.Tx) error {
+		p, _, err := auth.AuthenticateSession(tx, b.Session)
+		who = p.ID
+		if errors.Is(err, auth.ErrUnknownCredential) {
+			return nil
 		}
-	}
-	told, c, err := from(who)
-	if err != nil {
-		return nil, "", err
-	}
-	c.Next = next
-	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		return err
+	})
+	return who, err
+}
+
+func (g *Gate) seal(ctx context.Context, c auth.Ceremony) (sealed string, err error) {
+	err = g.db.Read(ctx, func(tx *store.Tx) error {
 		sealed, err = auth.SealCeremony(tx, c)
 		return err
 	})
-	return told, sealed, err
+	return sealed, err
 }
 
 func (g *Gate) ceremony(ctx context.Context, b Browser, purpose auth.Purpose) (c auth.Ceremony, err error) {
