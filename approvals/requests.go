@@ -253,11 +253,19 @@ func recordVote(tx *store.Tx, j Job, r Request, v Vote, event string) error {
 	})
 }
 
+// actor is who asked for the job, as in a chain.
+func (j Job) actor() string {
+	if len(j.Chain) > 0 {
+		return j.Chain[0]
+	}
+	return "key:" + j.PrincipalID
+}
+
 // record appends what happened to a job. The actor is the job's own principal unless fill names another.
 func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	e := audit.Entry{
 		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
-		Actor: "key:" + j.PrincipalID, Chain: j.Chain, PolicyVersion: j.Policy, PolicyRule: j.Rule, Tool: j.Tool, Resource: j.Resource,
+		Actor: j.actor(), Chain: j.Chain, PolicyVersion: j.Policy, PolicyRule: j.Rule, Tool: j.Tool, Resource: j.Resource,
 		JobID: j.JobID, ApprovalID: j.ApprovalID, IdempotencyKey: j.Idempotency,
 	}
 	if fill != nil {

@@ -6,9 +6,15 @@ import (
 	"strings"
 )
 
-// MayRequest reports whether p holds an action, provider:name: by its own id, by its provider's (helpdesk:*) or by *.
+// MayRequest reports whether every link of p that calls holds an action, provider:name: by its own id, by its provider's
+// (helpdesk:*) or by *. People answer for actions and hold none themselves.
 func (p Principal) MayRequest(action string) bool {
-	return slices.ContainsFunc(p.Actions, func(grant string) bool { return grants(grant, action) })
+	for _, l := range p.Links {
+		if l.Kind != KindPerson && !slices.ContainsFunc(l.Actions, func(grant string) bool { return grants(grant, action) }) {
+			return false
+		}
+	}
+	return len(p.Links) > 0
 }
 
 // grants compares whole words: there is no pattern that holds a part of a name.

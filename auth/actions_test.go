@@ -30,7 +30,7 @@ func TestAGrantHoldsWholeNames(t *testing.T) {
 		{"", "helpdesk:send_reply", false},
 		{"Helpdesk:*", "helpdesk:send_reply", false},
 	} {
-		p := Principal{Actions: []string{"other:action", c.grant}}
+		p := Principal{Links: []Link{{Kind: KindKey, Actions: []string{"other:action", c.grant}}}}
 		if got := p.MayRequest(c.action); got != c.want {
 			t.Errorf("%q holds %q: %t, want %t", c.grant, c.action, got, c.want)
 		}
@@ -76,8 +76,8 @@ func TestAKeyKeepsItsActions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"helpdesk:*", "payments:refund"}, p.Actions); diff != "" || len(none.Actions) != 0 {
-			t.Errorf("kept %v and %v", p.Actions, none.Actions)
+		if diff := cmp.Diff([]string{"helpdesk:*", "payments:refund"}, p.Links[0].Actions); diff != "" || len(none.Links[0].Actions) != 0 {
+			t.Errorf("kept %v and %v", p.Links[0].Actions, none.Links[0].Actions)
 		}
 	})
 }

@@ -1,12 +1,18 @@
 // Package auth says who calls.
 //
-// Every call has a Principal: an agent that holds a key, or a person who holds a token. Both are opaque secrets of 256
-// random bits with a prefix that names their kind and a checksum that refuses typing mistakes before any lookup; the
-// database keeps only their SHA-256, so a copy of it opens nothing. High-entropy secrets need no slow hash.
+// Every call has a Principal: an agent that holds a key or a sub-token, an agent that a configured issuer vouches for, or
+// a person. Secrets are opaque: 256 random bits with a prefix that names their kind and a checksum that refuses typing
+// mistakes before any lookup; the database keeps only their SHA-256, so a copy of it opens nothing. High-entropy secrets
+// need no slow hash.
 //
-// A principal belongs to one merchant (the tenant) and never sees another. Its reach is its scopes, its actions, a
-// ceiling on risk and the wish that people confirm what it does; what follows from these is decided in package gate, not here. Nothing
-// is cached: a key is read from the database on every call, so a revocation holds from the next call on.
+// A principal belongs to one merchant (the tenant) and never sees another. It is a chain of links (chain.go): sub-tokens,
+// the key or JWT they come from, the person who answers for it. Its reach is what every link allows, at the moment of
+// asking: scopes, actions, tools, resources, networks, a ceiling on risk, the wish that people confirm what it does. What
+// follows from these is decided in package gate, not here.
+//
+// Nothing is cached. A chain is read from the database when a request comes (Authenticate), again in the transaction of
+// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. Hold also keeps the
+// chain's rows from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
 //
 // Authenticate answers ErrUnknownCredential for a secret that is wrong, revoked or expired alike: the caller learns
 // nothing from the difference. The reason is for the record only.
@@ -23,8 +29,10 @@ type Kind string
 
 // The kinds of principals.
 const (
-	KindKey    Kind = "api_key"
-	KindPerson Kind = "person"
+	KindKey      Kind = "api_key"
+	KindSubToken Kind = "sub_token"
+	KindJWT      Kind = "jwt" // an agent that a configured issuer vouches for
+	KindPerson   Kind = "person"
 	// KindOperator is whoever may run commands on the server's own machine.
 	KindOperator Kind = "operator"
 )
@@ -32,30 +40,63 @@ const (
 // Operator is the actor of what is done on the server's own machine.
 const Operator = "operator:cli"
 
-// A Principal is who makes a call, as the database knew it when the call began.
+// OperatorPrincipal is the operator at work on a merchant. It holds every right of people.
+func OperatorPrincipal(merchant string) Principal {
+	return Principal{Kind: KindOperator, Merchant: merchant, Name: "operator", Scopes: PeopleScopes, Ceiling: MaxLevel}
+}
+
+// A Principal is who makes a call, as the database knew it when the call began. What it may do is what every link of its
+// chain may do, at that moment.
 type Principal struct {
 	Kind             Kind
-	ID               string // key_… or per_…
+	ID               string // key_…, sub_…, jwt_… or per_…
 	Merchant         string // mer_…
 	Name             string
-	Scopes           []Scope
-	Actions          []string  // grants of actions: provider:name, provider:* or *
+	Links            []Link    // from the caller up to the owner
+	Scopes           []Scope   // that every link holds
 	RequiresApproval bool      // every tool of an approval class waits for a person
 	Ceiling          Level     // the riskiest call it may make
-	ExpiresAt        time.Time // zero: never
-	Session          string    // ses_… of a person that signed in; "" for a token
-	StepUpAt         time.Time // when that person last showed who they are
+	ExpiresAt        time.Time // of the link that ends first; zero: never
+
+	Asked []string // the chain of a stored call whose principal is gone; its names outlive it
+
+	Session  string    // ses_…, of a person who signed in; empty for a token
+	StepUpAt time.Time // when the person last showed who they are, in that session
+}
+
+// Agent reports whether p may call tools. People decide; they call none.
+func (p Principal) Agent() bool {
+	return p.Kind == KindKey || p.Kind == KindSubToken || p.Kind == KindJWT
 }
 
 // Chain names everybody the call is made for, the caller first, in the form the record and the binding use.
 func (p Principal) Chain() []string {
-	switch p.Kind {
-	case KindPerson:
-		return []string{"person:" + p.ID}
-	case KindOperator:
+	if p.Kind == KindOperator {
 		return []string{Operator}
 	}
-	return []string{"key:" + p.ID}
+	if len(p.Asked) > 0 {
+		return p.Asked
+	}
+	if len(p.Links) == 0 {
+		return []string{named(p.Kind, p.ID)}
+	}
+	names := make([]string, len(p.Links))
+	for i, l := range p.Links {
+		names[i] = named(l.Kind, l.ID)
+	}
+	return names
+}
+
+func named(kind Kind, id string) string {
+	switch kind {
+	case KindSubToken:
+		return "subtoken:" + id
+	case KindJWT:
+		return "jwt:" + id
+	case KindPerson:
+		return "person:" + id
+	}
+	return "key:" + id
 }
 
 // Has reports whether p holds scope s. The empty scope is held by everybody.
@@ -66,8 +107,8 @@ var ErrUnknownCredential = errors.New("the credential is not valid")
 
 // Refused is ErrUnknownCredential with what the record may know and the caller may not.
 type Refused struct {
-	Why      string // absent, malformed, unknown, revoked, expired
-	Who      string // the key or person, as in a chain, when the secret was a real one
+	Why      string // absent, malformed, unknown, revoked, expired, owner, network, …
+	Who      string // the caller, as in a chain, when the secret was a real one
 	Merchant string
 }
 

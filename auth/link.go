@@ -39,44 +39,64 @@ func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret 
 	return secret, expires, nil
 }
 
-// UseLink uses a link up and gives its person. Of many that try, the UPDATE lets one through. Whatever is wrong with the secret, the
-// error is a *Refused.
-func UseLink(tx *store.Tx, secret string) (Principal, error) {
+// ProveByLink gives the person of a link. Whatever is wrong with the secret, the error is a *Refused.
+func ProveByLink(tx *store.Tx, secret string) (Proof, error) {
 	if !wellFormed(prefixLink, secret) {
-		return Principal{}, &Refused{Why: "malformed"}
+		return Proof{}, &Refused{Why: "malformed"}
 	}
-	sum := hashSecret(secret)
-	n, err := tx.Exec(`UPDATE sign_in_links SET used_at = $1 WHERE secret_sha256 = $2 AND used_at IS NULL AND expires_at > $1`,
-		store.Micros(tx.Now), sum)
+	l, err := findLink(tx, hashSecret(secret))
 	if err != nil {
-		return Principal{}, fmt.Errorf("using the link: %w", err)
+		return Proof{}, err
 	}
-	var merchant, person string
-	var used time.Time
-	err = tx.QueryRow(`SELECT merchant_id, person_id, used_at FROM sign_in_links WHERE secret_sha256 = $1`, sum).
-		Scan(&merchant, &person, store.At(&used))
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return Principal{}, &Refused{Why: "unknown"}
-	case err != nil:
-		return Principal{}, fmt.Errorf("reading the link: %w", err)
-	case n == 0 && used.IsZero():
-		return Principal{}, &Refused{Why: "expired", Who: "person:" + person, Merchant: merchant}
-	case n == 0:
-		return Principal{}, &Refused{Why: "used", Who: "person:" + person, Merchant: merchant}
+	if why := l.spent(tx.Now); why != "" {
+		return Proof{}, l.refused(why)
 	}
-	return livingPerson(tx, merchant, person)
+	p, err := Live(tx, l.person)
+	return Proof{Person: p, How: ByLink, At: tx.Now, use: l.use}, err
 }
 
-// livingPerson is the principal of somebody who shows who they are, if they may still come in. It looks for the id alone: FindPerson
-// also takes names, and somebody may be named as somebody else's id.
-func livingPerson(tx *store.Tx, merchant, id string) (Principal, error) {
-	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE merchant_id = $1 AND id = $2 AND revoked_at IS NULL`, merchant, id)
+// A signInLink is a row of sign_in_links.
+type signInLink struct {
+	sum, person, merchant string
+	expires, used         time.Time
+}
+
+func findLink(tx *store.Tx, sum string) (signInLink, error) {
+	l := signInLink{sum: sum}
+	err := tx.QueryRow(`SELECT merchant_id, person_id, expires_at, used_at FROM sign_in_links WHERE secret_sha256 = $1`, sum).
+		Scan(&l.merchant, &l.person, store.At(&l.expires), store.At(&l.used))
 	if errors.Is(err, store.ErrNotFound) {
-		return Principal{}, &Refused{Why: "owner", Who: "person:" + id, Merchant: merchant}
+		return l, &Refused{Why: "unknown"}
 	}
 	if err != nil {
-		return Principal{}, fmt.Errorf("reading the person: %w", err)
+		return l, fmt.Errorf("reading the link: %w", err)
 	}
-	return p.principal(), nil
+	return l, nil
+}
+
+func (l signInLink) spent(now time.Time) string {
+	switch {
+	case !l.used.IsZero():
+		return "used"
+	case !now.Before(l.expires):
+		return "expired"
+	}
+	return ""
+}
+
+func (l signInLink) refused(why string) error {
+	return &Refused{Why: why, Who: named(KindPerson, l.person), Merchant: l.merchant}
+}
+
+// use lets one of many through that have read the same link.
+func (l signInLink) use(tx *store.Tx) error {
+	n, err := tx.Exec(`UPDATE sign_in_links SET used_at = $1 WHERE secret_sha256 = $2 AND used_at IS NULL AND expires_at > $1`,
+		store.Micros(tx.Now), l.sum)
+	if err != nil {
+		return fmt.Errorf("using the link: %w", err)
+	}
+	if n == 0 {
+		return l.refused("used")
+	}
+	return nil
 }

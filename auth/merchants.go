@@ -27,7 +27,11 @@ func EnsureMerchant(tx *store.Tx, name string) (Merchant, error) {
 	if err != nil {
 		return Merchant{}, fmt.Errorf("storing the merchant: %w", err)
 	}
-	return store.One(tx, scanMerchant, `SELECT id, name FROM merchants WHERE name = $1`, name)
+	m, err := store.One(tx, scanMerchant, `SELECT id, name FROM merchants WHERE name = $1`, name)
+	if err != nil {
+		return Merchant{}, fmt.Errorf("reading the merchant: %w", err)
+	}
+	return m, ensureRoles(tx, m.ID)
 }
 
 // OnlyMerchant gives the one merchant there is, for a command that names none.
@@ -63,4 +67,14 @@ func names(all []Merchant) string {
 		b.WriteString(m.Name)
 	}
 	return b.String()
+}
+
+// BeginChange is the first statement of every change to who may do what at a merchant. It keeps others from making one
+// until the transaction ends.
+func BeginChange(tx *store.Tx, merchant string) error {
+	n, err := tx.Exec(`UPDATE merchants SET revision = revision + 1 WHERE id = $1`, merchant)
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	return err
 }

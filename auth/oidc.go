@@ -183,33 +183,38 @@ func (o *OIDC) exchange(ctx context.Context, r *oidcRequest, meta metadata, code
 	return raw, nil
 }
 
-// Person gives the person that an identity is, and uses c up. An account is known by issuer and subject; on its first sign-in the person is found by
-// the verified e-mail address, and from then on by the account alone. Somebody unknown is *Refused.
-func (o *OIDC) Person(tx *store.Tx, c Ceremony, id Identity) (Principal, error) {
+// Prove gives the person that an identity is. An account is known by issuer and subject; on its first sign-in the person is found by the
+// verified e-mail address, and from then on by the account alone. Somebody unknown is *Refused.
+func (o *OIDC) Prove(tx *store.Tx, c Ceremony, id Identity) (Proof, error) {
+	link := func(*store.Tx) error { return nil }
 	p, err := linked(tx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		p, err = o.link(tx, id)
+		p, err = o.byEmail(tx, id)
+		link = func(tx *store.Tx) error { return linkAccount(tx, p, id) }
 	}
 	if err != nil {
-		return Principal{}, err
+		return Proof{}, err
 	}
-	if err := c.admits(p); err != nil {
-		return Principal{}, err
+	use := func(tx *store.Tx) error {
+		if err := link(tx); err != nil {
+			return err
+		}
+		return c.end(tx)
 	}
-	return p, c.end(tx)
+	return Proof{Person: p, How: ByOIDC, At: id.SignedIn, use: use}, c.admits(p)
 }
 
 func linked(tx *store.Tx, id Identity) (Principal, error) {
-	var merchant, person string
-	err := tx.QueryRow(`SELECT merchant_id, person_id FROM oidc_identities WHERE issuer = $1 AND subject = $2`, id.Issuer, id.Subject).Scan(&merchant, &person)
+	var person string
+	err := tx.QueryRow(`SELECT person_id FROM oidc_identities WHERE issuer = $1 AND subject = $2`, id.Issuer, id.Subject).Scan(&person)
 	if err != nil {
 		return Principal{}, err
 	}
-	return livingPerson(tx, merchant, person)
+	return Live(tx, person)
 }
 
-// link finds the one person with the identity's address and links the two. An address that two merchants know is nobody's: this must not choose.
-func (o *OIDC) link(tx *store.Tx, id Identity) (Principal, error) {
+// byEmail finds the one person with the identity's address. An address that two merchants know is nobody's: this must not choose.
+func (o *OIDC) byEmail(tx *store.Tx, id Identity) (Principal, error) {
 	unknown := &Refused{Why: "unknown"}
 	if id.Email == "" || !slices.Contains(o.config.Domains, domainOf(id.Email)) {
 		return Principal{}, unknown
@@ -221,17 +226,18 @@ func (o *OIDC) link(tx *store.Tx, id Identity) (Principal, error) {
 	if len(found) != 1 {
 		return Principal{}, unknown
 	}
-	p, err := livingPerson(tx, found[0].Merchant, found[0].ID)
-	if err != nil {
-		return Principal{}, err
-	}
+	return found[0].principal(tx)
+}
+
+// linkAccount keeps an account for a person. One who has another account there already is refused: the address was given to somebody else.
+func linkAccount(tx *store.Tx, p Principal, id Identity) error {
 	n, err := tx.Exec(`INSERT INTO oidc_identities (issuer, subject, merchant_id, person_id, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
 		id.Issuer, id.Subject, p.Merchant, p.ID, store.Micros(tx.Now))
 	if err != nil {
-		return Principal{}, fmt.Errorf("linking an account: %w", err)
+		return fmt.Errorf("linking an account: %w", err)
 	}
-	if n == 0 { // the person has another account there: the address was given to somebody else
-		return Principal{}, &Refused{Why: "other account", Who: "person:" + p.ID, Merchant: p.Merchant}
+	if n == 0 {
+		return &Refused{Why: "other account", Who: named(KindPerson, p.ID), Merchant: p.Merchant}
 	}
-	return p, nil
+	return nil
 }

@@ -169,19 +169,19 @@ func BeginSignIn(now time.Time, origin, person string) (json.RawMessage, Ceremon
 	return raw, c, err
 }
 
-// UsePasskey gives the person whose passkey signed. An answer that proves nobody is *Refused; so is one whose counter did not go on, since
-// then two devices hold the key (WebAuthn Level 3, 6.1.1).
-func UsePasskey(tx *store.Tx, c Ceremony, response []byte) (Principal, error) {
+// ProveByPasskey gives the person whose passkey signed. An answer that proves nobody is *Refused; so is one whose counter did not go on,
+// since then two devices hold the key (WebAuthn Level 3, 6.1.1).
+func ProveByPasskey(tx *store.Tx, c Ceremony, response []byte) (Proof, error) {
 	if c.Passkey == nil {
-		return Principal{}, &Refused{Why: "no ceremony"}
+		return Proof{}, &Refused{Why: "no ceremony"}
 	}
 	rp, err := relyingParty(c.Origin)
 	if err != nil {
-		return Principal{}, err
+		return Proof{}, err
 	}
 	parsed, err := protocol.ParseCredentialRequestResponseBytes(response)
 	if err != nil {
-		return Principal{}, &Refused{Why: "malformed"}
+		return Proof{}, &Refused{Why: "malformed"}
 	}
 	var failed error // of the lookup; the library keeps only its text
 	user, key, err := rp.ValidatePasskeyLogin(func(credential, handle []byte) (webauthn.User, error) {
@@ -190,32 +190,32 @@ func UsePasskey(tx *store.Tx, c Ceremony, response []byte) (Principal, error) {
 		return h, err
 	}, *c.Passkey, parsed)
 	if failed != nil {
-		return Principal{}, failed
+		return Proof{}, failed
 	}
 	if err != nil {
-		return Principal{}, &Refused{Why: "signature"}
+		return Proof{}, &Refused{Why: "signature"}
 	}
 	p := user.(holder).Principal
-	if err := c.admits(p); err != nil {
-		return Principal{}, err
+	use := func(tx *store.Tx) error {
+		if err := noteUse(tx, p, key); err != nil {
+			return err
+		}
+		return c.end(tx)
 	}
-	if err := c.end(tx); err != nil {
-		return Principal{}, err
-	}
-	return p, noteUse(tx, p, key)
+	return Proof{Person: p, How: ByPasskey, At: tx.Now, use: use}, c.admits(p)
 }
 
 // owner finds the person of a credential and of the user handle that came with it, who have to be one.
 func owner(tx *store.Tx, credential, handle []byte) (holder, error) {
-	var merchant, person string
-	err := tx.QueryRow(`SELECT merchant_id, person_id FROM passkeys WHERE credential_id = $1`, credentialID(credential)).Scan(&merchant, &person)
+	var person string
+	err := tx.QueryRow(`SELECT person_id FROM passkeys WHERE credential_id = $1`, credentialID(credential)).Scan(&person)
 	if errors.Is(err, store.ErrNotFound) || err == nil && person != string(handle) {
 		return holder{}, &Refused{Why: "unknown"}
 	}
 	if err != nil {
 		return holder{}, fmt.Errorf("reading the passkey: %w", err)
 	}
-	p, err := livingPerson(tx, merchant, person)
+	p, err := Live(tx, person)
 	if err != nil {
 		return holder{}, err
 	}

@@ -16,6 +16,8 @@ type Person struct {
 	Hint      string    `json:"hint"`
 	CreatedAt time.Time `json:"created_at"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
+
+	version int64
 }
 
 // ErrNameTaken says that an active person of the merchant has the name already.
@@ -24,8 +26,8 @@ var ErrNameTaken = errors.New("a person of that name exists")
 // ErrEmailTaken says that an active person of the merchant has the e-mail address already.
 var ErrEmailTaken = errors.New("another person has this e-mail address")
 
-// AddPerson stores a person and gives the token, which is shown this once.
-func AddPerson(tx *store.Tx, merchant, name string) (Person, string, error) {
+// AddPerson stores a person with roles and gives the token, which is shown this once.
+func AddPerson(tx *store.Tx, merchant, name string, roles ...string) (Person, string, error) {
 	if err := checkName(name); err != nil {
 		return Person{}, "", err
 	}
@@ -40,7 +42,7 @@ func AddPerson(tx *store.Tx, merchant, name string) (Person, string, error) {
 	if n == 0 {
 		return Person{}, "", ErrNameTaken
 	}
-	return p, token, nil
+	return p, token, GiveRoles(tx, merchant, p.ID, roles)
 }
 
 // ListPeople gives a merchant's people, oldest first, revoked ones too.
@@ -50,7 +52,7 @@ func ListPeople(tx *store.Tx, merchant string) ([]Person, error) {
 
 // RevokePerson ends a person's token. It answers store.ErrNotFound when no active person has the name or id.
 func RevokePerson(tx *store.Tx, merchant, nameOrID string) error {
-	n, err := tx.Exec(`UPDATE people SET revoked_at = $1
+	n, err := tx.Exec(`UPDATE people SET revoked_at = $1, version = version + 1
 		WHERE merchant_id = $2 AND (id = $3 OR name = $3) AND revoked_at IS NULL`, store.Micros(tx.Now), merchant, nameOrID)
 	if err == nil && n == 0 {
 		err = store.ErrNotFound
@@ -65,7 +67,7 @@ func FindPerson(tx *store.Tx, merchant, nameOrID string) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	return p.principal(), nil
+	return p.principal(tx)
 }
 
 // SetEmail notes the address under which an identity provider knows a person; "" for none. It answers ErrEmailTaken when an active person
@@ -98,25 +100,44 @@ func SetEmail(tx *store.Tx, merchant, id, email string) error {
 
 func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {
 	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE secret_sha256 = $1`, sum)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
+	if errors.Is(err, store.ErrNotFound) {
 		return Principal{}, &Refused{Why: "unknown"}
-	case err != nil:
-		return Principal{}, fmt.Errorf("reading the person: %w", err)
-	case !p.RevokedAt.IsZero():
-		return Principal{}, &Refused{Why: "revoked", Who: "person:" + p.ID, Merchant: p.Merchant}
 	}
-	return p.principal(), nil
+	if err != nil {
+		return Principal{}, fmt.Errorf("reading the person: %w", err)
+	}
+	return p.principal(tx)
 }
 
-func (p Person) principal() Principal {
-	return Principal{Kind: KindPerson, ID: p.ID, Merchant: p.Merchant, Name: p.Name, Scopes: []Scope{ApprovalsResolve}}
+// principal gives the person as who makes a call: with the rights of the roles it has now.
+func (p Person) principal(tx *store.Tx) (Principal, error) {
+	l, err := p.link(tx)
+	if err != nil {
+		return Principal{}, err
+	}
+	return l.climb(tx, "")
 }
 
-const personColumns = `id, merchant_id, name, hint, created_at, revoked_at`
+func (p Person) link(tx *store.Tx) (storedLink, error) {
+	scopes, err := rightsOf(tx, p.ID)
+	return storedLink{
+		Link:     Link{Kind: KindPerson, ID: p.ID, Name: p.Name, Scopes: scopes, Ceiling: MaxLevel, Version: p.version},
+		merchant: p.Merchant, revoked: p.RevokedAt,
+	}, err
+}
+
+func personLink(tx *store.Tx, id, lock string) (storedLink, error) {
+	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE id = $1`+lock, id)
+	if err != nil {
+		return storedLink{}, err
+	}
+	return p.link(tx) // read after the row is held: who changes a person's rights changes the row
+}
+
+const personColumns = `id, merchant_id, name, hint, created_at, revoked_at, version`
 
 func scanPerson(r store.Row) (Person, error) {
 	var p Person
-	err := r.Scan(&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt))
+	err := r.Scan(&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt), &p.version)
 	return p, err
 }

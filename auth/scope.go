@@ -20,26 +20,53 @@ var AgentScopes = []Scope{
 	"support:read", "support:write", "actions:request",
 }
 
-// ApprovalsResolve is the right to decide about a parked call. People hold it and agents never do.
-const ApprovalsResolve Scope = "approvals:resolve"
+// The scopes of people. Agents never hold one: who asks does not decide.
+const (
+	ApprovalsRead     Scope = "approvals:read"
+	ApprovalsResolve  Scope = "approvals:resolve"
+	ApprovalsOverride Scope = "approvals:override"
+	KeysAdmin         Scope = "keys:admin"
+	PolicyAdmin       Scope = "policy:admin"
+	AuditRead         Scope = "audit:read"
+)
 
-// ParseScopes checks names against the list of scopes that agents may hold and gives them sorted, each once.
-func ParseScopes(names []string) ([]Scope, error) {
+// PeopleScopes are the scopes that only people may hold.
+var PeopleScopes = []Scope{ApprovalsRead, ApprovalsResolve, ApprovalsOverride, KeysAdmin, PolicyAdmin, AuditRead}
+
+// AllScopes are the scopes that a role may hold.
+var AllScopes = slices.Concat(AgentScopes, PeopleScopes)
+
+// ParseScopes checks names against the scopes that may be given and returns them sorted, each once. A pattern (orders:* or
+// *:read) stands for those it names today: what is added to the list later is given to nobody who was given a pattern.
+func ParseScopes(names []string, among []Scope) ([]Scope, error) {
 	var scopes []Scope
 	for _, n := range names {
-		s := Scope(strings.TrimSpace(n))
-		if !slices.Contains(AgentScopes, s) {
-			return nil, fmt.Errorf("scope %q does not exist%s; the scopes are: %s", s, suggest(s), joinScopes(AgentScopes))
+		found := matching(strings.TrimSpace(n), among)
+		if len(found) == 0 {
+			return nil, fmt.Errorf("scope %q does not exist%s; the scopes are: %s; or patterns such as orders:* and *:read",
+				strings.TrimSpace(n), suggest(Scope(strings.TrimSpace(n)), among), joinScopes(among))
 		}
-		scopes = append(scopes, s)
+		scopes = append(scopes, found...)
 	}
 	slices.Sort(scopes)
 	return slices.Compact(scopes), nil
 }
 
-func suggest(s Scope) string {
+func matching(name string, among []Scope) []Scope {
+	area, verb, _ := strings.Cut(name, ":")
+	var found []Scope
+	for _, s := range among {
+		a, v, _ := strings.Cut(string(s), ":")
+		if string(s) == name || area == a && verb == "*" || area == "*" && verb == v {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func suggest(s Scope, among []Scope) string {
 	area, verb, _ := strings.Cut(string(s), ":")
-	for _, known := range AgentScopes {
+	for _, known := range among {
 		a, v, _ := strings.Cut(string(known), ":")
 		if v == verb && (strings.HasPrefix(a, area) || strings.HasPrefix(area, a)) {
 			return fmt.Sprintf(" (did you mean %q?)", known)

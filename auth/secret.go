@@ -12,6 +12,7 @@ import (
 // Prefixes name the kind of a secret, so that people and scanners can tell what leaked.
 const (
 	prefixKey    = "sq_agt_"
+	prefixSub    = "st_"
 	prefixPerson = "sq_usr_"
 
 	prefixSession = "sq_ses_" // in the cookie of a browser, never in a header
@@ -22,7 +23,7 @@ const (
 	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	randomLen    = 43 // 256 bits in base62
 	checksumLen  = 6  // a CRC-32 in base62
-	hintLen      = 11 // what is kept of a secret in clear: the prefix and four characters
+	hintLen      = 4  // what is kept of a secret in clear beside its prefix
 	sizeOfRandom = 32
 )
 
@@ -64,4 +65,5 @@ func hashSecret(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func hint(s string) string { return s[:hintLen] + "…" }
+// hint is what is kept of a secret in clear, so that people can tell secrets apart.
+func hint(s string) string { return s[:strings.LastIndexByte(s, '_')+1+hintLen] + "…" }

@@ -15,7 +15,7 @@ import (
 const (
 	SessionIdle = 12 * time.Hour     // without a request
 	SessionTime = 7 * 24 * time.Hour // whatever is done
-	// StepUpTime is how long a person counts as having just shown who they are.
+	// StepUpTime is for how long a person who has shown who they are is believed to still sit there.
 	StepUpTime = 10 * time.Minute
 )
 
@@ -53,6 +53,7 @@ type Session struct {
 	ExpiresAt  time.Time `json:"expires_at"`
 	StepUpAt   time.Time `json:"step_up_at,omitzero"`
 	RevokedAt  time.Time `json:"revoked_at,omitzero"`
+	Replaces   string    `json:"-"` // the session that this one took the place of, in the answer to StartSession only
 }
 
 // State is what a session is at now: live, idle, expired or revoked.
@@ -68,33 +69,69 @@ func (s Session) State(now time.Time) string {
 	return "live"
 }
 
-// StartSession signs p in and gives the secret for the browser's cookie, which exists in this answer only. confirmed is when the
-// person showed who they are, zero when nobody can tell: an identity provider may have asked for a password last week.
-// The secret is always a new one: whatever the browser held before is never raised to a session.
-func StartSession(tx *store.Tx, p Principal, how Method, agent string, confirmed time.Time) (Session, string, error) {
+// A Proof is what somebody has shown of who they are. It is good for one session: StartSession uses it up.
+type Proof struct {
+	Person Principal
+	How    Method
+	At     time.Time // zero when nobody can tell: an identity provider may have asked for a password last week
+
+	use func(*store.Tx) error
+}
+
+// StartSession signs a person in and gives the secret for the browser's cookie, which exists in this answer only. old is the secret that
+// the browser held, if any: its session, whoever's it was, ends. The new secret is always a new one, so that nothing a browser was
+// given before can become a session.
+//
+// The proof was found by reading. Here it is used up, after the merchant's changes are held: every transaction that locks several
+// sessions, or a session and what people sign in with, holds those first, so that none of them wait in a circle.
+func StartSession(tx *store.Tx, proof Proof, agent, old string) (Session, string, error) {
+	p := proof.Person
+	if err := BeginChange(tx, p.Merchant); err != nil {
+		return Session{}, "", fmt.Errorf("starting a session: %w", err)
+	}
+	if err := proof.use(tx); err != nil {
+		return Session{}, "", err
+	}
+	replaced, err := replace(tx, old)
+	if err != nil {
+		return Session{}, "", fmt.Errorf("ending the session before: %w", err)
+	}
 	if err := makeRoom(tx, p); err != nil {
 		return Session{}, "", fmt.Errorf("ending old sessions: %w", err)
 	}
 	secret := newSecret(prefixSession)
 	s := Session{
-		ID: store.NewID("ses", tx.Now), Merchant: p.Merchant, Person: p.ID, Method: how, Agent: agentText(agent),
-		CreatedAt: tx.Now, LastSeenAt: tx.Now, ExpiresAt: tx.Now.Add(SessionTime), StepUpAt: confirmed,
+		ID: store.NewID("ses", tx.Now), Merchant: p.Merchant, Person: p.ID, Method: proof.How, Agent: agentText(agent), Replaces: replaced,
+		CreatedAt: tx.Now, LastSeenAt: tx.Now, ExpiresAt: tx.Now.Add(SessionTime), StepUpAt: proof.At,
 	}
+	return s, secret, s.insert(tx, hashSecret(secret))
+}
+
+func (s Session) insert(tx *store.Tx, sum string) error {
 	_, err := tx.Exec(`INSERT INTO sessions (id, merchant_id, person_id, secret_sha256, method, agent, created_at, last_seen_at, expires_at, step_up_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		s.ID, s.Merchant, s.Person, hashSecret(secret), string(s.Method), s.Agent,
+		s.ID, s.Merchant, s.Person, sum, string(s.Method), s.Agent,
 		store.Micros(s.CreatedAt), store.Micros(s.LastSeenAt), store.Micros(s.ExpiresAt), store.Micros(s.StepUpAt))
 	if err != nil {
-		return Session{}, "", fmt.Errorf("storing the session: %w", err)
+		return fmt.Errorf("storing the session: %w", err)
 	}
-	return s, secret, nil
+	return nil
+}
+
+// replace ends the session that a browser held and gives its id, "" when it held none that was live.
+func replace(tx *store.Tx, secret string) (string, error) {
+	_, s, err := AuthenticateSession(tx, secret)
+	if err == nil {
+		err = RevokeSession(tx, s.Merchant, s.Person, s.ID)
+	}
+	if errors.Is(err, ErrUnknownCredential) || errors.Is(err, store.ErrNotFound) { // it has ended, perhaps just now
+		return "", nil
+	}
+	return s.ID, err
 }
 
 // makeRoom forgets p's sessions that ended long ago, and ends those beyond maxSessions.
 func makeRoom(tx *store.Tx, p Principal) error {
-	if err := tx.Lock(`SELECT id FROM sessions WHERE merchant_id = $1 AND person_id = $2 ORDER BY id`, p.Merchant, p.ID); err != nil {
-		return err
-	}
 	_, err := tx.Exec(`DELETE FROM sessions WHERE merchant_id = $1 AND person_id = $2 AND (expires_at < $3 OR id <= (
 		SELECT id FROM sessions WHERE merchant_id = $1 AND person_id = $2 ORDER BY id DESC LIMIT 1 OFFSET $4))`,
 		p.Merchant, p.ID, store.Micros(tx.Now.Add(-sessionsKept)), maxKept-1)
@@ -136,31 +173,36 @@ func AuthenticateSession(tx *store.Tx, secret string) (Principal, Session, error
 	if err == nil && subtle.ConstantTimeCompare([]byte(stored), []byte(sum)) != 1 {
 		err = store.ErrNotFound
 	}
-	return livingSession(tx, s, err)
-}
-
-// LiveSession gives the person of a session as both are now. An ended session, or one whose person may no longer sign in, is *Refused.
-func LiveSession(tx *store.Tx, id string) (Principal, Session, error) {
-	s, err := store.One(tx, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id = $1`, id)
-	return livingSession(tx, s, err)
-}
-
-func livingSession(tx *store.Tx, s Session, err error) (Principal, Session, error) {
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return Principal{}, Session{}, &Refused{Why: "unknown"}
-	case err != nil:
-		return Principal{}, Session{}, fmt.Errorf("reading the session: %w", err)
-	}
-	if state := s.State(tx.Now); state != "live" {
-		return Principal{}, Session{}, &Refused{Why: state, Who: "person:" + s.Person, Merchant: s.Merchant}
-	}
-	p, err := livingPerson(tx, s.Merchant, s.Person)
-	if err != nil {
+	if err := s.living(tx, err); err != nil {
 		return Principal{}, Session{}, err
 	}
+	p, err := Live(tx, s.Person)
 	p.Session, p.StepUpAt = s.ID, s.StepUpAt
-	return p, s, nil
+	return p, s, err
+}
+
+// signedIn is p in a session, as it is now. With a lock the session, like p's links, cannot be ended until the transaction has.
+func (p Principal) signedIn(tx *store.Tx, id, lock string) (Principal, error) {
+	s, err := store.One(tx, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id = $1 AND person_id = $2`+lock, id, p.ID)
+	if err := s.living(tx, err); err != nil {
+		return Principal{}, err
+	}
+	p.Session, p.StepUpAt = s.ID, s.StepUpAt
+	return p, nil
+}
+
+// living makes of what reading a session gave the error for its person.
+func (s Session) living(tx *store.Tx, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return &Refused{Why: "unknown"}
+	case err != nil:
+		return fmt.Errorf("reading the session: %w", err)
+	}
+	if state := s.State(tx.Now); state != "live" {
+		return &Refused{Why: state, Who: named(KindPerson, s.Person), Merchant: s.Merchant}
+	}
+	return nil
 }
 
 // Stale reports whether SessionSeen has something to note.
@@ -184,28 +226,9 @@ func RevokeSession(tx *store.Tx, merchant, person, id string) error {
 	return err
 }
 
-// ReplaceSession ends the session that a browser held when somebody signed in there anew, and gives its id, "" when it held none that
-// was live. No session outlives the sign-in that takes its place.
-func ReplaceSession(tx *store.Tx, secret string) (string, error) {
-	_, s, err := AuthenticateSession(tx, secret)
-	if errors.Is(err, ErrUnknownCredential) {
-		return "", nil
-	}
-	if err == nil {
-		err = RevokeSession(tx, s.Merchant, s.Person, s.ID)
-	}
-	if errors.Is(err, store.ErrNotFound) { // ended by somebody else just now
-		err = nil
-	}
-	return s.ID, err
-}
-
-// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were.
+// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. The caller holds the merchant's
+// changes (BeginChange).
 func RevokeSessions(tx *store.Tx, merchant, person, but string) (int64, error) {
-	err := tx.Lock(`SELECT id FROM sessions WHERE merchant_id = $1 AND person_id = $2 AND revoked_at IS NULL ORDER BY id`, merchant, person)
-	if err != nil {
-		return 0, err
-	}
 	return tx.Exec(`UPDATE sessions SET revoked_at = $1 WHERE merchant_id = $2 AND person_id = $3 AND id <> $4 AND revoked_at IS NULL`,
 		store.Micros(tx.Now), merchant, person, but)
 }

@@ -68,7 +68,7 @@ func (g *Gate) EndOtherSessions(ctx context.Context, p auth.Principal, b Browser
 // have shown lately who they are.
 func (g *Gate) BeginPasskey(ctx context.Context, p auth.Principal, b Browser) (options json.RawMessage, sealed string, err error) {
 	err = g.db.Read(ctx, func(tx *store.Tx) error {
-		if err := recent(tx, p); err != nil {
+		if err := confirmed(tx, p); err != nil {
 			return err
 		}
 		made, c, err := auth.BeginPasskey(tx, b.Origin, p)

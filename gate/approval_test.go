@@ -69,7 +69,7 @@ func TestOnlyPeopleOfTheMerchantVote(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if _, _, err = auth.AddPerson(tx, m.ID, "owner"); err != nil {
+			if _, _, err = auth.AddPerson(tx, m.ID, "owner", "manager"); err != nil {
 				return err
 			}
 			stranger, err = auth.FindPerson(tx, m.ID, "owner")
@@ -244,7 +244,7 @@ func TestOfTwoDecisionsOneCounts(t *testing.T) {
 		h := newHouse(t, db)
 		people := []auth.Principal{h.person}
 		h.tx(func(tx *store.Tx) error {
-			_, _, err := auth.AddPerson(tx, h.merchant, "second")
+			_, _, err := auth.AddPerson(tx, h.merchant, "second", "manager")
 			if err != nil {
 				return err
 			}

@@ -196,6 +196,9 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 func (g *Gate) write(ctx context.Context, c *call) error {
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
+		if err := g.judgeTx(c, heldChecks); err != nil {
+			return err
+		}
 		if replayed, err := g.claimKey(c); err != nil || replayed {
 			return err
 		}

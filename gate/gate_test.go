@@ -144,7 +144,7 @@ func newHouse(t *testing.T, db *store.DB) *house {
 			return err
 		}
 		h.merchant = m.ID
-		if _, _, err := auth.AddPerson(tx, m.ID, "owner"); err != nil {
+		if _, _, err := auth.AddPerson(tx, m.ID, "owner", "manager"); err != nil {
 			return err
 		}
 		h.person, err = auth.FindPerson(tx, m.ID, "owner")
@@ -304,14 +304,14 @@ func TestNoRecordWithoutThePolicyInForce(t *testing.T) {
 			status, code string
 			checks       int
 		}{
-			{h.free, "test_read", `{}`, "done", "", 6},
-			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 7},
-			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 7},
-			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 7},
-			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 7},
+			{h.free, "test_read", `{}`, "done", "", 10},
+			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 11},
+			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 11},
+			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 11},
+			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 11},
 			{poor, "test_move", `{"thing":"lamp","amount":1}`, "refused", "FORBIDDEN_SCOPE", 2},
-			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 3},
-			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 6},
+			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 5},
+			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 10},
 			{h.free, "test_nothing", `{}`, "refused", "UNKNOWN_TOOL", 1},
 		} {
 			_, _ = h.call(c.p, c.tool, c.args)

@@ -36,15 +36,30 @@ type check struct {
 var checks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
+	{"tools", (*Gate).checkTools},
+	{"rate", (*Gate).checkRate},
 	{"arguments", (*Gate).checkArguments},
+	{"resources", (*Gate).checkResources},
+	{"action", (*Gate).checkAction},
+}
+
+// grantChecks are those of the above that ask what the caller was given. They are asked again when that has changed between
+// the credential and the call's transaction, and of what is stored.
+var grantChecks = []check{
+	{"scope", (*Gate).checkScope},
+	{"tools", (*Gate).checkTools},
+	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 }
 
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
 // because the ceiling is about this call and not about the worst one.
 var (
-	readChecks  = []check{{"needs", (*Gate).checkNeeds}, {"ceiling", (*Gate).checkCeiling}}
+	readChecks  = []check{{"standing", (*Gate).checkStanding}, {"needs", (*Gate).checkNeeds}, {"ceiling", (*Gate).checkCeiling}}
 	writeChecks = []check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}, {"ceiling", (*Gate).checkCeiling}}
+
+	// heldChecks come before anything of a write, also before the answer to a repeat of it.
+	heldChecks = []check{{"standing", (*Gate).checkHeld}}
 )
 
 func (g *Gate) judge(ctx context.Context, c *call, list []check) error {
@@ -73,7 +88,7 @@ func (g *Gate) checkTool(_ context.Context, c *call) error {
 		return tools.Refuse(tools.UnknownTool, "List the tools (tools/list, or whoami) and call one of them.", "There is no tool of that name.")
 	}
 	c.Tool, c.risk, c.class = t, t.Risk, t.Class
-	if c.Principal.Kind != auth.KindKey {
+	if !c.Principal.Agent() {
 		return tools.Refuse(tools.ForbiddenTool, "Call tools with an agent's key (sq_agt_…); a person's token decides about approvals.",
 			"A person's token calls no tools.")
 	}

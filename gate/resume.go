@@ -21,7 +21,9 @@ import (
 var resumeChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
+	{"tools", (*Gate).checkTools},
 	{"bytes", (*Gate).checkBytes},
+	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
@@ -33,7 +35,9 @@ var resumeChecks = []check{
 var stepChecks = []check{
 	{"tool", (*Gate).checkTool},
 	{"scope", (*Gate).checkScope},
+	{"tools", (*Gate).checkTools},
 	{"bytes", (*Gate).checkBytes},
+	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 }
@@ -136,7 +140,7 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 	r := asRefusal(cause)
 	g.logInternal(j.CallID, r.Code, cause)
 	if c == nil {
-		c = g.stored(j, auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant})
+		c = g.stored(j, asker(j))
 	}
 	err := g.work(ctx, func(tx *store.Tx) error {
 		if c.consumed {
@@ -186,11 +190,12 @@ func outOfReach(err error) bool {
 		errors.Is(err, approvals.ErrLeaseLost) || errors.Is(err, approvals.ErrDecided)
 }
 
-// rebuild makes the call of a stored job: its stored bytes, and its principal as it is now.
+// rebuild makes the call of a stored job: its stored bytes, and its principal as it is now and stays until the transaction
+// ends. Whoever revokes a link of it afterwards waits, and whoever was first is seen here.
 func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
-	p, err := auth.LiveKey(tx, j.PrincipalID)
+	p, err := auth.HoldLive(tx, j.PrincipalID)
 	if errors.Is(err, auth.ErrUnknownCredential) {
-		return nil, tools.Refuse(tools.Unauthorized, "Mint another key and ask again.", "The key that asked for it is revoked or has expired.")
+		return nil, tools.Refuse(tools.Unauthorized, "Mint another key and ask again.", "The key that asked for it, or one it stands under, is revoked or has expired.")
 	}
 	if err != nil {
 		return nil, err
@@ -201,6 +206,11 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 		c.approval, err = approvals.Find(tx, j.Merchant, j.ApprovalID)
 	}
 	return c, err
+}
+
+// asker is who asked for a job, without any right.
+func asker(j approvals.Job) auth.Principal {
+	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain}
 }
 
 // stored is the call of a job, made by p.
@@ -386,7 +396,7 @@ func (g *Gate) settle(tx *store.Tx, j approvals.Job) error {
 	if err != nil || t.Handler().Stopped == nil {
 		return err
 	}
-	c := g.newCall(auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant}, Request{Tool: j.Tool})
+	c := g.newCall(asker(j), Request{Tool: j.Tool})
 	c.ID, c.Tool, c.Tx, c.Args = j.CallID, t, tx, j.Args
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
 	return g.safely(c.ID, func() error { return t.Handler().Stopped(&c.Call, p) })

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
-	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -52,10 +51,7 @@ func (g *Gate) Session(ctx context.Context, b Browser) (auth.Principal, error) {
 
 // SignInByLink uses a one-time link up and signs its person in. Every error is a *tools.Refusal.
 func (g *Gate) SignInByLink(ctx context.Context, b Browser, secret string) (SignedIn, error) {
-	return g.signIn(ctx, b, auth.ByLink, func(tx *store.Tx) (auth.Principal, time.Time, error) {
-		p, err := auth.UseLink(tx, secret)
-		return p, tx.Now, err
-	})
+	return g.signIn(ctx, b, func(tx *store.Tx) (auth.Proof, error) { return auth.ProveByLink(tx, secret) })
 }
 
 // BeginPasskeySignIn gives what the browser needs to ask for a passkey, and the ceremony to bring back. Somebody who is signed in has to show
@@ -82,10 +78,7 @@ func (g *Gate) SignInByPasskey(ctx context.Context, b Browser, response []byte) 
 	if err != nil {
 		return SignedIn{}, g.refuseSignIn(ctx, b, err)
 	}
-	in, err := g.signIn(ctx, b, auth.ByPasskey, func(tx *store.Tx) (auth.Principal, time.Time, error) {
-		p, err := auth.UsePasskey(tx, c, response)
-		return p, tx.Now, err
-	})
+	in, err := g.signIn(ctx, b, func(tx *store.Tx) (auth.Proof, error) { return auth.ProveByPasskey(tx, c, response) })
 	in.Next = c.Next
 	return in, err
 }
@@ -123,10 +116,7 @@ func (g *Gate) FinishOIDC(ctx context.Context, b Browser, answer url.Values) (Si
 	if err != nil {
 		return SignedIn{}, g.refuseSignIn(ctx, b, err)
 	}
-	in, err := g.signIn(ctx, b, auth.ByOIDC, func(tx *store.Tx) (auth.Principal, time.Time, error) {
-		p, err := g.oidc.Person(tx, c, id)
-		return p, id.SignedIn, err
-	})
+	in, err := g.signIn(ctx, b, func(tx *store.Tx) (auth.Proof, error) { return g.oidc.Prove(tx, c, id) })
 	in.Next = c.Next
 	return in, err
 }
@@ -160,27 +150,25 @@ func (g *Gate) ceremony(ctx context.Context, b Browser, purpose auth.Purpose) (c
 	return c, err
 }
 
-// signIn starts the session of whoever who finds, in place of the one that the browser held. All of it, and its record, is one transaction.
-func (g *Gate) signIn(ctx context.Context, b Browser, how auth.Method, who func(*store.Tx) (auth.Principal, time.Time, error)) (SignedIn, error) {
+// signIn starts the session of whoever can prove who they are, in place of the one that the browser held. All of it, and its record, is one
+// transaction.
+func (g *Gate) signIn(ctx context.Context, b Browser, prove func(*store.Tx) (auth.Proof, error)) (SignedIn, error) {
 	var in SignedIn
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
-		p, confirmed, err := who(tx)
+		proof, err := prove(tx)
 		if err != nil {
 			return err
 		}
-		old, err := auth.ReplaceSession(tx, b.Session)
-		if err != nil {
-			return err
-		}
-		if in.Session, in.Secret, err = auth.StartSession(tx, p, how, b.Agent, confirmed); err != nil {
+		if in.Session, in.Secret, err = auth.StartSession(tx, proof, b.Agent, b.Session); err != nil {
 			return err
 		}
 		e := audit.Entry{
-			Merchant: p.Merchant, Event: "person.signed_in", Transport: webTransport, Source: b.Source, Actor: p.Chain()[0], Chain: p.Chain(),
-			Status: string(tools.Done), Resource: "session:" + in.ID, Reason: "by " + string(how), PolicyVersion: policyVersion,
+			Merchant: in.Merchant, Event: "person.signed_in", Transport: webTransport, Source: b.Source,
+			Actor: proof.Person.Chain()[0], Chain: proof.Person.Chain(), Status: string(tools.Done),
+			Resource: "session:" + in.ID, Reason: "by " + string(proof.How), PolicyVersion: policyVersion,
 		}
-		if old != "" {
-			e.Reason += ", in place of session:" + old
+		if in.Replaces != "" {
+			e.Reason += ", in place of session:" + in.Replaces
 		}
 		_, err = audit.Append(tx, e)
 		return err

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 		p, err = auth.Authenticate(tx, secret)
 		return err
 	})
+	if addr, _ := netip.ParseAddr(source); err == nil && !p.MayComeFrom(addr) {
+		err = &auth.Refused{Why: "network", Who: p.Chain()[0], Merchant: p.Merchant}
+	}
 	if err == nil {
 		return p, nil
 	}
@@ -42,10 +46,12 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	if errors.As(err, &refused) {
 		err = g.turnAway(ctx, stranger{source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
 	}
+	if err == nil && refused.Why == "network" {
+		return auth.Principal{}, tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
+			"This credential may not be used from this network.")
+	}
 	if err == nil {
-		return auth.Principal{}, tools.Refuse(tools.Unauthorized,
-			"Send a valid key as Authorization: Bearer sq_agt_… or X-Agent-Key: sq_agt_…; an admin mints one with `dtcgate key mint`.",
-			"The credential is missing or not valid.")
+		return auth.Principal{}, unauthorized()
 	}
 	r := *asRefusal(err)
 	r.CallID = store.NewID("call", g.db.Now())
@@ -136,6 +142,9 @@ func recordStranger(tx *store.Tx, s stranger, n int64) error {
 	e := audit.Entry{
 		Merchant: s.merchant, Event: "auth.refused", Source: s.source, Actor: "unknown", Status: "refused",
 		Code: string(tools.Unauthorized), Reason: s.why, Count: n, PolicyVersion: policyVersion,
+	}
+	if s.why == "network" {
+		e.Code = string(tools.ForbiddenNetwork)
 	}
 	if s.who != "" {
 		e.Actor, e.Chain = s.who, []string{s.who}

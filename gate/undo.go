@@ -19,7 +19,7 @@ import (
 // may not unmake it either. A person who rewinds what a key did needs none of the key's rights. The arguments are kept only
 // while there is something to take back.
 var (
-	lookChecks = []check{{"tool", (*Gate).checkTool}, {"scope", (*Gate).checkScope}}
+	lookChecks = []check{{"tool", (*Gate).checkTool}, {"scope", (*Gate).checkScope}, {"tools", (*Gate).checkTools}, {"resources", (*Gate).checkResources}}
 	undoChecks = []check{
 		{"action", (*Gate).checkAction},
 		{"needs", (*Gate).checkNeeds},
@@ -89,7 +89,7 @@ func (u undos) Undo(tx *store.Tx, p auth.Principal, id string) (tools.Effect, er
 // undoable finds an effect, judges whether p may take it back, and makes its call again to do it with.
 func (u undos) undoable(tx *store.Tx, p auth.Principal, id string) (approvals.Effect, *call, error) {
 	owner := p.ID
-	if p.Kind != auth.KindKey {
+	if !p.Agent() {
 		owner = ""
 	}
 	e, err := approvals.FindEffect(tx, p.Merchant, owner, id)
@@ -101,7 +101,7 @@ func (u undos) undoable(tx *store.Tx, p auth.Principal, id string) (approvals.Ef
 	if err := u.again(c, e); err != nil {
 		return e, c, err
 	}
-	if p.Kind == auth.KindKey {
+	if p.Agent() {
 		if err := u.mayUndo(c, e); err != nil {
 			return e, c, err
 		}

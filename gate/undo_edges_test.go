@@ -18,7 +18,7 @@ func brokered(t *testing.T, fn func(t *testing.T, h *house, define func(undoable
 	t.Helper()
 	undoing(t, func(t *testing.T, h *house, _ *hook) {
 		base := h.tools.All()
-		h.free.Actions = []string{"lamps:*"}
+		h.free.Links[0].Actions = []string{"lamps:*"}
 		fn(t, h, func(back tools.Undo[struct{}, moveOut]) {
 			spec := tools.ActionSpec{
 				Provider: "lamps", Name: "light", Title: "Light", Description: "Lights a lamp in the tests, and nothing else at all.",
@@ -76,7 +76,7 @@ func TestUndoOfAnActionNeedsItsGrantAndItsForm(t *testing.T) {
 		define(nothingBack)
 		id := h.ask("lamps:light").UndoID
 		stripped := h.free
-		stripped.Actions = []string{"lampsx:*", "lamps:smash"}
+		stripped.Links = []auth.Link{{Kind: auth.KindKey, ID: h.free.ID, Version: 1, Actions: []string{"lampsx:*", "lamps:smash"}}}
 		if c := code(h.undo(stripped, id)); c != tools.NotFound {
 			t.Errorf("without the grant: %s", c)
 		}

@@ -52,11 +52,15 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 }
 
 func mayDecide(p auth.Principal) error {
-	if p.Kind == auth.KindPerson && p.Has(auth.ApprovalsResolve) {
-		return nil
+	if p.Kind != auth.KindPerson {
+		return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
+			"An agent's key cannot decide about approvals.")
 	}
-	return tools.Refuse(tools.ForbiddenApprover, "A person decides, with a person's token (sq_usr_…) or on the command line. Poll the job meanwhile.",
-		"An agent's key cannot decide about approvals.")
+	if !p.Has(auth.ApprovalsResolve) {
+		return tools.Refuse(tools.ForbiddenApprover, "Ask an admin for a role that holds approvals:resolve, such as manager.",
+			"None of this person's roles may decide about approvals.")
+	}
+	return nil
 }
 
 func mayVote(p auth.Principal, b Ballot) error {
@@ -75,6 +79,13 @@ func mayVote(p auth.Principal, b Ballot) error {
 }
 
 func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
+	p, err := hold(tx, p)
+	if err == nil {
+		err = mayDecide(p)
+	}
+	if err != nil {
+		return Decided{}, err
+	}
 	r, err := approvals.Find(tx, p.Merchant, b.ID)
 	if err != nil {
 		return Decided{}, err

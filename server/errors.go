@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -33,6 +34,10 @@ var wires = map[tools.Code]wire{
 	tools.ForbiddenScope:      {http: http.StatusForbidden},
 	tools.ForbiddenTool:       {http: http.StatusForbidden},
 	tools.ForbiddenApprover:   {http: http.StatusForbidden},
+	tools.ForbiddenResource:   {http: http.StatusForbidden},
+	tools.ForbiddenNetwork:    {http: http.StatusForbidden},
+	tools.StepUpRequired:      {http: http.StatusForbidden},
+	tools.RateLimited:         {http: http.StatusTooManyRequests},
 	tools.RiskCeiling:         {http: http.StatusForbidden},
 	tools.InvalidArguments:    {http: http.StatusBadRequest},
 	tools.StaleExpectation:    {http: http.StatusConflict},
@@ -80,6 +85,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	visitOf(r.Context()).called("", refusal.CallID, string(refusal.Code))
 	switch refusal.Code {
+	case tools.RateLimited: // RFC 9110 10.2.3: whole seconds
+		w.Header().Set("Retry-After", strconv.FormatInt(refusal.RetryAfter, 10))
 	case tools.Unavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	case codeTooLarge:

@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,6 +41,9 @@ var wrongCalls = []wrongCall{
 	{tools.ForbiddenScope, "reader", "dtc_undo", `{"undo_id":"MINE"}`, "missing"},
 	{tools.ForbiddenScope, "reader", "dtc_get_customer", `{"customer_no":"CUSTOMER","include_contact":true}`, "missing"},
 	{tools.ForbiddenTool, "owner", "dtc_get_order", `{"order_no":"MINE"}`, ""},
+	{tools.ForbiddenTool, "clerk", "dtc_search_orders", `{"query":"MINE"}`, ""},
+	{tools.ForbiddenResource, "clerk", "dtc_get_order", `{"order_no":"MINE"}`, ""},
+	{tools.RateLimited, "slow", "dtc_whoami", `{}`, ""},
 	{tools.UnknownTool, "all", mine, `{"any":"MINE"}`, ""},
 	{tools.RiskCeiling, "low", "dtc_update_product", `{"product_code":"40040","expected_version":1,"title":"MINE"}`, ""},
 
@@ -103,6 +107,7 @@ var wrongRequests = []wrongRequest{
 	{tools.InvalidArguments, "all", "POST", tools.BasePath + "/pause", `{"id":"MINE","id":"MINE"}`, nil, "", "call"},
 	{tools.ForbiddenScope, "reader", "GET", tools.BasePath + "/orders/ORDER?order_no=" + mine, "", nil, "missing", "call"},
 	{tools.NotFound, "owner", "POST", approvalsPath + mine + "/resolve", `{"decision":"deny","reason":"MINE"}`, nil, "", "approval.refused"},
+	{tools.ForbiddenNetwork, "elsewhere", "GET", tools.BasePath + "/whoami", "", nil, "", "auth.refused"},
 	{tools.NotFound, "", "GET", exportsPath + mine, "", nil, "", ""},
 	{tools.Unauthorized, "", "GET", tools.BasePath + "/whoami", "", []string{"X-Agent-Key: " + mine}, "", "auth.refused"},
 	{tools.Unauthorized, "", "POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, []string{"X-Agent-Key: " + mine}, "", ""}, // counted, and recorded in a minute
@@ -135,6 +140,9 @@ func newRefusing(t *testing.T, db *store.DB) *refusing {
 	all := auth.AgentScopes
 	g.mintKey(auth.Key{Name: "all", Scopes: all, Actions: []string{"payments:refund"}, Ceiling: auth.MaxLevel})
 	g.mintKey(auth.Key{Name: "low", Scopes: all, Ceiling: 1})
+	g.mintKey(auth.Key{Name: "clerk", Scopes: all, Ceiling: auth.MaxLevel, Tools: []string{"dtc_get_order"}, Resources: []string{"order:1"}})
+	g.mintKey(auth.Key{Name: "slow", Scopes: all, Ceiling: auth.MaxLevel, Rate: auth.Rate{PerMinute: 1}})
+	g.mintKey(auth.Key{Name: "elsewhere", Scopes: all, Ceiling: auth.MaxLevel, Networks: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}})
 	g.mint("careful", true, all...)
 	g.mint("reader", false, "analytics:read", "customers:read")
 	g.person("owner")
@@ -143,6 +151,9 @@ func newRefusing(t *testing.T, db *store.DB) *refusing {
 	lapsed := g.refund("careful", order, "lapsed")
 	now := db.Now
 	db.Now = func() time.Time { return now().Add(25 * time.Hour) }
+	if resp, body := g.rest("slow", "dtc_whoami", "{}"); resp.StatusCode != 200 {
+		t.Fatalf("the one call that a minute has room for: %s", body)
+	}
 	g.names = strings.NewReplacer("MINE", mine, "ORDER", order, "USED", "used-"+mine, "LAPSED", lapsed.Approval.ApprovalID,
 		"WAITS", g.refund("careful", order, "waits").Approval.ApprovalID,
 		"CUSTOMER", g.text("SELECT customer_no FROM customers ORDER BY customer_no LIMIT 1"),
@@ -193,7 +204,7 @@ func TestEveryRefusalTellsWhatToDo(t *testing.T) {
 			met[r.code] = true
 			g.in(t, fmt.Sprint(r.code, " ", r.method), func(g *refusing) { g.refusesRequest(r) })
 		}
-		met[tools.ApprovalInvalidated] = true
+		met[tools.ApprovalInvalidated], met[tools.StepUpRequired] = true, true
 		g.in(t, string(tools.ApprovalInvalidated), (*refusing).invalidates)
 		for _, code := range append(codesIn(t, filepath.Join("..", "tools", "refusal.go")), codesIn(t, "errors.go")...) {
 			if !met[code] {
@@ -227,10 +238,16 @@ func (g *refusing) refusesCall(c wrongCall) {
 		body := g.overMCP(c, era)
 		again := g.held(body, c.code, c.has)
 		g.recorded(again, "call", "mcp")
+		again.RetryAfter, again.Message = first.RetryAfter, sameTime(again, first)
 		if again.CallID = first.CallID; fmt.Sprint(asText(again)) != asText(first) {
 			g.Errorf("MCP says %q and REST %q", asText(again), asText(first))
 		}
 	}
+}
+
+// sameTime gives again's message as it would have been when first was refused: a wait becomes shorter.
+func sameTime(again, first tools.Refusal) string {
+	return strings.Replace(again.Message, fmt.Sprintf("in %d s", again.RetryAfter), fmt.Sprintf("in %d s", first.RetryAfter), 1)
 }
 
 // overMCP makes the call over MCP and gives the refusal, which must be a result unless the code is one of JSON-RPC's.

@@ -113,7 +113,7 @@ func (g *rig) mintKey(k auth.Key) string {
 func (g *rig) person(name string) string {
 	g.Helper()
 	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
-		p, secret, err := auth.AddPerson(tx, g.store, name)
+		p, secret, err := auth.AddPerson(tx, g.store, name, "manager")
 		g.secrets[name], g.ids[name] = secret, p.ID
 		return err
 	}))

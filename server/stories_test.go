@@ -165,7 +165,7 @@ func (g *story) admit(text string) {
 			continue
 		}
 		confirm := slices.Contains(words, "confirm")
-		scopes, err := auth.ParseScopes(slices.DeleteFunc(words[1:], func(w string) bool { return w == "confirm" }))
+		scopes, err := auth.ParseScopes(slices.DeleteFunc(words[1:], func(w string) bool { return w == "confirm" }), auth.AgentScopes)
 		g.must(err)
 		g.mint(words[0], confirm, scopes...)
 	}

@@ -24,6 +24,7 @@ const applicationID = 0x64746367
 var (
 	skipLocked = map[string]string{"postgres": " FOR UPDATE SKIP LOCKED"}
 	lockRows   = map[string]string{"postgres": " FOR UPDATE"}
+	forShare   = map[string]string{"postgres": " FOR SHARE"}
 
 	// pings write something that is flushed at the commit and leaves no trace.
 	pings = map[string]string{

@@ -59,6 +59,10 @@ func (tx *Tx) Engine() string { return tx.engine }
 // others are claiming. SQLite has one writer and needs nothing.
 func (tx *Tx) SkipLocked() string { return skipLocked[tx.engine] }
 
+// ForShare ends a SELECT whose rows nobody may change until the transaction ends; others may read and share them. SQLite
+// has one writer and needs nothing.
+func (tx *Tx) ForShare() string { return forShare[tx.engine] }
+
 // Lock takes the rows of a SELECT, in its order, and keeps them until the transaction ends: whoever else wants to change
 // one waits. A statement that changes several rows takes them in an order of its own; two of them may wait for each other
 // in a circle, unless both took their rows in one order before. SQLite has one writer and needs nothing.

@@ -13,6 +13,10 @@ type Code string
 const (
 	ForbiddenScope      Code = "FORBIDDEN_SCOPE"
 	ForbiddenTool       Code = "FORBIDDEN_TOOL"
+	ForbiddenResource   Code = "FORBIDDEN_RESOURCE"
+	ForbiddenNetwork    Code = "FORBIDDEN_NETWORK"
+	StepUpRequired      Code = "STEP_UP_REQUIRED"
+	RateLimited         Code = "RATE_LIMITED"
 	RiskCeiling         Code = "RISK_CEILING"
 	InvalidArguments    Code = "INVALID_ARGUMENTS"
 	StaleExpectation    Code = "STALE_EXPECTATION"
@@ -38,6 +42,7 @@ type Refusal struct {
 	Next          string  `json:"next,omitempty"` // what to do
 	PolicyVersion int64   `json:"policy_version,omitempty"`
 	CallID        string  `json:"call_id,omitempty"`
+	RetryAfter    int64   `json:"retry_after_seconds,omitempty"` // 0: waiting alone does not help
 }
 
 // Errors are the particulars of a refusal; which of them are set depends on its code.

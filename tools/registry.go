@@ -57,7 +57,7 @@ func (r *Registry) Actions() []*Action {
 func (r *Registry) Visible(p auth.Principal) []*Tool {
 	var visible []*Tool
 	for _, t := range r.sorted {
-		if p.Kind == auth.KindKey && t.OpenTo(p) && t.Reachable(p.Ceiling) {
+		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) {
 			visible = append(visible, t)
 		}
 	}
@@ -68,6 +68,9 @@ func (r *Registry) Visible(p auth.Principal) []*Tool {
 func (t *Tool) OpenTo(p auth.Principal) bool {
 	return p.Has(t.Scope) && (len(t.AnyScope) == 0 || slices.ContainsFunc(t.AnyScope, p.Has))
 }
+
+// NamedFor reports whether p's chain lets it call the tool by name.
+func (t *Tool) NamedFor(p auth.Principal) bool { return p.MayCall(t.Name, t.Path) }
 
 // Reachable reports whether any call of the tool can be under the ceiling. A write can be rehearsed under every ceiling,
 // which alone is no reason to list it.

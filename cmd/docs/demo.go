@@ -46,7 +46,7 @@ func newDemo(ctx context.Context, db *store.DB) (*demo, error) {
 			return err
 		}
 		d.merchant = m.ID
-		if _, _, err := auth.AddPerson(tx, m.ID, "owner"); err != nil {
+		if _, _, err := auth.AddPerson(tx, m.ID, "owner", "manager"); err != nil {
 			return err
 		}
 		if d.person, err = auth.FindPerson(tx, m.ID, "owner"); err != nil {

@@ -29,7 +29,7 @@ func (d *demo) neighbour(ctx context.Context, name string) (*demo, error) {
 			return err
 		}
 		n.merchant = m.ID
-		if _, _, err := auth.AddPerson(tx, m.ID, "owner"); err != nil {
+		if _, _, err := auth.AddPerson(tx, m.ID, "owner", "manager"); err != nil {
 			return err
 		}
 		if n.person, err = auth.FindPerson(tx, m.ID, "owner"); err != nil {

@@ -30,7 +30,7 @@ func TestOutsidersWordsAreQuotedAndTaint(t *testing.T) {
 		d := must(newDemo(t.Context(), db))(t)
 		log := &bytes.Buffer{}
 		d.Gate = gate.New(gate.Config{DB: db, Tools: d.registry, Log: zerolog.New(log)})
-		d.free.Actions, d.asking.Actions = []string{"*"}, []string{"*"}
+		d.free.Links[0].Actions, d.asking.Links[0].Actions = []string{"*"}, []string{"*"}
 		for _, q := range []string{
 			`UPDATE customers SET note = $1`, `UPDATE orders SET customer_note = $1`, `UPDATE ticket_messages SET body = $1 WHERE author = 'customer'`,
 		} {
@@ -128,7 +128,7 @@ func count(v any, name string) (inside, outside int) {
 // is refused, or what people read of it before they agree does not hold them.
 func TestNoSentenceForPeopleHidesAnything(t *testing.T) {
 	d := must(newDemo(t.Context(), storetest.Open(t, storetest.DSN(t, "sqlite"))))(t)
-	d.free.Actions = []string{"*"}
+	d.free.Links[0].Actions = []string{"*"}
 	calls := d.foreignCalls(t)
 	for _, tool := range d.writes() {
 		for _, args := range calls[tool.Name] {

@@ -76,27 +76,39 @@ func (g *greeting) load(ctx context.Context, db *store.DB, m auth.Merchant) erro
 	return err
 }
 
+// mint makes the person first, who answers for the key.
 func (g *greeting) mint(tx *store.Tx, m auth.Merchant) error {
-	keys, err := auth.ListKeys(tx, m.ID)
+	people, err := auth.ListPeople(tx, m.ID)
 	if err != nil {
 		return err
 	}
-	if len(keys) == 0 {
-		k, err := mintKey(tx, auth.Key{
-			Merchant: m.ID, Name: devKey, Scopes: allScopes(), Actions: devActions, RequiresApproval: true, Ceiling: auth.MaxLevel,
-		})
+	if len(people) == 0 {
+		p, err := addPerson(tx, m, devPerson, "admin")
 		if err != nil {
 			return err
 		}
-		g.key = &k
+		g.person, people = &p, []auth.Person{p.Person}
 	}
-	people, err := auth.ListPeople(tx, m.ID)
-	if err != nil || len(people) > 0 {
+	keys, err := auth.ListKeys(tx, m.ID)
+	if err != nil || len(keys) > 0 {
 		return err
 	}
-	p, err := addPerson(tx, m, devPerson)
-	g.person = &p
+	k, err := mintKey(tx, auth.Key{
+		Merchant: m.ID, Name: devKey, Owner: devOwner(people), Scopes: allScopes(), Actions: devActions, RequiresApproval: true, Ceiling: auth.MaxLevel,
+		Depth: auth.DefaultDepth,
+	})
+	g.key = &k
 	return err
+}
+
+// devOwner is who answers for the demo's key: the person of the demo, if it is still there.
+func devOwner(people []auth.Person) string {
+	for _, p := range people {
+		if p.Name == devPerson && p.RevokedAt.IsZero() {
+			return p.ID
+		}
+	}
+	return ""
 }
 
 // allScopes are the scopes that the tools need.

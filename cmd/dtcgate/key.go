@@ -32,7 +32,7 @@ type keyMint struct {
 
 // Validate is called by kong: what it refuses is wrong use.
 func (c *keyMint) Validate() error {
-	if _, err := auth.ParseScopes(c.Scopes); err != nil {
+	if _, err := auth.ParseScopes(c.Scopes, auth.AgentScopes); err != nil {
 		return err
 	}
 	if _, err := auth.ParseActions(c.Action, knownActions()); err != nil {
@@ -76,7 +76,7 @@ func (c *keyMint) Run(ctx context.Context, a *app) error {
 }
 
 func (c *keyMint) mint(tx *store.Tx, merchant auth.Merchant) (minted, error) {
-	scopes, err := auth.ParseScopes(c.Scopes)
+	scopes, err := auth.ParseScopes(c.Scopes, auth.AgentScopes)
 	if err != nil {
 		return minted{}, err
 	}
@@ -88,7 +88,7 @@ func (c *keyMint) mint(tx *store.Tx, merchant auth.Merchant) (minted, error) {
 	if err != nil {
 		return minted{}, err
 	}
-	k := auth.Key{Merchant: merchant.ID, Name: c.Name, Scopes: scopes, Actions: actions, RequiresApproval: c.RequiresApproval, Ceiling: ceiling}
+	k := auth.Key{Merchant: merchant.ID, Name: c.Name, Scopes: scopes, Actions: actions, RequiresApproval: c.RequiresApproval, Ceiling: ceiling, Depth: auth.DefaultDepth}
 	if c.Expires > 0 {
 		k.ExpiresAt = tx.Now.Add(c.Expires)
 	}

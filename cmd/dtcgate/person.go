@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -20,7 +21,8 @@ type personCmds struct {
 type personAdd struct {
 	forMerchant
 	asJSON
-	Name string `arg:"" help:"The name that will stand beside each decision."`
+	Name string   `arg:"" help:"The name that will stand beside each decision."`
+	Role []string `default:"manager" placeholder:"A,B" help:"What the person may do, and let agents do: admin, manager, finance, marketing, support, security, compliance, or a role of your own."`
 }
 
 // An added person is a person with the token, which exists in this answer only.
@@ -32,11 +34,14 @@ type added struct {
 func (c *personAdd) Run(ctx context.Context, a *app) error {
 	var p added
 	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
-		p, err = addPerson(tx, m, c.Name)
+		p, err = addPerson(tx, m, c.Name, c.Role...)
 		return err
 	})
 	if errors.Is(err, auth.ErrNameTaken) {
 		return fmt.Errorf("%w: choose another name, or end the old one with `dtcgate person revoke %s`", err, c.Name)
+	}
+	if errors.Is(err, auth.ErrNoRole) {
+		return fmt.Errorf("%w: `dtcgate person add --help` names those that are built in", err)
 	}
 	if err != nil {
 		return err
@@ -47,13 +52,13 @@ func (c *personAdd) Run(ctx context.Context, a *app) error {
 }
 
 // addPerson stores a person and the record of it. The name is personal, so it can be erased from the record.
-func addPerson(tx *store.Tx, m auth.Merchant, name string) (added, error) {
-	p, token, err := auth.AddPerson(tx, m.ID, name)
+func addPerson(tx *store.Tx, m auth.Merchant, name string, roles ...string) (added, error) {
+	p, token, err := auth.AddPerson(tx, m.ID, name, roles...)
 	if err != nil {
 		return added{}, err
 	}
 	return added{p, token}, record(tx, audit.Entry{
-		Merchant: m.ID, Event: "person.added", Resource: "person:" + p.ID, Personal: map[string]string{"name": p.Name},
+		Merchant: m.ID, Event: "person.added", Resource: "person:" + p.ID, Reason: "roles " + strings.Join(roles, ","), Personal: map[string]string{"name": p.Name},
 	})
 }
 

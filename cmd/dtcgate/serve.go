@@ -25,6 +25,9 @@ type serve struct {
 	Dev    bool   `help:"Make a demo merchant, a key and a person on the first start, and print them. Not for production."`
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The address to serve on."`
 
+	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers."`
+	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
+
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 }
 
@@ -33,6 +36,11 @@ func (c *serve) Validate() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return fmt.Errorf("--listen %q is not HOST:PORT, such as 127.0.0.1:8080", c.Listen)
+	}
+	if c.PublicURL != "" {
+		if c.PublicURL, err = parsePublicURL(c.PublicURL); err != nil {
+			return err
+		}
 	}
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
@@ -47,6 +55,13 @@ const drainTime = 3 * time.Second
 func (c *serve) Run(ctx context.Context, a *app) error {
 	tuneMemory()
 	log := newLog(a.err, c.Dev)
+	settings, err := readConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if len(settings.Issuers) > 0 && c.PublicURL == "" {
+		return fmt.Errorf("%s names issuers of tokens: say with --public-url https://… whom their tokens are for", c.Config)
+	}
 	if a.embedded() {
 		unlock, err := lockServer(a.dsn())
 		if err != nil {

@@ -42,7 +42,7 @@ func whoamiTellsWhatTheKeyMayDo(h *house) {
 
 // The answer of a key that may do everything is the longest there is.
 func whoamiShowsTheActionsOfTheKey(h *house) {
-	h.key.Scopes, h.key.RequiresApproval, h.key.Ceiling, h.key.Actions = auth.AgentScopes, true, auth.MaxLevel, []string{"helpdesk:*", "payments:refund"}
+	h.key.Scopes, h.key.RequiresApproval, h.key.Ceiling, h.key.Links = auth.AgentScopes, true, auth.MaxLevel, []auth.Link{{Kind: auth.KindKey, ID: h.key.ID, Actions: []string{"helpdesk:*", "payments:refund"}}}
 	got := must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil))
 	var ids []string
 	for _, a := range got.Actions {
@@ -59,7 +59,7 @@ func whoamiShowsTheActionsOfTheKey(h *house) {
 			h.Errorf("whoami does not say that %s may park", name)
 		}
 	}
-	h.key.Actions = []string{"*"}
+	h.key.Links[0].Actions = []string{"*"}
 	raw, err := json.Marshal(must[whoamiOut](h)(read[whoamiOut](h, "dtc_whoami", nil)))
 	if err != nil || len(raw) > maxAnswer {
 		h.Errorf("the answer takes %d bytes, more than %d: %v", len(raw), maxAnswer, err)

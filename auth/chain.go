@@ -1,0 +1,216 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Link is one of those a call is made for: what it was given, before the others of its chain are asked.
+type Link struct {
+	Kind             Kind
+	ID               string
+	Name             string
+	Scopes           []Scope
+	Actions          []string // of what dtc_request_action does; of agents only
+	Tools            []string // names and patterns; empty: all
+	Resources        []string // type:id and type:*; empty: all
+	Networks         Networks // where it may be used from; empty: anywhere
+	Ceiling          Level
+	Rate             Rate
+	RequiresApproval bool
+	Depth            int // how many sub-tokens may hang below it, one under the other
+	ExpiresAt        time.Time
+	Version          int64 // goes up with every change of the above
+}
+
+// maxLinks bounds a chain: a key, eight sub-tokens under it, and the owner above.
+const maxLinks = MaxDepth + 2
+
+// MaxDepth is how many sub-tokens may hang under a key at most, one under the other.
+const MaxDepth = 8
+
+// A stored link is a row that says who stands above it, and whether it still stands.
+type storedLink struct {
+	Link
+	merchant string
+	parent   string // "": nobody
+	revoked  time.Time
+}
+
+// Live gives the principal of a key_, sub_, jwt_ or per_ id as it is now. One that is gone, revoked or expired, or whose
+// chain holds such a one, is *Refused.
+func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, id, "") }
+
+// Renew gives p as it is now. When p may not call any more the error is *Refused.
+func Renew(tx *store.Tx, p Principal) (Principal, error) { return again(tx, p, "") }
+
+// Hold is Renew for a transaction that is to have an effect: until it ends nobody can change or revoke a link of p. Whoever
+// revokes one waits for it, and finds that nothing of p commits afterwards.
+func Hold(tx *store.Tx, p Principal) (Principal, error) { return again(tx, p, tx.ForShare()) }
+
+// HoldLive is Live for a transaction that is to have an effect: see Hold.
+func HoldLive(tx *store.Tx, id string) (Principal, error) { return climb(tx, id, tx.ForShare()) }
+
+func again(tx *store.Tx, p Principal, lock string) (Principal, error) {
+	if p.Kind == KindOperator {
+		return p, nil
+	}
+	now, err := climb(tx, p.ID, lock)
+	if err != nil {
+		return Principal{}, err
+	}
+	if p.Kind == KindJWT { // what the token said holds for this call; the row only knows the newest one
+		now.Links[0].Scopes, now.Links[0].ExpiresAt = p.Links[0].Scopes, p.Links[0].ExpiresAt
+		now = join(now.Merchant, now.Links)
+	}
+	if p.Session != "" {
+		return now.signedIn(tx, p.Session, lock)
+	}
+	return now, nil
+}
+
+// Same reports whether p and q are the same principal with the same rights.
+func (p Principal) Same(q Principal) bool {
+	return p.ID == q.ID && slices.EqualFunc(p.Links, q.Links, func(a, b Link) bool { return a.ID == b.ID && a.Version == b.Version })
+}
+
+// climb reads a chain from its first link up. Links are locked in the order of the chain; whoever changes one locks no
+// other, so nobody waits in a circle.
+func climb(tx *store.Tx, id, lock string) (Principal, error) {
+	first, err := readLink(tx, id, lock)
+	if err != nil {
+		return Principal{}, err
+	}
+	return first.climb(tx, lock)
+}
+
+func (first storedLink) climb(tx *store.Tx, lock string) (Principal, error) {
+	links := []Link{}
+	for l := first; ; {
+		if why := l.ended(tx.Now); why != "" {
+			if len(links) > 0 {
+				why = l.above() + " " + why
+			}
+			return Principal{}, &Refused{Why: why, Who: named(first.Kind, first.ID), Merchant: first.merchant}
+		}
+		links = append(links, l.Link)
+		if l.parent == "" {
+			return join(first.merchant, links), nil
+		}
+		up, err := readLink(tx, l.parent, lock)
+		if errors.Is(err, ErrUnknownCredential) || err == nil && (up.merchant != first.merchant || len(links) == maxLinks) {
+			err = fmt.Errorf("the chain of %s breaks at %s", first.ID, l.parent)
+		}
+		if err != nil {
+			return Principal{}, err
+		}
+		l = up
+	}
+}
+
+func (l storedLink) ended(now time.Time) string {
+	switch {
+	case !l.revoked.IsZero():
+		return "revoked"
+	case !l.ExpiresAt.IsZero() && !now.Before(l.ExpiresAt):
+		return "expired"
+	}
+	return ""
+}
+
+// above says what a link is to those below it.
+func (l storedLink) above() string {
+	if l.Kind == KindPerson {
+		return "owner"
+	}
+	return "parent"
+}
+
+// readLink reads one link by its id. An id that is nobody's is *Refused.
+func readLink(tx *store.Tx, id, lock string) (l storedLink, err error) {
+	switch prefix, _, _ := strings.Cut(id, "_"); prefix {
+	case "key":
+		l, err = keyLink(tx, id, lock)
+	case "sub":
+		l, err = subTokenLink(tx, id, lock)
+	case "jwt":
+		l, err = jwtLink(tx, id, lock)
+	case "per":
+		l, err = personLink(tx, id, lock)
+	default:
+		err = store.ErrNotFound
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return l, &Refused{Why: "unknown"}
+	}
+	if err != nil {
+		return l, fmt.Errorf("reading %s: %w", id, err)
+	}
+	return l, nil
+}
+
+// join makes a principal of its links: it may do what every one of them may.
+func join(merchant string, links []Link) Principal {
+	first := links[0]
+	p := Principal{
+		Kind: first.Kind, ID: first.ID, Merchant: merchant, Name: first.Name, Links: links,
+		Scopes: slices.Clone(first.Scopes), Ceiling: first.Ceiling,
+	}
+	for _, l := range links {
+		p.Scopes = slices.DeleteFunc(p.Scopes, func(s Scope) bool { return !slices.Contains(l.Scopes, s) })
+		p.Ceiling = min(p.Ceiling, l.Ceiling)
+		p.RequiresApproval = p.RequiresApproval || l.RequiresApproval
+		if !l.ExpiresAt.IsZero() && (p.ExpiresAt.IsZero() || l.ExpiresAt.Before(p.ExpiresAt)) {
+			p.ExpiresAt = l.ExpiresAt
+		}
+	}
+	return p
+}
+
+// MayCall reports whether every link lets p call a tool that goes by these names.
+func (p Principal) MayCall(names ...string) bool {
+	return p.every(func(l Link) []string { return l.Tools }, func(pattern string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return fits(pattern, name) })
+	})
+}
+
+// MayTouch reports whether every link lets p reach a resource, type:id.
+func (p Principal) MayTouch(resource string) bool {
+	return p.every(func(l Link) []string { return l.Resources }, func(pattern string) bool { return fits(pattern, resource) })
+}
+
+// every reports whether each link's list, where it has one, holds something that is right.
+func (p Principal) every(list func(Link) []string, right func(string) bool) bool {
+	for _, l := range p.Links {
+		if all := list(l); len(all) > 0 && !slices.ContainsFunc(all, right) {
+			return false
+		}
+	}
+	return true
+}
+
+// fits reports whether a pattern names something: exactly, or by all that begins like it when it ends in ".*", "_*" or ":*".
+// There is no other star.
+func fits(pattern, name string) bool {
+	head, star := strings.CutSuffix(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	return head != "" && strings.ContainsRune("._:", rune(head[len(head)-1])) && len(name) > len(head) && strings.HasPrefix(name, head)
+}
+
+// MayComeFrom reports whether every link may be used from an address.
+func (p Principal) MayComeFrom(addr netip.Addr) bool {
+	for _, l := range p.Links {
+		if len(l.Networks) > 0 && !l.Networks.Contain(addr) {
+			return false
+		}
+	}
+	return true
+}

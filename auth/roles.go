@@ -1,0 +1,111 @@
+package auth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Role is a set of rights that people hold together: what they may do themselves, and what the agents they answer for
+// may do at most.
+type Role struct {
+	Merchant string  `json:"merchant_id"`
+	Name     string  `json:"name"`
+	Scopes   []Scope `json:"scopes"`
+}
+
+// builtIn are the roles that every merchant begins with; patterns are those of ParseScopes. A merchant may change them.
+var builtIn = map[string][]string{
+	"admin":      {"*:read", "*:write", "orders:*", "customers:*", "marketing:*", "ads:*", "store:*", "actions:*", "keys:*", "policy:*", "approvals:resolve"},
+	"manager":    {"analytics:*", "catalog:*", "pricing:*", "orders:*", "customers:*", "marketing:*", "ads:*", "store:*", "support:*", "actions:*", "approvals:read", "approvals:resolve"},
+	"finance":    {"analytics:*", "catalog:read", "pricing:*", "orders:read", "orders:refund", "ads:read", "ads:spend", "actions:*", "approvals:read", "approvals:resolve", "audit:read"},
+	"marketing":  {"analytics:*", "catalog:read", "customers:read", "marketing:*", "ads:*", "store:*", "approvals:read", "approvals:resolve"},
+	"support":    {"catalog:read", "orders:*", "customers:read", "customers:pii", "customers:write", "support:*", "actions:*", "approvals:read", "approvals:resolve"},
+	"security":   {"approvals:read", "approvals:resolve", "keys:*", "audit:read"},
+	"compliance": {"customers:read", "customers:erase", "approvals:read", "approvals:resolve", "audit:read"},
+}
+
+// ensureRoles gives a merchant the roles it begins with, as far as they are not there.
+func ensureRoles(tx *store.Tx, merchant string) error {
+	for _, name := range slices.Sorted(maps.Keys(builtIn)) { // one order for all
+		scopes, err := ParseScopes(builtIn[name], AllScopes)
+		if err != nil {
+			return fmt.Errorf("the role %s: %w", name, err)
+		}
+		if _, err := tx.Exec(`INSERT INTO roles (merchant_id, name, scopes) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, merchant, name, list(scopes)); err != nil {
+			return fmt.Errorf("storing a role: %w", err)
+		}
+	}
+	return nil
+}
+
+// ErrNoRole says that the merchant has no role of that name.
+var ErrNoRole = errors.New("there is no such role")
+
+// GiveRoles makes these a person's roles, and no others.
+func GiveRoles(tx *store.Tx, merchant, person string, roles []string) error {
+	n, err := tx.Exec(`UPDATE people SET version = version + 1 WHERE merchant_id = $1 AND id = $2 AND revoked_at IS NULL`, merchant, person)
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("changing a person's roles: %w", err)
+	}
+	if _, err := tx.Exec(`DELETE FROM person_roles WHERE person_id = $1`, person); err != nil {
+		return fmt.Errorf("changing a person's roles: %w", err)
+	}
+	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
+		n, err := tx.Exec(`INSERT INTO person_roles (person_id, merchant_id, role) SELECT $1, merchant_id, name FROM roles
+			WHERE merchant_id = $2 AND name = $3`, person, merchant, role)
+		if err == nil && n == 0 {
+			err = ErrNoRole
+		}
+		if err != nil {
+			return fmt.Errorf("giving the role %q: %w", role, err)
+		}
+	}
+	return nil
+}
+
+// rightsOf gives the scopes of all roles of a person.
+func rightsOf(tx *store.Tx, person string) ([]Scope, error) {
+	all, err := store.All(tx, func(r store.Row) (scopes []Scope, err error) {
+		return scopes, r.Scan(jsonList(&scopes))
+	}, `SELECT r.scopes FROM person_roles p JOIN roles r ON r.merchant_id = p.merchant_id AND r.name = p.role WHERE p.person_id = $1`, person)
+	if err != nil {
+		return nil, fmt.Errorf("reading a person's rights: %w", err)
+	}
+	scopes := slices.Concat(all...)
+	slices.Sort(scopes)
+	return slices.Compact(scopes), nil
+}
+
+// list writes a list as it is stored: JSON, and [] for none.
+func list[T any](all []T) string {
+	if len(all) == 0 {
+		return "[]"
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // lists of texts always can be written
+	}
+	return string(raw)
+}
+
+// jsonList scans a stored list.
+func jsonList[T any](into *[]T) *storedList[T] { return (*storedList[T])(into) }
+
+type storedList[T any] []T
+
+// Scan implements sql.Scanner.
+func (l *storedList[T]) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("a list is stored as text, not as %T", v)
+	}
+	return json.Unmarshal([]byte(text), (*[]T)(l))
+}
