@@ -54,6 +54,9 @@ func NewOIDC(c OIDCConfig, now func() time.Time) (*OIDC, error) {
 	return &OIDC{config: c, now: now, provider: newProvider(c.Issuer)}, nil
 }
 
+// Host names the provider for people.
+func (o *OIDC) Host() string { return hostOf(o.config.Issuer) }
+
 var domain = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
 
 // oidcRequest is what the answer to an authorization request is held to.

@@ -16,6 +16,7 @@ const accountMax = 30
 
 // An Account is what a person may see and change of themselves.
 type Account struct {
+	Roles    []string
 	Sessions []auth.Session // live ones, newest first
 	Passkeys []auth.Passkey
 }
@@ -33,7 +34,10 @@ func (g *Gate) Account(ctx context.Context, p auth.Principal) (Account, error) {
 				a.Sessions = append(a.Sessions, s)
 			}
 		}
-		a.Passkeys, err = auth.ListPasskeys(tx, p.Merchant, p.ID)
+		if a.Passkeys, err = auth.ListPasskeys(tx, p.Merchant, p.ID); err != nil {
+			return err
+		}
+		a.Roles, err = auth.RolesOf(tx, p.ID)
 		return err
 	})
 	if err != nil {

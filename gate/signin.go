@@ -83,6 +83,14 @@ func (g *Gate) SignInByPasskey(ctx context.Context, b Browser, response []byte) 
 	return in, err
 }
 
+// Provider names the identity provider at which people sign in: its host, or "" when there is none.
+func (g *Gate) Provider() string {
+	if g.oidc == nil {
+		return ""
+	}
+	return g.oidc.Host()
+}
+
 // BeginOIDC gives the address at the identity provider where a person signs in, and the ceremony to bring back. Every error is a *tools.Refusal.
 func (g *Gate) BeginOIDC(ctx context.Context, b Browser, next string) (address, sealed string, err error) {
 	if g.oidc == nil {

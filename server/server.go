@@ -29,24 +29,27 @@ import (
 
 // Config is everything a Server depends on.
 type Config struct {
-	Gate         *gate.Gate
-	Tools        *tools.Registry
-	DB           *store.DB // asked by /readyz, and for the time; nothing else
-	Log          zerolog.Logger
-	Version      string
+	Gate    *gate.Gate
+	Tools   *tools.Registry
+	DB      *store.DB // asked by /readyz, and for the time; nothing else
+	Log     zerolog.Logger
+	Version string
+	// PublicURL is the origin under which people reach the server, such as https://gate.example.com; "" for this machine only.
+	PublicURL    string
 	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
 type Server struct {
-	gate    *gate.Gate
-	tools   *tools.Registry
-	db      *store.DB
-	log     zerolog.Logger
-	hosts   []string
-	origins *http.CrossOriginProtection
-	mux     *http.ServeMux
-	routes  []string // every pattern of mux
+	gate      *gate.Gate
+	tools     *tools.Registry
+	db        *store.DB
+	log       zerolog.Logger
+	hosts     []string
+	publicURL string
+	origins   *http.CrossOriginProtection
+	mux       *http.ServeMux
+	routes    []string // every pattern of mux
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
@@ -60,7 +63,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, publicURL: c.PublicURL,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -71,6 +74,7 @@ func New(c Config) (*Server, error) {
 	s.handle("POST /mcp/key", mcp)
 	s.handleTools()
 	s.handlePeople()
+	s.handlePages()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }

@@ -18,6 +18,7 @@ import (
 // A fileConfig is what `serve --config FILE` reads: settings that are lists of structures. Everything else is a flag.
 type fileConfig struct {
 	Issuers []auth.Issuer `yaml:"issuers"`
+	SignIn  *signInConfig `yaml:"sign_in"`
 }
 
 // maxConfig bounds the file, in bytes.

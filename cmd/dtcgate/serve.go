@@ -25,7 +25,7 @@ type serve struct {
 	Dev    bool   `help:"Make a demo merchant, a key and a person on the first start, and print them. Not for production."`
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The address to serve on."`
 
-	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers."`
+	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers, sign_in."`
 	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
@@ -79,7 +79,7 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)
 	}
 	defer listener.Close()
-	g, err := c.assemble(a, db, log)
+	g, err := c.assemble(a, db, log, settings)
 	if err != nil {
 		return err
 	}
@@ -118,16 +118,20 @@ type runningGate struct {
 	audit   *audit.Log
 }
 
-func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger) (*runningGate, error) {
+func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger, settings fileConfig) (*runningGate, error) {
+	provider, err := settings.SignIn.provider(db.Now)
+	if err != nil {
+		return nil, err
+	}
 	signer, key, err := audit.LoadOrCreateSigner(a.auditKey(), "dtcgate")
 	if err != nil {
 		return nil, err
 	}
 	logged := func(err error) { log.Error().Err(err).Msg("working") }
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports})
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, OIDC: provider})
 	web, err := server.New(server.Config{
-		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts,
+		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, PublicURL: c.PublicURL,
 	})
 	if err != nil {
 		return nil, err
