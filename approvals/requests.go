@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -217,14 +218,21 @@ func Invalidate(tx *store.Tx, j Job, code tools.Code, why string) error {
 	})
 }
 
-// Endorsed reports whether a person who approved r may still decide.
+// Endorsed reports whether a person who approved r may still decide, and keeps that so until the transaction ends.
 func Endorsed(tx *store.Tx, r Request) (bool, error) {
-	n, err := store.One(tx, func(row store.Row) (int, error) {
-		var n int
-		return n, row.Scan(&n)
-	}, `SELECT COUNT(*) FROM approval_votes v JOIN people p ON p.id = v.person_id
-		WHERE v.approval_id = $1 AND v.decision = 'approve' AND p.merchant_id = $2 AND p.revoked_at IS NULL`, r.ID, r.Merchant)
-	return n > 0, err
+	for _, v := range r.Votes {
+		if v.Decision != Approve {
+			continue
+		}
+		p, err := auth.HoldLive(tx, r.Merchant, v.PersonID)
+		if err == nil && p.Has(auth.ApprovalsResolve) {
+			return true, nil
+		}
+		if err != nil && !errors.Is(err, auth.ErrUnknownCredential) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // closeRequest ends a request from one state.

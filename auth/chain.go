@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -45,29 +46,23 @@ type storedLink struct {
 
 // Live gives the principal of a key_, sub_, jwt_ or per_ id as it is now. One that is gone, revoked or expired, or whose
 // chain holds such a one, is *Refused.
-func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, id, "") }
+func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, id) }
 
 // Renew gives p as it is now. When p may not call any more the error is *Refused.
-func Renew(tx *store.Tx, p Principal) (Principal, error) { return again(tx, p, "") }
-
-// Hold is Renew for a transaction that is to have an effect: until it ends nobody can change or revoke a link of p. Whoever
-// revokes one waits for it, and finds that nothing of p commits afterwards.
-func Hold(tx *store.Tx, p Principal) (Principal, error) { return again(tx, p, tx.ForShare()) }
-
-// HoldLive is Live for a transaction that is to have an effect: see Hold.
-func HoldLive(tx *store.Tx, id string) (Principal, error) { return climb(tx, id, tx.ForShare()) }
-
-func again(tx *store.Tx, p Principal, lock string) (Principal, error) {
+func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if p.Kind == KindOperator {
 		return p, nil
 	}
-	now, err := climb(tx, p.ID, lock)
+	now, err := climb(tx, p.ID)
 	if err != nil {
 		return Principal{}, err
 	}
 	if p.Kind == KindJWT { // what the token said holds for this call; the row only knows the newest one
 		now.Links[0].Scopes, now.Links[0].ExpiresAt = p.Links[0].Scopes, p.Links[0].ExpiresAt
 		now = join(now.Merchant, now.Links)
+		if !tx.Now.Before(p.ExpiresAt) {
+			return Principal{}, &Refused{Why: "expired", Who: named(p.Kind, p.ID), Merchant: p.Merchant}
+		}
 	}
 	if p.Session != "" {
 		return now.signedIn(tx, p.Session, lock)
@@ -75,22 +70,45 @@ func again(tx *store.Tx, p Principal, lock string) (Principal, error) {
 	return now, nil
 }
 
-// Same reports whether p and q are the same principal with the same rights.
-func (p Principal) Same(q Principal) bool {
-	return p.ID == q.ID && slices.EqualFunc(p.Links, q.Links, func(a, b Link) bool { return a.ID == b.ID && a.Version == b.Version })
+// Hold is Renew for a transaction that is to have an effect: until it ends nobody changes who may do what at the merchant.
+// Whoever revokes something of p waits for it, and finds that nothing of p commits afterwards. It comes before any other lock.
+func Hold(tx *store.Tx, p Principal) (Principal, error) {
+	if err := tx.Share(rightsAt(p.Merchant)); err != nil {
+		return Principal{}, err
+	}
+	return Renew(tx, p)
 }
 
-// climb reads a chain from its first link up. Links are locked in the order of the chain; whoever changes one locks no
-// other, so nobody waits in a circle.
-func climb(tx *store.Tx, id, lock string) (Principal, error) {
-	first, err := readLink(tx, id, lock)
+// HoldLive is Live for a transaction that is to have an effect: see Hold. Somebody of another merchant is *Refused.
+func HoldLive(tx *store.Tx, merchant, id string) (Principal, error) {
+	if err := tx.Share(rightsAt(merchant)); err != nil {
+		return Principal{}, err
+	}
+	p, err := Live(tx, id)
+	if err == nil && p.Merchant != merchant {
+		return Principal{}, &Refused{Why: "unknown"}
+	}
+	return p, err
+}
+
+// TryHold is for a transaction that holds other locks already, and is to call HoldLive: it waits for nobody, and is false
+// when somebody changes, or waits to change, who may do what at the merchant.
+func TryHold(tx *store.Tx, merchant string) (bool, error) { return tx.TryShare(rightsAt(merchant)) }
+
+// Same reports whether p and q are the same principal with the same rights. It compares the rights themselves and not the
+// versions of rows: what somebody forgot to count up would be a right that outlives its revocation.
+func (p Principal) Same(q Principal) bool { return reflect.DeepEqual(p.Links, q.Links) }
+
+// climb reads a chain from its first link up.
+func climb(tx *store.Tx, id string) (Principal, error) {
+	first, err := readLink(tx, id)
 	if err != nil {
 		return Principal{}, err
 	}
-	return first.climb(tx, lock)
+	return first.climb(tx)
 }
 
-func (first storedLink) climb(tx *store.Tx, lock string) (Principal, error) {
+func (first storedLink) climb(tx *store.Tx) (Principal, error) {
 	links := []Link{}
 	for l := first; ; {
 		if why := l.ended(tx.Now); why != "" {
@@ -103,7 +121,7 @@ func (first storedLink) climb(tx *store.Tx, lock string) (Principal, error) {
 		if l.parent == "" {
 			return join(first.merchant, links), nil
 		}
-		up, err := readLink(tx, l.parent, lock)
+		up, err := readLink(tx, l.parent)
 		if errors.Is(err, ErrUnknownCredential) || err == nil && (up.merchant != first.merchant || len(links) == maxLinks) {
 			err = fmt.Errorf("the chain of %s breaks at %s", first.ID, l.parent)
 		}
@@ -133,16 +151,16 @@ func (l storedLink) above() string {
 }
 
 // readLink reads one link by its id. An id that is nobody's is *Refused.
-func readLink(tx *store.Tx, id, lock string) (l storedLink, err error) {
+func readLink(tx *store.Tx, id string) (l storedLink, err error) {
 	switch prefix, _, _ := strings.Cut(id, "_"); prefix {
 	case "key":
-		l, err = keyLink(tx, id, lock)
+		l, err = keyLink(tx, id)
 	case "sub":
-		l, err = subTokenLink(tx, id, lock)
+		l, err = subTokenLink(tx, id)
 	case "jwt":
-		l, err = jwtLink(tx, id, lock)
+		l, err = jwtLink(tx, id)
 	case "per":
-		l, err = personLink(tx, id, lock)
+		l, err = personLink(tx, id)
 	default:
 		err = store.ErrNotFound
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // jwtLink reads an agent that an issuer vouches for, with the scopes of the newest token seen.
-func jwtLink(tx *store.Tx, id, lock string) (storedLink, error) {
+func jwtLink(tx *store.Tx, id string) (storedLink, error) {
 	return store.One(tx, func(r store.Row) (l storedLink, err error) {
 		var ceiling string
 		var revoked time.Time
@@ -18,5 +18,5 @@ func jwtLink(tx *store.Tx, id, lock string) (storedLink, error) {
 		l.revoked = revoked
 		l.Ceiling, err = ParseLevel(ceiling)
 		return l, err
-	}, `SELECT id, merchant_id, name, COALESCE(owner_id, ''), scopes, ceiling, version, revoked_at FROM jwt_agents WHERE id = $1`+lock, id)
+	}, `SELECT id, merchant_id, name, COALESCE(owner_id, ''), scopes, ceiling, version, revoked_at FROM jwt_agents WHERE id = $1`, id)
 }

@@ -69,12 +69,20 @@ func names(all []Merchant) string {
 	return b.String()
 }
 
-// BeginChange is the first statement of every change to who may do what at a merchant. It keeps others from making one
-// until the transaction ends.
+// BeginChange is the first statement of every change to who may do what at a merchant. It waits for what is being done on the
+// rights that are to change (Hold) and keeps others from beginning, or making another change, until the transaction ends. A
+// transaction that has called Hold must not call it: two of them would wait for each other.
 func BeginChange(tx *store.Tx, merchant string) error {
+	if err := tx.Own(rightsAt(merchant)); err != nil {
+		return err
+	}
 	n, err := tx.Exec(`UPDATE merchants SET revision = revision + 1 WHERE id = $1`, merchant)
 	if err == nil && n == 0 {
 		err = store.ErrNotFound
 	}
 	return err
 }
+
+// rightsAt names what is locked while rights are used (shared) and changed (owned). It is one name for all of a merchant:
+// a call takes one lock however long its chain is, and whatever its rights come from (a role, a parent, who approved it) is held with it.
+func rightsAt(merchant string) string { return "rights at " + merchant }

@@ -115,7 +115,7 @@ func (p Person) principal(tx *store.Tx) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	return l.climb(tx, "")
+	return l.climb(tx)
 }
 
 func (p Person) link(tx *store.Tx) (storedLink, error) {
@@ -126,12 +126,12 @@ func (p Person) link(tx *store.Tx) (storedLink, error) {
 	}, err
 }
 
-func personLink(tx *store.Tx, id, lock string) (storedLink, error) {
-	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE id = $1`+lock, id)
+func personLink(tx *store.Tx, id string) (storedLink, error) {
+	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE id = $1`, id)
 	if err != nil {
 		return storedLink{}, err
 	}
-	return p.link(tx) // read after the row is held: who changes a person's rights changes the row
+	return p.link(tx)
 }
 
 const personColumns = `id, merchant_id, name, hint, created_at, revoked_at, version`

@@ -43,11 +43,11 @@ func authenticateSubToken(tx *store.Tx, sum string) (Principal, error) {
 	case err != nil:
 		return Principal{}, fmt.Errorf("reading the sub-token: %w", err)
 	}
-	return t.link().climb(tx, "")
+	return t.link().climb(tx)
 }
 
-func subTokenLink(tx *store.Tx, id, lock string) (storedLink, error) {
-	t, err := store.One(tx, scanSubToken, `SELECT `+subTokenColumns+` FROM sub_tokens WHERE id = $1`+lock, id)
+func subTokenLink(tx *store.Tx, id string) (storedLink, error) {
+	t, err := store.One(tx, scanSubToken, `SELECT `+subTokenColumns+` FROM sub_tokens WHERE id = $1`, id)
 	return t.link(), err
 }
 

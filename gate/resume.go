@@ -55,6 +55,10 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 		if err != nil || !worked || j.Status == tools.JobRunning {
 			return err
 		}
+		// The job's row is held by now, and whoever holds the rights may wait for it (a vote, a cancel): so this does not wait.
+		if worked, err = auth.TryHold(tx, j.Merchant); err != nil || !worked {
+			return err
+		}
 		return g.safely(j.CallID, func() error {
 			c, err = g.begin(tx, j, worker)
 			return err
@@ -193,7 +197,7 @@ func outOfReach(err error) bool {
 // rebuild makes the call of a stored job: its stored bytes, and its principal as it is now and stays until the transaction
 // ends. Whoever revokes a link of it afterwards waits, and whoever was first is seen here.
 func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
-	p, err := auth.HoldLive(tx, j.PrincipalID)
+	p, err := auth.HoldLive(tx, j.Merchant, j.PrincipalID)
 	if errors.Is(err, auth.ErrUnknownCredential) {
 		return nil, tools.Refuse(tools.Unauthorized, "Mint another key and ask again.", "The key that asked for it, or one it stands under, is revoked or has expired.")
 	}

@@ -34,11 +34,20 @@ func (g *Gate) stand(ctx context.Context, c *call, read func(*store.Tx, auth.Pri
 
 // hold is auth.Hold with the refusal that a caller is told.
 func hold(tx *store.Tx, p auth.Principal) (auth.Principal, error) {
-	p, err := auth.Hold(tx, p)
+	now, err := auth.Hold(tx, p)
 	if errors.Is(err, auth.ErrUnknownCredential) {
 		return p, unauthorized()
 	}
-	return p, err
+	return now, err
+}
+
+// renewed is auth.Renew with the refusal that a caller is told.
+func renewed(tx *store.Tx, p auth.Principal) (auth.Principal, error) {
+	now, err := auth.Renew(tx, p)
+	if errors.Is(err, auth.ErrUnknownCredential) {
+		return p, unauthorized()
+	}
+	return now, err
 }
 
 func unauthorized() *tools.Refusal {

@@ -63,6 +63,17 @@ func mayDecide(p auth.Principal) error {
 	return nil
 }
 
+// mayRead lets people look at what waits.
+func mayRead(p auth.Principal) error {
+	if p.Kind == auth.KindPerson && !p.Has(auth.ApprovalsRead) {
+		return lacks([]auth.Scope{auth.ApprovalsRead}, "None of this person's roles holds the scope %s, which %s takes.", "looking at approvals")
+	}
+	if p.Kind == auth.KindPerson {
+		return nil
+	}
+	return mayDecide(p)
+}
+
 func mayVote(p auth.Principal, b Ballot) error {
 	if err := mayDecide(p); err != nil {
 		return err
@@ -190,12 +201,15 @@ const listMax = 200
 
 // look reads something for a person who may decide, and records that it was read. Every error is a *tools.Refusal.
 func look[T any](ctx context.Context, g *Gate, p auth.Principal, id string, read func(*store.Tx) (T, error)) (found T, err error) {
-	if err = mayDecide(p); err == nil {
-		err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		if p, err = renewed(tx, p); err == nil {
+			err = mayRead(p)
+		}
+		if err == nil {
 			found, err = read(tx)
-			return err
-		})
-	}
+		}
+		return err
+	})
 	if err == nil {
 		err = g.db.InTx(ctx, func(tx *store.Tx) error {
 			_, err := audit.Append(tx, audit.Entry{

@@ -24,7 +24,11 @@ const applicationID = 0x64746367
 var (
 	skipLocked = map[string]string{"postgres": " FOR UPDATE SKIP LOCKED"}
 	lockRows   = map[string]string{"postgres": " FOR UPDATE"}
-	forShare   = map[string]string{"postgres": " FOR SHARE"}
+
+	// Advisory locks of PostgreSQL go by a number and end with the transaction. Two names with one number only wait for each other.
+	shareName    = map[string]string{"postgres": "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))"}
+	tryShareName = map[string]string{"postgres": "SELECT CAST(pg_try_advisory_xact_lock_shared(hashtextextended($1, 0)) AS TEXT)"}
+	ownName      = map[string]string{"postgres": "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"}
 
 	// pings write something that is flushed at the commit and leaves no trace.
 	pings = map[string]string{

@@ -16,7 +16,7 @@
 //   - a read that decides a write of the same transaction needs that WHERE too: PostgreSQL runs READ COMMITTED
 //   - CAST($1 AS BIGINT) where PostgreSQL cannot tell a parameter's type ($1 + $2)
 //   - no arrays, ILIKE, jsonb, booleans, serials, deferred constraints, INSERT OR REPLACE; SELECT … FOR UPDATE only
-//     through Tx.SkipLocked and Tx.Lock, FOR SHARE through Tx.ForShare
+//     through Tx.SkipLocked and Tx.Lock; what no row stands for is locked by name, through Tx.Share and Tx.Own
 //   - locks are taken in one order by all: a deadlock is a mistake of ours, and no transaction is run again because of one
 //   - no statement while rows of the same transaction are still being read: PostgreSQL's connection is busy then
 //   - TEXT sorts by bytes on SQLite and by the database's collation on PostgreSQL: page and compare by ids and times, or

@@ -59,9 +59,34 @@ func (tx *Tx) Engine() string { return tx.engine }
 // others are claiming. SQLite has one writer and needs nothing.
 func (tx *Tx) SkipLocked() string { return skipLocked[tx.engine] }
 
-// ForShare ends a SELECT whose rows nobody may change until the transaction ends; others may read and share them. SQLite
-// has one writer and needs nothing.
-func (tx *Tx) ForShare() string { return forShare[tx.engine] }
+// Share takes a name, which others may share, and keeps it until the transaction ends: whoever wants to Own it waits. Those who
+// come while somebody waits to own it come after him. (Row locks are not like that: as long as one FOR SHARE follows another, who
+// wants to change the row waits, if need be for ever.) So take it first, before whatever its holders may wait for. SQLite has one
+// writer and needs nothing.
+func (tx *Tx) Share(name string) error { return tx.take(shareName[tx.engine], name) }
+
+// Own takes a name when nobody shares it, and keeps it from all others until the transaction ends. SQLite has one writer and
+// needs nothing.
+func (tx *Tx) Own(name string) error { return tx.take(ownName[tx.engine], name) }
+
+func (tx *Tx) take(q, name string) error {
+	if q == "" {
+		return tx.usable()
+	}
+	_, err := tx.Exec(q, name)
+	return err
+}
+
+// TryShare is Share for a transaction that holds something already. It waits for nobody, and reports whether it has the name.
+func (tx *Tx) TryShare(name string) (bool, error) {
+	q := tryShareName[tx.engine]
+	if q == "" {
+		return true, tx.usable()
+	}
+	var got string
+	err := tx.QueryRow(q, name).Scan(&got)
+	return got == "true", err
+}
 
 // Lock takes the rows of a SELECT, in its order, and keeps them until the transaction ends: whoever else wants to change
 // one waits. A statement that changes several rows takes them in an order of its own; two of them may wait for each other

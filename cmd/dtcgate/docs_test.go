@@ -183,3 +183,49 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+var namedTest = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+
+// A row of the threat table without a test that holds it is a hope.
+func TestEveryThreatNamesTestsThatExist(t *testing.T) {
+	there := map[string]bool{}
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllSubmatch(text, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(readDocument(t, "docs/security.md"), "\n## Threats to identity\n")
+	if !found {
+		t.Fatal("docs/security.md has no table of threats")
+	}
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| T") {
+			continue
+		}
+		rows++
+		names := namedTest.FindAllStringSubmatch(line, -1)
+		if len(names) == 0 {
+			t.Errorf("no test holds %s", line)
+		}
+		for _, n := range names {
+			if !there[n[1]] {
+				t.Errorf("there is no %s, which is to hold %s", n[1], line)
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("only %d threats are listed", rows)
+	}
+}
+
+var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)
