@@ -65,7 +65,7 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 		}
 	}
 	if p.Session != "" {
-		return now.signedIn(tx, p.Session, lock)
+		return now.signedIn(tx, p.Session)
 	}
 	return now, nil
 }

@@ -82,8 +82,8 @@ type Proof struct {
 // the browser held, if any: its session, whoever's it was, ends. The new secret is always a new one, so that nothing a browser was
 // given before can become a session.
 //
-// The proof was found by reading. Here it is used up, after the merchant's changes are held: every transaction that locks several
-// sessions, or a session and what people sign in with, holds those first, so that none of them wait in a circle.
+// The proof was found by reading. Here it is used up, after BeginChange: the session before ends as everything else is revoked, and no two
+// transactions that change several sessions wait for each other in a circle.
 func StartSession(tx *store.Tx, proof Proof, agent, old string) (Session, string, error) {
 	p := proof.Person
 	if err := BeginChange(tx, p.Merchant); err != nil {
@@ -181,9 +181,9 @@ func AuthenticateSession(tx *store.Tx, secret string) (Principal, Session, error
 	return p, s, err
 }
 
-// signedIn is p in a session, as it is now. With a lock the session, like p's links, cannot be ended until the transaction has.
-func (p Principal) signedIn(tx *store.Tx, id, lock string) (Principal, error) {
-	s, err := store.One(tx, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id = $1 AND person_id = $2`+lock, id, p.ID)
+// signedIn is p in a session, as it is now.
+func (p Principal) signedIn(tx *store.Tx, id string) (Principal, error) {
+	s, err := store.One(tx, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id = $1 AND person_id = $2`, id, p.ID)
 	if err := s.living(tx, err); err != nil {
 		return Principal{}, err
 	}
@@ -216,7 +216,7 @@ func SessionSeen(tx *store.Tx, id string) error {
 }
 
 // RevokeSession ends one session of a person, or of anybody of the merchant when person is "". It answers store.ErrNotFound for
-// one that is not there or was ended before.
+// one that is not there or was ended before. The caller has called BeginChange, so that what the session is doing is waited for.
 func RevokeSession(tx *store.Tx, merchant, person, id string) error {
 	n, err := tx.Exec(`UPDATE sessions SET revoked_at = $1
 		WHERE id = $2 AND merchant_id = $3 AND (person_id = $4 OR $4 = '') AND revoked_at IS NULL`, store.Micros(tx.Now), id, merchant, person)
@@ -226,8 +226,7 @@ func RevokeSession(tx *store.Tx, merchant, person, id string) error {
 	return err
 }
 
-// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. The caller holds the merchant's
-// changes (BeginChange).
+// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. The caller has called BeginChange.
 func RevokeSessions(tx *store.Tx, merchant, person, but string) (int64, error) {
 	return tx.Exec(`UPDATE sessions SET revoked_at = $1 WHERE merchant_id = $2 AND person_id = $3 AND id <> $4 AND revoked_at IS NULL`,
 		store.Micros(tx.Now), merchant, person, but)

@@ -1,9 +1,9 @@
 // What pages cannot do without a script: passkeys, and the code behind the # of a link.
 "use strict";
 
-const problem = (text) => {
-  const p = document.querySelector("[data-problem]");
-  if (!p) return;
+// problem says what went wrong beside what was pressed.
+const problem = (element, text) => {
+  const p = element.closest("section").querySelector("[data-problem]");
   p.textContent = text;
   p.hidden = !text;
 };
@@ -34,11 +34,11 @@ const add = async (form) => {
 const run = async (what, element) => {
   const button = element.querySelector("button") || element;
   button.disabled = true;
-  problem("");
+  problem(element, "");
   try {
     location.assign((await what(element)).next);
   } catch (e) {
-    problem(e.name === "NotAllowedError" ? "The passkey was not used. Try again when you are ready." : e.name === "InvalidStateError" ? "This device has a passkey of yours already." : e.message);
+    problem(element, e.name === "NotAllowedError" ? "The passkey was not used. Try again when you are ready." : e.name === "InvalidStateError" ? "This device has a passkey of yours already." : e.message);
     button.disabled = false;
   }
 };
@@ -47,7 +47,7 @@ const able = window.PublicKeyCredential && PublicKeyCredential.parseRequestOptio
 for (const element of document.querySelectorAll("[data-passkey]")) {
   if (!able) {
     element.hidden = true;
-    problem("This browser is too old for passkeys.");
+    problem(element, "This browser is too old for passkeys.");
     continue;
   }
   element.hidden = false;
