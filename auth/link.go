@@ -16,7 +16,7 @@ const (
 )
 
 // MintLink makes the secret of a link with which a person may sign in once. It takes the place of an earlier one, so that a person
-// never has two. ttl 0 is LinkTime.
+// never has two. person is an id; one who is not there, or not the merchant's, is *Refused. ttl 0 is LinkTime.
 func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret string, expires time.Time, err error) {
 	if ttl == 0 {
 		ttl = LinkTime
@@ -24,9 +24,12 @@ func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret 
 	if ttl < minLinkTime || ttl > MaxLinkTime {
 		return "", time.Time{}, fmt.Errorf("a link may be good for %s to %s, not for %s", minLinkTime, MaxLinkTime, ttl)
 	}
-	p, err := FindPerson(tx, merchant, person)
+	p, err := Live(tx, person)
 	if err != nil {
 		return "", time.Time{}, err
+	}
+	if p.Kind != KindPerson || p.Merchant != merchant {
+		return "", time.Time{}, &Refused{Why: "unknown"}
 	}
 	secret, expires = newSecret(prefixLink), tx.Now.Add(ttl)
 	_, err = tx.Exec(`INSERT INTO sign_in_links (person_id, merchant_id, secret_sha256, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)

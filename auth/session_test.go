@@ -139,6 +139,11 @@ func TestALinkThatIsNoLongerGood(t *testing.T) {
 			l.Error(err)
 		}
 		l.do(func(tx *store.Tx) error {
+			for _, c := range [][2]string{{"mer_other", l.person}, {l.shop, "mia"}, {l.shop, gone}, {l.shop, ""}} {
+				if _, _, err := MintLink(tx, c[0], c[1], 0); !errors.Is(err, ErrUnknownCredential) {
+					l.Errorf("%v: %v", c, err)
+				}
+			}
 			for _, ttl := range []time.Duration{-time.Hour, time.Second, MaxLinkTime + 1} {
 				if _, _, err := MintLink(tx, l.shop, l.person, ttl); err == nil {
 					l.Errorf("a link for %s was made", ttl)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -66,4 +68,14 @@ func readSecret(path string) (string, error) {
 		return "", fmt.Errorf("client_secret_file: %w", err)
 	}
 	return secret, nil
+}
+
+// onThisMachine gives the address of a server on a loopback address by the name under which browsers have passkeys: an IP address has none.
+func onThisMachine(base string) string {
+	u, err := url.Parse(base)
+	if err != nil || !thisMachine(u.Hostname()) {
+		return base
+	}
+	u.Host = net.JoinHostPort("localhost", u.Port())
+	return u.String()
 }
