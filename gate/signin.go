@@ -194,8 +194,8 @@ var errNoProvider = tools.Refuse(tools.NotFound, "Sign in with a link or a passk
 func (g *Gate) refuseSignIn(ctx context.Context, b Browser, cause error) error {
 	refused := (*auth.Refused)(nil)
 	if errors.As(cause, &refused) {
-		s := stranger{source: b.Source, why: refused.Why, who: refused.Who, merchant: refused.Merchant}
-		if cause = g.turnAway(ctx, s); cause == nil {
+		s := stranger{event: authRefused, source: b.Source, why: refused.Why, who: refused.Who, merchant: refused.Merchant, code: tools.Unauthorized}
+		if _, cause = g.turnAway(ctx, s); cause == nil {
 			return g.numbered(tools.Refuse(tools.Unauthorized, "Sign in again. For a new link, ask an admin to run `dtcgate person invite`.",
 				"You are not signed in: that was not valid, or no longer."), nil)
 		}

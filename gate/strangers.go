@@ -13,20 +13,34 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// strangers counts refused credentials. The first of a source and reason in a minute is recorded at once, the others
-// as one entry with their count, so that a flood of wrong keys neither fills the record nor hides in it.
+// strangers counts who was turned away before there was a call: for a credential, or for the network it came from. The
+// first of a source and reason in a minute is recorded at once, the others as one entry with their count, so that a flood
+// neither fills the record nor hides in it.
 type strangers struct {
 	mu      sync.Mutex
 	minute  time.Time
 	counted map[stranger]int64
+	apart   map[string]int // how many sources are told apart in this minute, by event
 }
 
-type stranger struct{ source, why, who, merchant string }
+type stranger struct {
+	event, source, why, who, merchant string
+	code                              tools.Code
+}
 
-// maxStrangers bounds the sources that are told apart within a minute; those beyond it are counted as one.
-const maxStrangers = 1000
+// The events that turning a stranger away is recorded as.
+const (
+	authRefused    = "auth.refused"
+	networkRefused = "network.refused"
+)
 
-func newStrangers() strangers { return strangers{counted: map[stranger]int64{}} }
+// toldApart is how many sources are told apart within a minute. Those beyond are counted as one. Anybody who finds the port
+// is a source for the network.
+var toldApart = map[string]int{authRefused: 1000, networkRefused: 100}
+
+func newStrangers() strangers {
+	return strangers{counted: map[stranger]int64{}, apart: map[string]int{}}
+}
 
 // Authenticate finds the principal of a credential. A credential that opens nothing is refused without a reason, and
 // the reason is recorded. Every error is a *tools.Refusal.
@@ -42,16 +56,18 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	if err == nil {
 		return p, nil
 	}
-	refused := (*auth.Refused)(nil)
-	if errors.As(err, &refused) {
-		err = g.turnAway(ctx, stranger{source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant})
-	}
-	if err == nil && refused.Why == "network" {
-		return auth.Principal{}, tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
-			"This credential may not be used from this network.")
+	answer := unauthorized()
+	if refused := (*auth.Refused)(nil); errors.As(err, &refused) {
+		if refused.Why == "network" {
+			answer = tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
+				"This credential may not be used from this network.")
+		}
+		_, err = g.turnAway(ctx, stranger{
+			event: authRefused, source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant, code: answer.Code,
+		})
 	}
 	if err == nil {
-		return auth.Principal{}, unauthorized()
+		return auth.Principal{}, answer
 	}
 	r := *asRefusal(err)
 	r.CallID = store.NewID("call", g.db.Now())
@@ -59,37 +75,90 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	return auth.Principal{}, &r
 }
 
-// turnAway counts a refused credential and records it when it is the first of its kind in this minute.
-func (g *Gate) turnAway(ctx context.Context, s stranger) error {
+// RefuseNetwork refuses a request for the network that it comes from, before anything of it was read. The second result
+// reports whether it is on record by itself, and not as one of a count.
+func (g *Gate) RefuseNetwork(ctx context.Context, source, why string) (*tools.Refusal, bool) {
+	first, err := g.turnAway(ctx, stranger{event: networkRefused, source: source, why: why, code: tools.ForbiddenNetwork})
+	r := tools.Refuse(tools.ForbiddenNetwork, "Call from a network that the operator allows, or ask the operator to allow yours.",
+		"Requests from this network are not served here.")
+	r.CallID = store.NewID("call", g.db.Now())
+	if err != nil {
+		g.logInternal(r.CallID, tools.Unavailable, err)
+	}
+	return r, first
+}
+
+// turnAway counts a stranger, and records it when it is the first of its kind in this minute. That the stranger has hung up
+// makes no difference.
+func (g *Gate) turnAway(ctx context.Context, s stranger) (first bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
 	if err := g.writeStrangers(ctx, false); err != nil {
-		return err
+		return false, err
 	}
-	if !g.strangers.count(s) {
-		return nil
+	counted, first := g.strangers.count(s)
+	if !first {
+		return false, nil
 	}
-	err := g.db.InTx(ctx, func(tx *store.Tx) error { return recordStranger(tx, s, 1) })
+	if counted.source != manySources {
+		counted.source = s.source // the exact address
+	}
+	err = g.db.InTx(ctx, func(tx *store.Tx) error { return recordStranger(tx, counted, 1) })
 	if err != nil {
 		g.strangers.forget(s) // the next of its kind is the first on record
 	}
-	return err
+	return true, err
 }
 
 func (l *strangers) forget(s stranger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.counted, s)
+	kind := l.kind(s)
+	if _, known := l.counted[kind]; known { // unless the minute has ended meanwhile
+		delete(l.counted, kind)
+		l.apart[s.event]--
+	}
 }
 
-// count adds one to s and reports whether it is the first of its kind in this minute.
-func (l *strangers) count(s stranger) (first bool) {
+// count adds one to the strangers of s's kind, and reports whether it is the first of them in this minute.
+func (l *strangers) count(s stranger) (kind stranger, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.counted[s]; !known && len(l.counted) >= maxStrangers {
-		s = stranger{source: "many", why: s.why}
+	kind = l.kind(s)
+	n, known := l.counted[kind]
+	l.counted[kind] = n + 1
+	if !known {
+		l.apart[s.event]++
 	}
-	n, known := l.counted[s]
-	l.counted[s] = n + 1
-	return !known
+	return kind, !known
+}
+
+// manySources stands for all sources beyond those that are told apart.
+const manySources = "many"
+
+// kind is what s is counted as.
+func (l *strangers) kind(s stranger) stranger {
+	s.source = block(s.source)
+	if _, known := l.counted[s]; !known && l.apart[s.event] >= toldApart[s.event] {
+		return stranger{event: s.event, source: manySources, why: s.why, code: s.code}
+	}
+	return s
+}
+
+// subscriber is the part of an IPv6 address, in bits, that is not its owner's to choose: networks are given out as a /64 or
+// more (RFC 6177), and in it anybody has a new address for every request.
+const subscriber = 64
+
+// block gives the addresses that are one source: an IPv4 address, or a /64 of IPv6.
+func block(source string) string {
+	addr, err := netip.ParseAddr(source)
+	if err != nil {
+		return source
+	}
+	if addr = addr.Unmap(); addr.Is4() || addr.IsLoopback() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr.WithZone(""), subscriber).Masked().String()
 }
 
 // takeMinute gives what was counted in a minute that is over, or that is to end now, and begins a new one.
@@ -102,6 +171,7 @@ func (l *strangers) takeMinute(now time.Time, end bool) map[stranger]int64 {
 	}
 	over := l.counted
 	l.minute, l.counted = minute, map[stranger]int64{}
+	clear(l.apart)
 	return over
 }
 
@@ -140,8 +210,8 @@ func (l *strangers) giveBack(over map[stranger]int64) {
 
 func recordStranger(tx *store.Tx, s stranger, n int64) error {
 	e := audit.Entry{
-		Merchant: s.merchant, Event: "auth.refused", Source: s.source, Actor: "unknown", Status: "refused",
-		Code: string(tools.Unauthorized), Reason: s.why, Count: n, PolicyVersion: policyVersion,
+		Merchant: s.merchant, Event: s.event, Source: s.source, Actor: "unknown", Status: "refused",
+		Code: string(s.code), Reason: s.why, Count: n, PolicyVersion: policyVersion,
 	}
 	if s.why == "network" {
 		e.Code = string(tools.ForbiddenNetwork)

@@ -65,7 +65,7 @@ func newTab(t *testing.T) *tab {
 	m := &moment{}
 	db.Now = m.now
 	g := newRig(t, db, fakes)
-	g.server.publicURL = strings.Replace(g.url, "127.0.0.1", "localhost", 1)
+	g.server.public = strings.Replace(g.url, "127.0.0.1", "localhost", 1)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browsers[at]),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))
 	if os.Getuid() == 0 {
@@ -77,7 +77,7 @@ func newTab(t *testing.T) *tab {
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
-	p := &tab{rig: g, ctx: ctx, base: g.server.publicURL, moment: m}
+	p := &tab{rig: g, ctx: ctx, base: g.server.public, moment: m}
 	p.do(chromedp.Navigate("about:blank"))
 	p.console = listen(ctx)
 	return p

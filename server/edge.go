@@ -41,11 +41,11 @@ func (s *Server) allowedHost(r *http.Request) bool {
 		return true
 	}
 	host := hostName(r.Host)
-	return loopback(host) || slices.Contains(s.hosts, host)
+	return ownHost(host) || slices.Contains(s.hosts, host)
 }
 
-// loopback reports whether a host name or address is this machine's own.
-func loopback(host string) bool {
+// ownHost reports whether a host name or address is this machine's own.
+func ownHost(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }

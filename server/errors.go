@@ -89,7 +89,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.FormatInt(refusal.RetryAfter, 10))
 	case tools.Unavailable:
 		w.Header().Set("Retry-After", retryAfter)
-	case codeTooLarge:
+	case codeTooLarge, tools.ForbiddenNetwork:
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
 	}
 	s.write(w, wires[refusal.Code].http, refusal.CallID, bodyOf(refusal))

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -19,7 +18,8 @@ type visitKey struct{}
 // A visit is what is known about one HTTP request on its way, for the call it makes and the line it is logged as.
 type visit struct {
 	started time.Time
-	source  string
+	source  string // address of the client
+	counted bool   // a refusal that is one of many
 	// ctx ends when the client has gone or the server has to hurry. It is the calls' and not the request's, which the
 	// go-sdk would leave unanswered, and it is kept here because the go-sdk drops a context's end on the way for clients
 	// of the 2025 protocols.
@@ -49,15 +49,6 @@ func (v *visit) called(tool, callID, code string) {
 		v.tool = tool
 	}
 	v.callID, v.code = callID, code
-}
-
-// source is the address of the TCP peer. Headers that claim another are not looked at.
-func source(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // An answer counts what is written through it.

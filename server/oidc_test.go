@@ -450,7 +450,7 @@ func TestWithoutAProviderThereIsNone(t *testing.T) {
 
 func TestPasskeyAnswersThatProveNothing(t *testing.T) {
 	g, _ := newPages(t)
-	g.server.publicURL = "http://localhost"
+	g.server.public = "http://localhost"
 	resp, text := g.once("POST", "/sign-in/passkey/options", `{"next":"//evil.example"}`, jsonBody)
 	var options map[string]any
 	if err := json.Unmarshal([]byte(text), &options); err != nil || resp.StatusCode != 200 || options["userVerification"] != "required" || options["rpId"] != "localhost" {
@@ -478,7 +478,7 @@ func TestPasskeyAnswersThatProveNothing(t *testing.T) {
 			t.Errorf("%s: %s", name, resp.Status)
 		}
 	}
-	g.server.publicURL = ""
+	g.server.public = ""
 	if resp, _ := g.once("POST", "/sign-in/passkey/options", `{}`, jsonBody); resp.StatusCode != 404 {
 		t.Errorf("under an IP address: %s", resp.Status)
 	}

@@ -234,7 +234,9 @@ func TestPanicIsAnsweredAndLoggedOnce(t *testing.T) {
 	g := newSQLiteRig(t)
 	g.server.handle("GET /panic", func(http.ResponseWriter, *http.Request) { panic("boom") })
 	w := httptest.NewRecorder()
-	g.server.ServeHTTP(w, httptest.NewRequest("GET", "/panic?secret=1", nil))
+	r := httptest.NewRequest("GET", "/panic?secret=1", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	g.server.ServeHTTP(w, r)
 	if w.Code != 500 || !strings.Contains(w.Body.String(), `"INTERNAL"`) || strings.Contains(w.Body.String(), "boom") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -55,6 +56,9 @@ func (l *logged) String() string {
 	return l.buf.String()
 }
 
+// loopback is where the tests' requests come from.
+var loopback = auth.Networks{netip.MustParsePrefix("127.0.0.0/8")}
+
 // rigMerchant is the merchant of every rig.
 const rigMerchant = "Test shop"
 
@@ -65,7 +69,7 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	g.exports = &shop.DossierFiles{DB: db, Dir: t.TempDir()}
 	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports})
 	var err error
-	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test"})
+	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback}})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)
 	web.Config = HTTPServer(g.server)

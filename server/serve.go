@@ -19,6 +19,8 @@ func HTTPServer(h http.Handler) *http.Server {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+
+		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * before the networks are asked
 	}
 }
 

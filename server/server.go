@@ -4,12 +4,13 @@
 // eras; REST (rest.go) is a route per tool from the tool's own Spec. Both hand the same gate.Request over and answer
 // with the same bytes, so that a client may change its transport and see no difference but the envelope.
 //
-// Before a request reaches either, in this order: the Host and Origin it came with (edge.go), its route, its credential
-// (credential.go), the size and the strict JSON of its body. What fails there never was a call. It is answered with the
-// same shape as a refusal, from the one table of codes (errors.go), and logged; a credential that opens nothing is
-// recorded by the gate as well. From there on every request is a call, and the gate records it whatever becomes of it.
+// Before a request reaches either, in this order: the network it comes from (network.go), the Host and Origin it came
+// with (edge.go), its route, its credential (credential.go), the size and the strict JSON of its body. What fails there
+// never was a call. It is answered with the same shape as a refusal, from the one table of codes (errors.go), and logged; a
+// foreign network and a credential that opens nothing are recorded by the gate as well. From there on every request is a
+// call, and the gate records it whatever becomes of it.
 //
-// The caller's address is the TCP peer and no header. Every request authenticates anew; nothing about a caller is kept
+// The caller's address is the TCP peer, or what a trusted proxy says it is; no other header is believed. Every request authenticates anew; nothing about a caller is kept
 // between two requests. New starts nothing, and Serve ends when everything it accepted has been answered.
 package server
 
@@ -22,6 +23,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -37,19 +39,22 @@ type Config struct {
 	// PublicURL is the origin under which people reach the server, such as https://gate.example.com; "" for this machine only.
 	PublicURL    string
 	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
+	Networks     Networks // who may reach what; the zero value refuses everybody
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
 type Server struct {
-	gate      *gate.Gate
-	tools     *tools.Registry
-	db        *store.DB
-	log       zerolog.Logger
-	hosts     []string
-	publicURL string
-	origins   *http.CrossOriginProtection
-	mux       *http.ServeMux
-	routes    []string // every pattern of mux
+	gate     *gate.Gate
+	tools    *tools.Registry
+	db       *store.DB
+	log      zerolog.Logger
+	hosts    []string
+	public   string // Config.PublicURL
+	networks Networks
+	proxies  auth.Proxies
+	origins  *http.CrossOriginProtection
+	mux      *http.ServeMux
+	routes   []string // every pattern of mux
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
@@ -62,8 +67,12 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxies, err := c.Networks.forwarding()
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, publicURL: c.PublicURL,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, public: c.PublicURL, networks: c.Networks, proxies: proxies,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -89,10 +98,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now(), source: source(r), ctx: ctx}
+	v := &visit{started: time.Now(), ctx: ctx}
 	a := &answer{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)
+	if err := s.admit(r, v); err != nil {
+		s.refuse(a, r, err)
+		return
+	}
 	if len(r.TransferEncoding) > 0 {
 		// A proxy before us may have seen a Content-Length beside it, which net/http drops, and another end of this
 		// request; RFC 9112 6.1 wants such a connection closed.
@@ -142,7 +155,7 @@ func (h *headOnly) Header() http.Header         { return h.header }
 func (h *headOnly) WriteHeader(status int)      { h.status = status }
 func (h *headOnly) Write(b []byte) (int, error) { return len(b), nil }
 
-// finish logs the request, and answers one whose handler panicked.
+// finish logs the request, and answers one whose handler panicked. One that is on record in a count has no line either.
 func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 	if p := recover(); p != nil {
 		if p == http.ErrAbortHandler { //nolint:errorlint // net/http's own sentinel, compared as it does
@@ -153,5 +166,7 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 			s.refuse(a, r, errPanicked)
 		}
 	}
-	s.logLine(a, r, v)
+	if !v.counted {
+		s.logLine(a, r, v)
+	}
 }

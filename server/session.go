@@ -48,10 +48,10 @@ func (s *Server) browser(r *http.Request) gate.Browser {
 // origin is that of our pages in the browser that sent r: the public address, or without one that of a browser on this machine. It is "" where
 // nobody can tell; then there are no passkeys and no identity provider.
 func (s *Server) origin(r *http.Request) string {
-	if s.publicURL != "" {
-		return s.publicURL
+	if s.public != "" {
+		return s.public
 	}
-	if loopback(hostName(r.Host)) {
+	if ownHost(hostName(r.Host)) {
 		return "http://" + r.Host
 	}
 	return ""

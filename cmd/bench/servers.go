@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -154,7 +155,10 @@ func gateOn(ctx context.Context, dsn func(dir string) string, below func()) (h h
 	}
 	registry, log := tools.NewRegistry(dtc.Tools()...), zerolog.New(os.Stderr)
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log})
-	web, err := server.New(server.Config{Gate: g, Tools: registry, DB: db, Log: log.Level(zerolog.ErrorLevel), Version: "bench"})
+	web, err := server.New(server.Config{
+		Gate: g, Tools: registry, DB: db, Log: log.Level(zerolog.ErrorLevel), Version: "bench",
+		Networks: server.Networks{Agents: auth.Networks{netip.MustParsePrefix("127.0.0.0/8")}},
+	})
 	if err != nil {
 		return h, nil, nil, err
 	}

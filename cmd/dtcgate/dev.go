@@ -17,6 +17,7 @@ import (
 func (c *serve) greet(ctx context.Context, a *app, db *store.DB, address string) error {
 	g := greeting{base: "http://" + address, cmd: a.command}
 	if !c.Dev {
+		writeReach(a.out, c.networks)
 		return g.production(ctx, a.out, db)
 	}
 	if err := g.prepare(ctx, db); err != nil {

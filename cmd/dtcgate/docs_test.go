@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/server"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -112,7 +114,10 @@ func child(n *kong.Node, name string) *kong.Node {
 
 func TestDocumentedRequestsHaveRoutes(t *testing.T) {
 	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
-	s, err := server.New(server.Config{Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop()})
+	s, err := server.New(server.Config{
+		Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop(),
+		Networks: server.Networks{Agents: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}}, // httptest's requests come from there
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

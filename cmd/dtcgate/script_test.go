@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,6 +99,9 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("one server at a time; to see it refused, use exec")
 	}
 	s.cmd = exec.Command("dtcgate", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	if !slices.Contains(args, "--dev") && !slices.Contains(args, "--agent-networks") {
+		s.cmd.Args = append(s.cmd.Args, "--agent-networks", "127.0.0.1")
+	}
 	for _, name := range []string{"DTCGATE_DATA", "DTCGATE_DB", "GORACE"} {
 		s.cmd.Env = append(s.cmd.Env, name+"="+ts.Getenv(name))
 	}

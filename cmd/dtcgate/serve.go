@@ -28,7 +28,11 @@ type serve struct {
 	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers, sign_in."`
 	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
 
+	reach
+
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+
+	networks server.Networks // of reach
 }
 
 // Validate is called by kong: what it refuses is wrong use.
@@ -45,7 +49,8 @@ func (c *serve) Validate() error {
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
 	}
-	return nil
+	c.networks, err = c.parse(c.Dev)
+	return err
 }
 
 // drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
@@ -131,7 +136,8 @@ func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger, settings file
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, OIDC: provider})
 	web, err := server.New(server.Config{
-		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, PublicURL: c.PublicURL,
+		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
+		PublicURL: c.PublicURL,
 	})
 	if err != nil {
 		return nil, err
