@@ -43,7 +43,8 @@ func NewOIDC(c OIDCConfig, now func() time.Time) (*OIDC, error) {
 	if c.ClientID == "" {
 		return nil, errors.New("sign_in: client_id is missing: it is what the identity provider calls this server")
 	}
-	if err := checkURL(c.Issuer, isLoopback(c.Issuer)); err != nil {
+	u, err := parseOutbound(c.Issuer)
+	if err != nil {
 		return nil, fmt.Errorf("sign_in: issuer: %w", err)
 	}
 	for _, d := range c.Domains {
@@ -51,7 +52,7 @@ func NewOIDC(c OIDCConfig, now func() time.Time) (*OIDC, error) {
 			return nil, fmt.Errorf("sign_in: %q is not a domain of e-mail addresses, such as example.com", d)
 		}
 	}
-	return &OIDC{config: c, now: now, provider: newProvider(c.Issuer)}, nil
+	return &OIDC{config: c, now: now, provider: newProvider(c.Issuer, u)}, nil
 }
 
 // Host names the provider for people.
@@ -167,7 +168,7 @@ func sole(q url.Values, name string) (string, bool) {
 
 // exchange gives the ID token for a code.
 func (o *OIDC) exchange(ctx context.Context, r *oidcRequest, meta metadata, code string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, o.provider.http), providerTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, o.provider.http), outboundTime)
 	defer cancel()
 	token, err := o.client(meta, r.Redirect).Exchange(ctx, code, oauth2.VerifierOption(r.Verifier))
 	if told := (*oauth2.RetrieveError)(nil); errors.As(err, &told) {

@@ -3,11 +3,9 @@ package auth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,25 +16,26 @@ import (
 )
 
 const (
-	providerTime  = 10 * time.Second // for one answer of an identity provider
-	providerTurns = 8                // exchanges at once: whoever comes with a made-up code costs the provider a request
-	metadataTime  = time.Hour        // how long what a provider says about itself is believed
-	maxDocument   = 256 << 10        // of a provider's metadata or keys, in bytes
+	providerTurns = 8         // exchanges at once: whoever comes with a made-up code costs the provider a request
+	metadataTime  = time.Hour // how long what a provider says about itself is believed
+	maxDocument   = 256 << 10 // of a provider's metadata or keys, in bytes
 )
 
 // A provider is an identity provider as it describes itself (OpenID Connect Discovery 1.0).
 type provider struct {
 	issuer string
+	local  bool // it is on this machine
 	http   *http.Client
 	turns  chan struct{}
 	known  chan metadata // holds the one that was read last; empty while somebody reads it anew
 }
 
-func newProvider(issuer string) provider {
+// newProvider is the issuer at u. It is asked like every service outside: at public addresses, and without following redirects, which would carry
+// the client's secret and the code to wherever they point.
+func newProvider(issuer string, u *url.URL) provider {
 	p := provider{
-		issuer: issuer, turns: make(chan struct{}, providerTurns), known: make(chan metadata, 1),
-		// A redirect would carry the client's secret and the code to wherever it points.
-		http: &http.Client{Timeout: providerTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		issuer: issuer, local: isLoopback(u), http: outboundClient(u),
+		turns: make(chan struct{}, providerTurns), known: make(chan metadata, 1),
 	}
 	p.known <- metadata{}
 	return p
@@ -87,7 +86,7 @@ func (p provider) discover(ctx context.Context) (metadata, error) {
 		return metadata{}, fmt.Errorf("%w: its metadata is that of another issuer", ErrProvider)
 	}
 	for _, endpoint := range []string{m.Authorization, m.Token, m.Keys} {
-		if err := checkURL(endpoint, isLoopback(p.issuer)); err != nil {
+		if err := checkEndpoint(endpoint, p.local); err != nil {
 			return metadata{}, fmt.Errorf("%w: one of its endpoints is not an https address", ErrProvider)
 		}
 	}
@@ -146,20 +145,11 @@ func (m metadata) style(secret string) oauth2.AuthStyle {
 	return oauth2.AuthStyleInParams
 }
 
-// checkURL holds an address of a provider to https. With loopback, plain http to this machine will do: a provider under development.
-func checkURL(address string, loopback bool) error {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil, u.Host == "", u.User != nil, u.Fragment != "":
-	case u.Scheme == "https", u.Scheme == "http" && loopback && isLoopback(address):
-		return nil
+// checkEndpoint holds an address of a provider to https. With local, plain http to this machine will do: a provider under development.
+func checkEndpoint(address string, local bool) error {
+	u, err := parseOutbound(address)
+	if err == nil && isLoopback(u) && !local {
+		err = errNotPublic
 	}
-	return errors.New("it must be an https address, such as https://login.example.com")
-}
-
-// isLoopback reports whether an address is on this machine.
-func isLoopback(address string) bool {
-	host := hostOf(address)
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return err
 }

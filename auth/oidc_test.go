@@ -172,13 +172,15 @@ func TestProvidersAreReachedOverHTTPS(t *testing.T) {
 		" https://login.example.com":            false,
 		"https://login.example.com\n":           false,
 		"file:///etc/passwd":                    false,
+		"https://10.0.0.1":                      false,
+		"https://169.254.169.254":               false,
 	} {
 		_, err := NewOIDC(OIDCConfig{Issuer: address, ClientID: "dtcgate"}, time.Now)
 		if (err == nil) != ok {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
-	if checkURL("http://localhost/authorize", isLoopback("https://login.example.com")) == nil {
+	if checkEndpoint("http://localhost/authorize", false) == nil || checkEndpoint("https://localhost/authorize", false) == nil {
 		t.Error("a provider elsewhere sends people to this machine")
 	}
 }

@@ -14,10 +14,8 @@ import (
 // oidcAlgorithms are the signatures that ID tokens may have. There is no symmetric one among them: its key would be public.
 var oidcAlgorithms = []string{"RS256", "PS256", "ES256", "ES384", "EdDSA"}
 
-const (
-	oidcLeeway = time.Minute // between the provider's clock and ours
-	maxSubject = 255         // of a sub, in bytes (Core 1.0, 2)
-)
+// oidcLeeway is allowed between the provider's clock and ours.
+const oidcLeeway = time.Minute
 
 // idClaims are the claims of an ID token (Core 1.0, 2 and 5.1).
 type idClaims struct {

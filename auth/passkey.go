@@ -62,8 +62,8 @@ func hostOf(origin string) string {
 	return u.Hostname()
 }
 
-// algorithms are what a new passkey may sign with.
-var algorithms = []protocol.CredentialParameter{
+// passkeyAlgorithms are what a new passkey may sign with.
+var passkeyAlgorithms = []protocol.CredentialParameter{
 	{Type: protocol.PublicKeyCredentialType, Algorithm: webauthncose.AlgES256},
 	{Type: protocol.PublicKeyCredentialType, Algorithm: webauthncose.AlgEdDSA},
 	{Type: protocol.PublicKeyCredentialType, Algorithm: webauthncose.AlgRS256},
@@ -93,7 +93,7 @@ func BeginPasskey(tx *store.Tx, origin string, p Principal) (json.RawMessage, Ce
 	if len(h.keys) >= maxPasskeys {
 		return nil, Ceremony{}, fmt.Errorf("%w: you have %d; remove one first", ErrPasskey, len(h.keys))
 	}
-	options, session, err := rp.BeginRegistration(h, webauthn.WithCredentialParameters(algorithms),
+	options, session, err := rp.BeginRegistration(h, webauthn.WithCredentialParameters(passkeyAlgorithms),
 		webauthn.WithExclusions(webauthn.Credentials(h.keys).CredentialDescriptors()))
 	if err != nil {
 		return nil, Ceremony{}, fmt.Errorf("beginning a passkey: %w", err)

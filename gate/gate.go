@@ -42,7 +42,8 @@ type Config struct {
 	// Exports are customers' dossiers; without it none can be fetched.
 	Exports *shop.DossierFiles
 	// OIDC is the identity provider at which people sign in; without it none can.
-	OIDC *auth.OIDC
+	OIDC    *auth.OIDC
+	Issuers *auth.Issuers // of tokens that let agents in; nil: there are none
 }
 
 // A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
@@ -53,13 +54,14 @@ type Gate struct {
 	queue     approvals.Queue
 	exports   *shop.DossierFiles
 	oidc      *auth.OIDC
+	issuers   *auth.Issuers
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, oidc: c.OIDC, wake: make(chan struct{}, 1), strangers: newStrangers()}
+	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, wake: make(chan struct{}, 1), strangers: newStrangers()}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.

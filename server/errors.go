@@ -84,6 +84,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		refusal.CallID = store.NewID("call", s.db.Now())
 	}
 	visitOf(r.Context()).called("", refusal.CallID, string(refusal.Code))
+	if c := s.challengeTo(r, refusal); c != "" {
+		w.Header().Set("WWW-Authenticate", c)
+	}
 	switch refusal.Code {
 	case tools.RateLimited: // RFC 9110 10.2.3: whole seconds
 		w.Header().Set("Retry-After", strconv.FormatInt(refusal.RetryAfter, 10))

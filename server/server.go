@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -31,15 +32,16 @@ import (
 
 // Config is everything a Server depends on.
 type Config struct {
-	Gate    *gate.Gate
-	Tools   *tools.Registry
-	DB      *store.DB // asked by /readyz, and for the time; nothing else
-	Log     zerolog.Logger
-	Version string
-	// PublicURL is the origin under which people reach the server, such as https://gate.example.com; "" for this machine only.
-	PublicURL    string
-	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
-	Networks     Networks // who may reach what; the zero value refuses everybody
+	Gate         *gate.Gate
+	Tools        *tools.Registry
+	DB           *store.DB // asked by /readyz, and for the time; nothing else
+	Log          zerolog.Logger
+	Version      string
+	PublicURL    string        // the address that the world reaches this server under, such as https://gate.example.com
+	Issuers      *auth.Issuers // of tokens; nil: there are none
+	Vault        *vault.Vault  // what people connected; nil: people connect nothing
+	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
+	Networks     Networks      // who may reach what; the zero value refuses everybody
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
@@ -48,8 +50,10 @@ type Server struct {
 	tools    *tools.Registry
 	db       *store.DB
 	log      zerolog.Logger
+	vault    *vault.Vault
 	hosts    []string
-	public   string // Config.PublicURL
+	public   string
+	issuers  *auth.Issuers
 	networks Networks
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
@@ -72,18 +76,20 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, public: c.PublicURL, networks: c.Networks, proxies: proxies,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, public: c.PublicURL, issuers: c.Issuers, networks: c.Networks, proxies: proxies,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
 	mcp := s.known(s.newMCP(c.Version))
-	s.handle("POST /mcp", mcp)
-	s.handle("POST /mcp/key", mcp)
+	s.handle("POST "+mcpPath, mcp)
+	s.handle("POST "+keyPath, mcp)
+	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
 	s.handlePages()
+	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }
