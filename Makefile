@@ -9,10 +9,10 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation lint fuzz schemas docs bench clients
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, and serve a demo merchant on 127.0.0.1:8080 with its data in ./dtcgate-data
 	./bin/dtcgate serve --dev
@@ -24,6 +24,12 @@ test: lint ## Run everything with the race detector, on SQLite and on a real Pos
 	.ci/compiler
 	.ci/browser
 	$(GO) run ./store/storetest/postgres -- .ci/tests
+
+REVOCATION := NoCallThatStartsAfterARevocation|ACacheOfWhoMayCall|NothingIsDoneAfterARevocation|TheRacesAreLost|EverythingAtOnceOnRights
+
+revocation: ## Take rights away under 100,000 calls and in 5,000 races with what waits, on each engine
+	DTCGATE_TEST_REVOCATION_CALLS=100000 DTCGATE_TEST_REVOCATION_RACES=5000 \
+		$(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 2h -run '$(REVOCATION)' ./gate ./cmd/dtcgate
 
 lint: ## Run go vet, gofumpt and staticcheck
 	$(GO) vet ./...

@@ -26,6 +26,9 @@ func (r Rate) check() error {
 	return nil
 }
 
+// maxSkew is how far clocks may be apart that count the same calls.
+const maxSkew = time.Minute
+
 // within reports whether r allows no more than wide.
 func (r Rate) within(wide Rate) bool {
 	return wide.PerMinute == 0 || r.PerMinute > 0 && r.PerMinute <= wide.PerMinute && r.burst() <= wide.burst()
@@ -54,6 +57,10 @@ func (p Principal) Limited() bool {
 //
 // It is the generic cell rate algorithm (ITU-T I.371) with one row a link: the row is the time at which all calls so far
 // would have come evenly. A call may be early by burst-1 intervals.
+//
+// A row that lies further ahead than a burst takes was written by a clock that was ahead of ours, another replica's or our own
+// before it was set. Up to maxSkew it is waited for. Beyond that it would shut out who has done nothing, so that it counts as used
+// up: this call is let through, and the next after an interval.
 func Spend(tx *store.Tx, p Principal) error {
 	links := slices.SortedFunc(slices.Values(p.Links), func(a, b Link) int { return cmp.Compare(a.ID, b.ID) }) // one order for all
 	for _, l := range links {
@@ -71,9 +78,11 @@ func (l Link) spend(tx *store.Tx, merchant string) error {
 	now := tx.Now.UnixMicro()
 	interval := int64(time.Minute/time.Microsecond) / l.Rate.PerMinute
 	latest := now + (l.Rate.burst()-1)*interval
+	lost := latest + interval + maxSkew.Microseconds()
 	n, err := tx.Exec(`INSERT INTO rate_limits (principal_id, merchant_id, tat) VALUES ($1, $2, $3)
-		ON CONFLICT (principal_id) DO UPDATE SET tat = CASE WHEN rate_limits.tat > $4 THEN rate_limits.tat ELSE CAST($4 AS BIGINT) END + CAST($5 AS BIGINT)
-		WHERE rate_limits.tat <= $6`, l.ID, merchant, now+interval, now, interval, latest)
+		ON CONFLICT (principal_id) DO UPDATE SET tat = CASE WHEN rate_limits.tat > $4 THEN CAST($5 AS BIGINT)
+			WHEN rate_limits.tat > $6 THEN rate_limits.tat ELSE CAST($6 AS BIGINT) END + CAST($7 AS BIGINT)
+		WHERE rate_limits.tat <= $5 OR rate_limits.tat > $4`, l.ID, merchant, now+interval, lost, latest, now, interval)
 	if err != nil {
 		return fmt.Errorf("charging the rate of %s: %w", l.ID, err)
 	}

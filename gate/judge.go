@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -191,6 +192,9 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := checkKey(common.IdempotencyKey); err != nil {
 		return err
 	}
+	if err := checkReason(c.Tool, common.Reason); err != nil {
+		return err
+	}
 	c.dryRun, c.key, c.argsHash = common.DryRun, common.key(), schemas.Fingerprint(c.Args)
 	return nil
 }
@@ -208,7 +212,7 @@ func wrongFields(wrong []schemas.Wrong) error {
 type common struct {
 	IdempotencyKey *string `json:"idempotency_key"`
 	DryRun         bool    `json:"dry_run"`
-	Reason         string  `json:"reason"`
+	Reason         *string `json:"reason"`
 }
 
 // key is the idempotency key, "" without one.
@@ -217,6 +221,32 @@ func (a common) key() string {
 		return ""
 	}
 	return *a.IdempotencyKey
+}
+
+// minReason and maxReasonOf bound the reason of a call that people may have to agree to, in characters.
+const (
+	minReason   = 10
+	maxReasonOf = 500
+)
+
+// checkReason holds every reason that people may read to one length, whatever the schema of its tool says. A tool that requires
+// one is given none by its schema.
+func checkReason(t *tools.Tool, reason *string) error {
+	if reason == nil || t.Class == tools.ClassNone {
+		return nil
+	}
+	if n := utf8.RuneCountInString(*reason); n >= minReason && n <= maxReasonOf {
+		return nil
+	}
+	return tools.Wrong("reason", "is too short or too long", fmt.Sprintf("%d to %d characters that say why", minReason, maxReasonOf), "The customer returned the lamp")
+}
+
+// why is the reason, "" without one.
+func (a common) why() string {
+	if a.Reason == nil {
+		return ""
+	}
+	return *a.Reason
 }
 
 // commonOf reads the common arguments. Canonical bytes hold every name once and in one case, so that encoding/json

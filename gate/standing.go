@@ -66,7 +66,7 @@ func (g *Gate) checkTools(_ context.Context, c *call) error {
 }
 
 // ownKinds are resources that are the caller's own and not the merchant's.
-var ownKinds = []string{"self", "job", "effect"}
+var ownKinds = []string{"self", "job", "effect", "sub_token"}
 
 // checkResources asks whether a link of the caller's chain names only some objects.
 func (g *Gate) checkResources(_ context.Context, c *call) error {
@@ -85,11 +85,13 @@ func (g *Gate) checkResources(_ context.Context, c *call) error {
 }
 
 // checkRate takes the call from the rates of the caller's chain. A call that is refused later has been made all the same.
-func (g *Gate) checkRate(ctx context.Context, c *call) error {
-	if !c.Principal.Limited() {
+func (g *Gate) checkRate(ctx context.Context, c *call) error { return g.charge(ctx, c.Principal) }
+
+func (g *Gate) charge(ctx context.Context, p auth.Principal) error {
+	if !p.Limited() {
 		return nil
 	}
-	err := g.db.InTx(ctx, func(tx *store.Tx) error { return auth.Spend(tx, c.Principal) })
+	err := g.db.InTx(ctx, func(tx *store.Tx) error { return auth.Spend(tx, p) })
 	spent := (*auth.TooOften)(nil)
 	if !errors.As(err, &spent) {
 		return err

@@ -15,7 +15,7 @@ import (
 )
 
 // connectionsPath is where admins see and end what people have connected.
-const connectionsPath = "/api/v1/admin/v1/connections"
+const connectionsPath = adminPath + "/v1/connections"
 
 // handleConnect makes the routes on which people connect outside systems: they are sent to a provider, and come back.
 func (s *Server) handleConnect() {

@@ -84,7 +84,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		refusal.CallID = store.NewID("call", s.db.Now())
 	}
 	visitOf(r.Context()).called("", refusal.CallID, string(refusal.Code))
-	if c := s.challengeTo(r, refusal); c != "" {
+	if c := s.challengeTo(r, refusal); c != "" { // with every 401 (RFC 9110 15.5.2), also when the credential was good as the request came
 		w.Header().Set("WWW-Authenticate", c)
 	}
 	switch refusal.Code {

@@ -76,7 +76,8 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, public: c.PublicURL, issuers: c.Issuers, networks: c.Networks, proxies: proxies,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
+		public: c.PublicURL, issuers: c.Issuers,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -89,6 +90,7 @@ func New(c Config) (*Server, error) {
 	s.handleTools()
 	s.handlePeople()
 	s.handlePages()
+	s.handleSubTokens()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil

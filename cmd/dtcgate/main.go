@@ -39,6 +39,7 @@ type cli struct {
 
 	Serve     serve        `cmd:"" help:"Serve MCP and REST."`
 	Key       keyCmds      `cmd:"" help:"Keys that let agents in."`
+	Subtoken  subTokenCmds `cmd:"" help:"What keys have given on."`
 	Jwt       jwtCmds      `cmd:"" name:"jwt" help:"Agents that issuers of tokens vouch for."`
 	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
 	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
