@@ -191,6 +191,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
 		"POST " + tools.BasePath + "/tools/{name}",
 		"GET " + tools.BasePath + "/approvals", "GET " + tools.BasePath + "/approvals/{id}", "POST " + tools.BasePath + "/approvals/{id}/resolve",
+		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
 		"GET " + tools.BasePath + "/exports/{token}",
 	}
 	if diff := cmp.Diff(want, s.routes); diff != "" {
