@@ -90,6 +90,7 @@ func New(c Config) (*Server, error) {
 	s.handleTools()
 	s.handlePeople()
 	s.handleSubTokens()
+	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
