@@ -151,6 +151,9 @@ func (g *Gate) MintSubToken(ctx context.Context, by By, parent string, d auth.De
 			return Minted{}, audit.Entry{}, err
 		}
 		t, secret, err := auth.MintSubToken(tx, giver, d)
+		if err == nil {
+			err = mayGive(p, t.Scopes)
+		}
 		return Minted{t, secret}, mintedEntry(t), notGiven(err)
 	})
 }

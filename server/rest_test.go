@@ -188,7 +188,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := []string{
-		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate",
+		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate", "GET /subtokens", "DELETE /subtokens/{id}",
 		"GET /people", "POST /people", "PATCH /people/{id}", "DELETE /people/{id}",
 		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
 	}
