@@ -53,16 +53,16 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if p.Kind == KindOperator {
 		return p, nil
 	}
-	now, err := climb(tx, p.ID)
+	first, err := readLink(tx, p.ID)
 	if err != nil {
 		return Principal{}, err
 	}
-	if p.Kind == KindJWT { // what the token said holds for this call; the row only knows the newest one
-		now.Links[0].Scopes, now.Links[0].ExpiresAt = p.Links[0].Scopes, p.Links[0].ExpiresAt
-		now = join(now.Merchant, now.Links)
-		if !tx.Now.Before(p.ExpiresAt) {
-			return Principal{}, &Refused{Why: "expired", Who: named(p.Kind, p.ID), Merchant: p.Merchant}
-		}
+	if p.Kind == KindJWT { // what the token said holds for this call, and as long as it said; the row only knows the newest one
+		first.Scopes, first.ExpiresAt = p.Links[0].Scopes, p.Links[0].ExpiresAt
+	}
+	now, err := first.climb(tx)
+	if err != nil {
+		return Principal{}, err
 	}
 	now.Session, now.StepUpAt = p.Session, p.StepUpAt
 	return now, nil

@@ -41,6 +41,7 @@ type Config struct {
 	Log   zerolog.Logger // of internal errors, each once, with the call's id
 	// Exports are customers' dossiers; without it none can be fetched.
 	Exports *shop.DossierFiles
+	Issuers *auth.Issuers // of tokens that let agents in; nil: there are none
 }
 
 // A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
@@ -50,13 +51,14 @@ type Gate struct {
 	log       zerolog.Logger
 	queue     approvals.Queue
 	exports   *shop.DossierFiles
+	issuers   *auth.Issuers
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, wake: make(chan struct{}, 1), strangers: newStrangers()}
+	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, wake: make(chan struct{}, 1), strangers: newStrangers()}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.

@@ -45,11 +45,7 @@ func newStrangers() strangers {
 // Authenticate finds the principal of a credential. A credential that opens nothing is refused without a reason, and
 // the reason is recorded. Every error is a *tools.Refusal.
 func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Principal, error) {
-	var p auth.Principal
-	err := g.db.Read(ctx, func(tx *store.Tx) (err error) {
-		p, err = auth.Authenticate(tx, secret)
-		return err
-	})
+	p, err := g.callerOf(ctx, secret, source)
 	if addr, _ := netip.ParseAddr(source); err == nil && !p.MayComeFrom(addr) {
 		err = &auth.Refused{Why: "network", Who: p.Chain()[0], Merchant: p.Merchant}
 	}

@@ -14,9 +14,6 @@ func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
 		v, secret := visitOf(r.Context()), credential(r.Header)
 		p, err := s.gate.Authenticate(r.Context(), secret, v.source)
 		if err != nil {
-			if asRefusal(err).Code == tools.Unauthorized {
-				w.Header().Set("WWW-Authenticate", challenge(secret))
-			}
 			s.refuse(w, r, err)
 			return
 		}
@@ -25,13 +22,19 @@ func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// challenge says how to authenticate. It names no place to discover OAuth: clients that find one there ignore the key
-// they were given.
-func challenge(secret string) string {
-	if secret == "" {
-		return `Bearer realm="dtcgate"`
+// challengeTo is the challenge that goes out with a refusal, if one does. Who sent nothing that opens anything is told what to
+// ask for, and who holds a token that gives too little what this call needs.
+func (s *Server) challengeTo(r *http.Request, refusal tools.Refusal) string {
+	v := visitOf(r.Context())
+	switch {
+	case refusal.Code == tools.Unauthorized && credential(r.Header) == "":
+		return s.challenge(r, "", s.firstScopes())
+	case refusal.Code == tools.Unauthorized:
+		return s.challenge(r, "invalid_token", s.firstScopes())
+	case stepsUp(v, refusal):
+		return s.challenge(r, "insufficient_scope", s.neededScopes(v, refusal))
 	}
-	return `Bearer realm="dtcgate", error="invalid_token"`
+	return ""
 }
 
 // credential gives the secret that a request carries, "" for none. Secrets that differ are one that opens nothing, so

@@ -84,11 +84,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		refusal.CallID = store.NewID("call", s.db.Now())
 	}
 	visitOf(r.Context()).called("", refusal.CallID, string(refusal.Code))
+	if c := s.challengeTo(r, refusal); c != "" { // with every 401 (RFC 9110 15.5.2), also when the credential was good as the request came
+		w.Header().Set("WWW-Authenticate", c)
+	}
 	switch refusal.Code {
-	case tools.Unauthorized: // RFC 9110 15.5.2: with a challenge, also when it was good as the request came
-		if w.Header().Get("WWW-Authenticate") == "" {
-			w.Header().Set("WWW-Authenticate", challenge(credential(r.Header)))
-		}
 	case tools.RateLimited: // RFC 9110 10.2.3: whole seconds
 		w.Header().Set("Retry-After", strconv.FormatInt(refusal.RetryAfter, 10))
 	case tools.Unavailable:

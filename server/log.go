@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // visitKey is the context key of a request's *visit. The go-sdk hands requests on as contexts, so this is the only way
@@ -31,6 +32,7 @@ type visit struct {
 	tool   string
 	code   string
 	callID string
+	wanted *tools.Refusal // in place of the answer that the go-sdk is writing
 }
 
 func visitOf(ctx context.Context) *visit { return ctx.Value(visitKey{}).(*visit) }
@@ -49,6 +51,25 @@ func (v *visit) called(tool, callID, code string) {
 		v.tool = tool
 	}
 	v.callID, v.code = callID, code
+}
+
+func (v *visit) calledTool() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.tool
+}
+
+// refused wants a refusal as the answer to the request itself, and not as a result in it.
+func (v *visit) refused(r tools.Refusal) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wanted = &r
+}
+
+func (v *visit) refusal() *tools.Refusal {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.wanted
 }
 
 // An answer counts what is written through it.

@@ -90,7 +90,7 @@ func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Handl
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(raw))
-	sdk.ServeHTTP(w, r)
+	sdk.ServeHTTP(&stepUp{ResponseWriter: w, server: s, request: r}, r)
 }
 
 const headerVersion = "Mcp-Protocol-Version"
@@ -168,9 +168,14 @@ func (t tooling) resolve(r *mcp.CallToolRequest, v *visit) error {
 // callTool is the handler of every tool. It is one, and not the middleware, because the go-sdk completes the results of
 // handlers only.
 func (t tooling) callTool(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-	out, err := t.call(r, visitOf(ctx))
+	v := visitOf(ctx)
+	out, err := t.call(r, v)
 	if err != nil {
-		return refused(asRefusal(err)), nil
+		refusal := asRefusal(err)
+		if stepsUp(v, refusal) {
+			v.refused(refusal)
+		}
+		return refused(refusal), nil
 	}
 	result := &mcp.CallToolResult{
 		Meta:              mcp.Meta{metaCallID: out.CallID},

@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -36,8 +37,11 @@ type Config struct {
 	DB           *store.DB // asked by /readyz, and for the time; nothing else
 	Log          zerolog.Logger
 	Version      string
-	AllowedHosts []string // names besides the loopback ones that requests to a loopback address may be for
-	Networks     Networks // who may reach what; the zero value refuses everybody
+	PublicURL    string        // the address that the world reaches this server under, such as https://gate.example.com
+	Issuers      *auth.Issuers // of tokens; nil: there are none
+	Vault        *vault.Vault  // what people connected; nil: people connect nothing
+	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
+	Networks     Networks      // who may reach what; the zero value refuses everybody
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
@@ -46,7 +50,10 @@ type Server struct {
 	tools    *tools.Registry
 	db       *store.DB
 	log      zerolog.Logger
+	vault    *vault.Vault
 	hosts    []string
+	public   string
+	issuers  *auth.Issuers
 	networks Networks
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
@@ -69,17 +76,20 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, hosts: hosts, networks: c.Networks, proxies: proxies,
+		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
+		public: c.PublicURL, issuers: c.Issuers,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
 	mcp := s.known(s.newMCP(c.Version))
-	s.handle("POST /mcp", mcp)
-	s.handle("POST /mcp/key", mcp)
+	s.handle("POST "+mcpPath, mcp)
+	s.handle("POST "+keyPath, mcp)
+	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
+	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil
 }

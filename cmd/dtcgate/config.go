@@ -10,14 +10,17 @@ import (
 	"os"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 )
 
 // A fileConfig is what `serve --config FILE` reads: settings that are lists of structures. Everything else is a flag.
 type fileConfig struct {
-	Issuers []auth.Issuer `yaml:"issuers"`
+	Issuers   []auth.Issuer    `yaml:"issuers"`
+	Providers []vault.Provider `yaml:"providers"`
 }
 
 // maxConfig bounds the file, in bytes.
@@ -72,6 +75,21 @@ func located(path string, err error) error {
 		lines = append(lines, fmt.Sprintf("%s:%d: %s", path, e.Mark.Line, what))
 	}
 	return errors.New(strings.Join(lines, "\n"))
+}
+
+// issuers are those of the settings, or nil.
+func (c *serve) issuers(settings fileConfig, log zerolog.Logger) (*auth.Issuers, error) {
+	if len(settings.Issuers) == 0 {
+		return nil, nil
+	}
+	if c.PublicURL == "" {
+		return nil, fmt.Errorf("%s names issuers of tokens: say with --public-url https://… whom their tokens are for", c.Config)
+	}
+	all, err := auth.NewIssuers(c.PublicURL, settings.Issuers, func(err error) { log.Error().Err(err).Msg("issuers") })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Config, err)
+	}
+	return all, nil
 }
 
 // parsePublicURL checks the address under which the world reaches this server: https, and nothing after the host. On this

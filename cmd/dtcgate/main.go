@@ -39,11 +39,13 @@ type cli struct {
 
 	Serve     serve        `cmd:"" help:"Serve MCP and REST."`
 	Key       keyCmds      `cmd:"" help:"Keys that let agents in."`
+	Jwt       jwtCmds      `cmd:"" name:"jwt" help:"Agents that issuers of tokens vouch for."`
 	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
 	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
+	Vault     vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
 	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
 	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`

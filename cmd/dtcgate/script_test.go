@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 //	http STATUS METHOD PATH TOKEN [BODY]
 //	                    make a request that must have this status, and print the body; TOKEN - for none
 //	status N ARGS…      run dtcgate, which must end with this status
+//	issuer FILE MERCHANT SCOPES   start a token service, write the settings that trust it, and set $TOKEN
 //	field NAME PATH     set $NAME to what stands at a path such as data.0.id in the one JSON document printed last
 //	tamper SQL          change the audit log, past what protects it
 func TestCommandLine(t *testing.T) {
@@ -48,7 +49,8 @@ func TestCommandLine(t *testing.T) {
 				Setup:     func(e *testscript.Env) error { return setUp(t, engine, e) },
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"serve": cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
+					"issuer": cmdIssuer(t),
+					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
 				},
 			})
 		})

@@ -15,6 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/server"
 	"github.com/dtcgate/dtcgate/shop"
@@ -25,10 +27,11 @@ type serve struct {
 	Dev    bool   `help:"Make a demo merchant, a key and a person on the first start, and print them. Not for production."`
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The address to serve on."`
 
-	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers."`
+	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers, providers."`
 	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
 
 	reach
+	masterKeys
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
@@ -64,8 +67,12 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if len(settings.Issuers) > 0 && c.PublicURL == "" {
-		return fmt.Errorf("%s names issuers of tokens: say with --public-url https://… whom their tokens are for", c.Config)
+	issuers, err := c.issuers(settings, log)
+	if err != nil {
+		return err
+	}
+	if len(settings.Providers) > 0 && c.PublicURL == "" {
+		return fmt.Errorf("%s names providers: say with --public-url https://… where people come back to from them", c.Config)
 	}
 	if a.embedded() {
 		unlock, err := lockServer(a.dsn())
@@ -84,7 +91,7 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)
 	}
 	defer listener.Close()
-	g, err := c.assemble(a, db, log)
+	g, err := c.assemble(a, db, issuers, settings, log)
 	if err != nil {
 		return err
 	}
@@ -120,28 +127,43 @@ type runningGate struct {
 	gate    *gate.Gate
 	carrier *shop.Carrier
 	exports *shop.DossierFiles
+	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
+	vault   *vault.Vault
 }
 
-func (c *serve) assemble(a *app, db *store.DB, log zerolog.Logger) (*runningGate, error) {
+func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, log zerolog.Logger) (*runningGate, error) {
 	signer, key, err := audit.LoadOrCreateSigner(a.auditKey(), "dtcgate")
 	if err != nil {
 		return nil, err
 	}
 	logged := func(err error) { log.Error().Err(err).Msg("working") }
+	v, err := c.openVault(a, db, settings, logged)
+	if err != nil {
+		return nil, err
+	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports})
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
+		PublicURL: c.PublicURL, Issuers: issuers, Vault: v,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &runningGate{
-		web: web, gate: g, exports: exports,
+		web: web, gate: g, exports: exports, issuers: issuers, vault: v,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
+}
+
+func (c *serve) openVault(a *app, db *store.DB, settings fileConfig, logged func(error)) (*vault.Vault, error) {
+	keys, err := c.open(a)
+	if err != nil {
+		return nil, err
+	}
+	return vault.New(vault.Config{DB: db, Keys: keys, Providers: settings.Providers, PublicURL: c.PublicURL, OnError: logged})
 }
 
 // run serves until ctx ends and then ends in this order: nothing more is accepted, what was accepted is answered,
@@ -155,6 +177,10 @@ func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 	workers.Go(func() { r.gate.Work(working) })
 	workers.Go(func() { r.carrier.Run(working) })
 	workers.Go(func() { r.exports.Run(working) })
+	if r.issuers != nil {
+		workers.Go(func() { r.issuers.Run(working) })
+	}
+	workers.Go(func() { r.vault.Run(working) })
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 

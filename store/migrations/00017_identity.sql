@@ -73,6 +73,7 @@ CREATE TABLE jwt_agents (
 	owner_id      TEXT REFERENCES people (id),
 	scopes        TEXT   NOT NULL, -- of the newest token seen
 	ceiling       TEXT   NOT NULL,
+	requires_approval BIGINT NOT NULL CHECK (requires_approval IN (0, 1)),
 	version       BIGINT NOT NULL DEFAULT 1,
 	first_seen_at BIGINT NOT NULL,
 	last_seen_at  BIGINT NOT NULL,

@@ -1,0 +1,178 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"hash/crc32"
+	"math"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtcgate/dtcgate/auth/authtest"
+)
+
+// fuzzed is an issuer that asks nobody, whose one key is known to the test.
+func fuzzed(t testing.TB) (*Issuers, ed25519.PrivateKey, time.Time) {
+	t.Helper()
+	now := time.Unix(1_800_000_000, 0).UTC()
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	set, err := parseKeys([]byte(asJSON(t, map[string]any{"keys": []any{authtest.JWK("k", key.Public())}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := NewIssuers(publicURL, []Issuer{{
+		Name: "fuzz", Issuer: "https://login.example.com", JWKSURL: "https://login.example.com/keys", Claims: ClaimNames{Merchant: "m"},
+		Scopes: []string{"orders:read", "orders:write"}, Require: map[string]string{"env": "prod"},
+	}}, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := all.byIss["https://login.example.com"].keys
+	keys.keys, keys.at, keys.asked, keys.now = set, now, now, func() time.Time { return now }
+	keys.client = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("asked") })}
+	return all, key, now
+}
+
+// FuzzJWT signs any header and claims, or takes any signature. What is accepted must be signed by the key, and must say what
+// a second reading of it says, with encoding/json and by the plain words of the standards.
+func FuzzJWT(f *testing.F) {
+	issuers, key, now := fuzzed(f)
+	const header = `{"alg":"EdDSA","kid":"k","typ":"at+jwt"}`
+	const claims = `{"iss":"https://login.example.com","sub":"robot","aud":"https://gate.example.com/mcp","env":"prod","m":"demo",` +
+		`"iat":1799999990,"exp":1800000100,"scope":"orders:read x"}`
+	f.Add(header, claims, []byte(nil))
+	f.Add(header, claims, []byte("signature"))
+	f.Add(`{"alg":"none"}`, claims, []byte(nil))
+	f.Add(strings.ToUpper(header), claims, []byte(nil))
+	f.Add(header, strings.Replace(claims, `"exp"`, `"EXP":1,"exp"`, 1), []byte(nil))
+	f.Add(header, strings.Replace(claims, `"scope":"orders:read x"`, `"scp":["orders:write"],"nbf":1800000030.5`, 1), []byte(nil))
+	f.Fuzz(func(t *testing.T, header, claims string, signature []byte) {
+		text := base64.RawURLEncoding.EncodeToString
+		signed := text([]byte(header)) + "." + text([]byte(claims))
+		right := ed25519.Sign(key, []byte(signed))
+		if len(signature) == 0 {
+			signature = right
+		}
+		got, err := issuers.Verify(context.Background(), signed+"."+text(signature), now)
+		if err != nil {
+			if r := (*Refused)(nil); !errors.As(err, &r) || !reflect.DeepEqual(got, Token{}) {
+				t.Fatalf("refused with %v and %+v", err, got)
+			}
+			return
+		}
+		if !bytes.Equal(signature, right) {
+			t.Fatal("a signature that is not the issuer's was accepted")
+		}
+		want, ok := plainly(header, claims, now)
+		if !ok || !reflect.DeepEqual(got, want) {
+			t.Fatalf("accepted as %+v; the second reading is %t, %+v", got, ok, want)
+		}
+	})
+}
+
+// plainly reads a token of the fuzzed issuer naively and says what it is good for, if it is.
+func plainly(header, claims string, now time.Time) (Token, bool) {
+	var h, c map[string]any
+	if json.Unmarshal([]byte(header), &h) != nil || json.Unmarshal([]byte(claims), &c) != nil {
+		return Token{}, false
+	}
+	_, crit := h["crit"]
+	typ, _ := h["typ"].(string)
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	exp, hasExp := c["exp"].(float64)
+	iat, hasIat := c["iat"].(float64)
+	nbf, _ := c["nbf"].(float64)
+	exp, iat, nbf = math.Floor(exp), math.Floor(iat), math.Floor(nbf) // the library keeps whole seconds
+	at := float64(now.Unix())
+	ok := h["alg"] == "EdDSA" && h["kid"] == "k" && (typ == "at+jwt" || typ == "jwt") && !crit &&
+		c["iss"] == "https://login.example.com" && namesUs(c["aud"]) && (c["env"] == "prod" || listed(c["env"], "prod")) &&
+		hasExp && hasIat && exp+30 > at && iat-30 <= at && at-iat <= 24*3600+30 && nbf-30 <= at && c["nonce"] == nil && c["at_hash"] == nil
+	t := Token{Issuer: "https://login.example.com", Ceiling: 4, ExpiresAt: time.Unix(int64(exp)+30, 0).UTC()}
+	t.Subject, _ = c["sub"].(string)
+	t.Merchant, _ = c["m"].(string)
+	said, has := c["scope"]
+	if !has {
+		said = c["scp"]
+	}
+	words, _ := said.(string)
+	for _, s := range []Scope{"orders:read", "orders:write"} {
+		for _, w := range strings.Fields(words) {
+			if w == string(s) && (len(t.Scopes) == 0 || t.Scopes[len(t.Scopes)-1] != s) {
+				t.Scopes = append(t.Scopes, s)
+			}
+		}
+		if listed(said, string(s)) {
+			t.Scopes = append(t.Scopes, s)
+		}
+	}
+	return t, ok && t.Subject != "" && t.Merchant != ""
+}
+
+func namesUs(aud any) bool {
+	for _, us := range []string{"https://gate.example.com", "https://gate.example.com/mcp"} {
+		if aud == us || aud == us+"/" || listed(aud, us) || listed(aud, us+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func listed(list any, want string) bool {
+	all, _ := list.([]any)
+	for _, v := range all {
+		if v == want {
+			return true
+		}
+	}
+	return false
+}
+
+// FuzzKey holds the parser of our own secrets to a second one: a prefix, 43 characters, and a CRC-32 of all before in six
+// digits of base 62.
+func FuzzKey(f *testing.F) {
+	f.Add(newSecret(prefixKey))
+	f.Add(newSecret(prefixPerson))
+	f.Add("")
+	f.Add(prefixKey)
+	f.Add(strings.ToUpper(newSecret(prefixKey)))
+	f.Add(newSecret(prefixKey) + "0")
+	f.Add(newSecret(prefixSub))
+	f.Add("st_" + strings.Repeat("0", randomLen+checksumLen))
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, prefix := range []string{prefixKey, prefixSub, prefixPerson} {
+			if got, want := wellFormed(prefix, s), formed(prefix, s); got != want {
+				t.Fatalf("%q with %s: %t, and by the second parser %t", s, prefix, got, want)
+			}
+			body := prefix + s
+			if len(s) == randomLen && !wellFormed(prefix, body+digits(crc32.ChecksumIEEE([]byte(body)))) {
+				t.Fatalf("%q with its checksum is refused", body)
+			}
+		}
+	})
+}
+
+func formed(prefix, s string) bool {
+	rest, ok := strings.CutPrefix(s, prefix)
+	if !ok || len(rest) != 49 {
+		return false
+	}
+	body := s[:len(prefix)+43]
+	return s == body+digits(crc32.ChecksumIEEE([]byte(body)))
+}
+
+// digits writes n in six digits of base 62.
+func digits(n uint32) string {
+	var out []byte
+	for range 6 {
+		out = append([]byte{"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[n%62]}, out...)
+		n /= 62
+	}
+	return string(out)
+}
