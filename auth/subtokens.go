@@ -30,6 +30,10 @@ type SubToken struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
 
+	// Of one that is listed:
+	State string `json:"state,omitempty"` // active, or why it opens nothing: revoked, expired, parent revoked, owner revoked, …
+	Used  Used   `json:"usage,omitzero"`
+
 	version int64
 }
 

@@ -54,11 +54,12 @@ type Gate struct {
 	issuers   *auth.Issuers
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
+	used      used
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, wake: make(chan struct{}, 1), strangers: newStrangers()}
+	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed()}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.
@@ -111,8 +112,11 @@ type call struct {
 func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
 	c := g.newCall(p, r)
 	if err := g.safely(c.ID, func() error { return g.handle(ctx, c) }); err != nil {
+		g.used.count(c.Principal, auth.Used{Refusals: 1, LastUsedAt: c.Started})
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
+	g.used.count(c.Principal, auth.Used{Uses: 1, LastUsedAt: c.Started})
+	c.out.Body = c.Reveal(c.out.Body)
 	return c.out, nil
 }
 
@@ -120,7 +124,8 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now()
 	return &call{
 		Call: tools.Call{
-			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{}, PolicyVersion: policyVersion,
+			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
+			Delegates: delegates{g}, PolicyVersion: policyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,

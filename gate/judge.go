@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -154,7 +155,7 @@ func noAction(granted []string) error {
 }
 
 // lacks refuses for missing scopes. The message names them and the tool.
-func lacks(missing []auth.Scope, message, tool string) error {
+func lacks(missing []auth.Scope, message, tool string) *tools.Refusal {
 	names := make([]string, len(missing))
 	for i, s := range missing {
 		names[i] = string(s)
@@ -177,6 +178,9 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := c.takeKey(); err != nil {
 		return err
 	}
+	if auth.HoldsSecret(string(c.Args)) {
+		return pastedSecret()
+	}
 	c.asked = schemas.Fingerprint(c.Args)
 	if err := g.fillFacts(ctx, c); err != nil {
 		return err
@@ -191,8 +195,18 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := checkKey(common.IdempotencyKey); err != nil {
 		return err
 	}
+	if err := checkReason(c.Tool, common.Reason); err != nil {
+		return err
+	}
 	c.dryRun, c.key, c.argsHash = common.DryRun, common.key(), schemas.Fingerprint(c.Args)
 	return nil
+}
+
+// pastedSecret refuses a call into whose arguments somebody has put a key or token. Run, it would be stored, shown and sent
+// on; refused, it is in this request alone.
+func pastedSecret() *tools.Refusal {
+	return tools.Refuse(tools.InvalidArguments, "Leave it out. Whoever can read the conversation can use it: have an admin rotate or revoke it.",
+		"An argument holds a key or token of this gate.")
 }
 
 // wrongFields names every wrong field, and the other place where one of them can stand.
@@ -208,7 +222,7 @@ func wrongFields(wrong []schemas.Wrong) error {
 type common struct {
 	IdempotencyKey *string `json:"idempotency_key"`
 	DryRun         bool    `json:"dry_run"`
-	Reason         string  `json:"reason"`
+	Reason         *string `json:"reason"`
 }
 
 // key is the idempotency key, "" without one.
@@ -217,6 +231,32 @@ func (a common) key() string {
 		return ""
 	}
 	return *a.IdempotencyKey
+}
+
+// minReason and maxReasonOf bound the reason of a call that people may have to agree to, in characters.
+const (
+	minReason   = 10
+	maxReasonOf = 500
+)
+
+// checkReason holds every reason that people may read to one length, whatever the schema of its tool says. A tool that requires
+// one is given none by its schema.
+func checkReason(t *tools.Tool, reason *string) error {
+	if reason == nil || t.Class == tools.ClassNone {
+		return nil
+	}
+	if n := utf8.RuneCountInString(*reason); n >= minReason && n <= maxReasonOf {
+		return nil
+	}
+	return tools.Wrong("reason", "is too short or too long", fmt.Sprintf("%d to %d characters that say why", minReason, maxReasonOf), "The customer returned the lamp")
+}
+
+// why is the reason, "" without one.
+func (a common) why() string {
+	if a.Reason == nil {
+		return ""
+	}
+	return *a.Reason
 }
 
 // commonOf reads the common arguments. Canonical bytes hold every name once and in one case, so that encoding/json
@@ -320,6 +360,8 @@ func asRefusal(err error) *tools.Refusal {
 	switch {
 	case errors.As(err, &r):
 		return r
+	case administrative(err) != nil:
+		return administrative(err)
 	case errors.Is(err, store.ErrNotFound):
 		return tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -23,7 +23,7 @@ func (g *Gate) park(c *call) error {
 	job := c.newJob()
 	c.approval, err = approvals.Park(c.Tx, job, approvals.Request{
 		Class: c.class, Needs: "1 person", Binding: binding, Preview: c.preview,
-		AgentReason: args.Reason, AskedBy: c.Principal.Name,
+		AgentReason: args.why(), AskedBy: askedBy(c.Principal),
 	})
 	if err != nil {
 		return fmt.Errorf("parking the call: %w", err)

@@ -66,7 +66,7 @@ func (g *Gate) checkTools(_ context.Context, c *call) error {
 }
 
 // ownKinds are resources that are the caller's own and not the merchant's.
-var ownKinds = []string{"self", "job", "effect"}
+var ownKinds = []string{"self", "job", "effect", "sub_token"}
 
 // checkResources asks whether a link of the caller's chain names only some objects.
 func (g *Gate) checkResources(_ context.Context, c *call) error {
@@ -85,11 +85,13 @@ func (g *Gate) checkResources(_ context.Context, c *call) error {
 }
 
 // checkRate takes the call from the rates of the caller's chain. A call that is refused later has been made all the same.
-func (g *Gate) checkRate(ctx context.Context, c *call) error {
-	if !c.Principal.Limited() {
+func (g *Gate) checkRate(ctx context.Context, c *call) error { return g.charge(ctx, c.Principal) }
+
+func (g *Gate) charge(ctx context.Context, p auth.Principal) error {
+	if !p.Limited() {
 		return nil
 	}
-	err := g.db.InTx(ctx, func(tx *store.Tx) error { return auth.Spend(tx, c.Principal) })
+	err := g.db.InTx(ctx, func(tx *store.Tx) error { return auth.Spend(tx, p) })
 	spent := (*auth.TooOften)(nil)
 	if !errors.As(err, &spent) {
 		return err
@@ -106,6 +108,7 @@ type By struct {
 	Principal auth.Principal
 	Transport string // rest, cli
 	Source    string
+	Wrong     *tools.Refusal // what the transport found wrong with the request: it is judged and recorded all the same
 }
 
 // An Op is a kind of change to who may do what.
@@ -126,7 +129,7 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 	id := store.NewID("call", g.db.Now())
 	err := g.safely(id, func() error {
 		return g.db.InTx(ctx, func(tx *store.Tx) error {
-			p, err := administrator(tx, by.Principal, op)
+			p, err := administrator(tx, by, op)
 			if err != nil {
 				return err
 			}
@@ -148,19 +151,36 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 }
 
 // administrator gives who makes a change as he is now, if he may.
-func administrator(tx *store.Tx, p auth.Principal, op Op) (auth.Principal, error) {
-	if err := auth.BeginChange(tx, p.Merchant); err != nil {
+func administrator(tx *store.Tx, by By, op Op) (auth.Principal, error) {
+	if err := auth.BeginChange(tx, by.Principal.Merchant); err != nil {
+		return by.Principal, err
+	}
+	p, err := renewed(tx, by.Principal)
+	if err == nil {
+		err = entitled(p, op)
+	}
+	switch {
+	case err != nil:
 		return p, err
-	}
-	p, err := hold(tx, p)
-	if err != nil {
-		return p, err
-	}
-	if !p.Has(op.Scope) {
-		return p, lacks([]auth.Scope{op.Scope}, "This credential does not hold the scope %s, which %s takes.", op.Event)
-	}
-	if op.Recent && p.Session != "" && tx.Now.Sub(p.StepUpAt) > stepUpTime {
-		return p, tools.Refuse(tools.StepUpRequired, "Confirm who you are on /me, then try again.", "This takes a confirmation of who you are that is not older than %s.", stepUpTime)
+	case by.Wrong != nil:
+		return p, by.Wrong
+	case op.Recent:
+		return p, confirmed(tx, p)
 	}
 	return p, nil
+}
+
+func entitled(p auth.Principal, op Op) error {
+	if p.Has(op.Scope) {
+		return nil
+	}
+	return lacks([]auth.Scope{op.Scope}, "This credential does not hold the scope %s, which %s takes.", op.Event)
+}
+
+// confirmed asks whether a person in a session has shown lately who they are.
+func confirmed(tx *store.Tx, p auth.Principal) error {
+	if p.Session != "" && tx.Now.Sub(p.StepUpAt) > stepUpTime {
+		return tools.Refuse(tools.StepUpRequired, "Confirm who you are on /me, then try again.", "This takes a confirmation of who you are that is not older than %s.", stepUpTime)
+	}
+	return nil
 }

@@ -58,6 +58,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 			answer = tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
 				"This credential may not be used from this network.")
 		}
+		g.used.countOne(refused.Merchant, refused.Who, auth.Used{Refusals: 1, LastUsedAt: g.db.Now()})
 		_, err = g.turnAway(ctx, stranger{
 			event: authRefused, source: source, why: refused.Why, who: refused.Who, merchant: refused.Merchant, code: answer.Code,
 		})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -65,23 +66,24 @@ func (g *Gate) sweeper(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastStep)
 	defer cancel()
-	if err := g.writeStrangers(last, true); err != nil {
-		g.log.Error().Err(err).Msg("writing down what strangers tried")
+	if err := errors.Join(g.writeStrangers(last, true), g.writeUsed(last)); err != nil {
+		g.log.Error().Err(err).Msg("writing down what strangers tried and who was at work")
 	}
 }
 
-// Sweep lapses the requests whose time is over, forgets old idempotency keys and writes down what strangers tried.
+// Sweep lapses the requests whose time is over, forgets old idempotency keys, effects and sub-tokens, and writes down what strangers
+// tried and who was at work.
 func (g *Gate) Sweep(ctx context.Context) error {
 	for lapsed := lapseMax; lapsed == lapseMax; {
 		err := g.db.InTx(ctx, func(tx *store.Tx) (err error) {
 			if lapsed, err = approvals.Expire(tx, lapseMax); err != nil {
 				return err
 			}
-			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx))
+			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx))
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return g.writeStrangers(ctx, false)
+	return errors.Join(g.writeStrangers(ctx, false), g.writeUsed(ctx))
 }

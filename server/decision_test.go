@@ -64,9 +64,9 @@ var everyDecision = []struct {
 	{"key", "notes_write", `{"text":"<a> & é ☃","idempotency_key":"k"}`, ""},
 	{"key", "notes_write", `{"idempotency_key":"k","text":"<a> & é ☃"}`, ""},
 	{"key", "notes_write", `{"text":"b","idempotency_key":"k"}`, tools.IdempotencyConflict},
-	{"careful", "notes_send", `{"note_id":"n1","expected_version":1,"reason":"to test","idempotency_key":"k"}`, ""},
-	{"careful", "notes_send", `{"note_id":"n1","expected_version":1,"reason":"to test","idempotency_key":"k"}`, ""},
-	{"careful", "notes_send", `{"note_id":"n1","expected_version":2,"reason":"to test","idempotency_key":"l"}`, tools.StaleExpectation},
+	{"careful", "notes_send", `{"note_id":"n1","expected_version":1,"reason":"to test it","idempotency_key":"k"}`, ""},
+	{"careful", "notes_send", `{"note_id":"n1","expected_version":1,"reason":"to test it","idempotency_key":"k"}`, ""},
+	{"careful", "notes_send", `{"note_id":"n1","expected_version":2,"reason":"to test it","idempotency_key":"l"}`, tools.StaleExpectation},
 }
 
 func TestOneDecisionForAllTransports(t *testing.T) {

@@ -37,7 +37,9 @@ func TestParkedAnswersAndRefusalsFitEverySchema(t *testing.T) {
 // Every client pays for the list when it connects, in the context of its model. Output schemas are outlines for that reason.
 func TestTheListOfToolsIsShort(t *testing.T) {
 	registry := tools.NewRegistry(dtc.Tools()...)
-	all := auth.Principal{Kind: auth.KindKey, Scopes: auth.AgentScopes, Ceiling: auth.MaxLevel}
+	all := auth.Principal{
+		Kind: auth.KindKey, Scopes: auth.AgentScopes, Ceiling: auth.MaxLevel, Links: []auth.Link{{Kind: auth.KindKey, Depth: auth.DefaultDepth}},
+	}
 	analyst := auth.Principal{Kind: auth.KindKey, Scopes: []auth.Scope{"analytics:read", "catalog:read", "marketing:read"}, Ceiling: 1}
 	for _, list := range []struct {
 		name  string

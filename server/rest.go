@@ -67,6 +67,9 @@ func (s *Server) callREST(w http.ResponseWriter, r *http.Request, q gate.Request
 	if err == nil && route.Only != "" {
 		out.Body, err = only(out.Body, route.Only)
 	}
+	if err == nil && route.Bare && out.Status == tools.Done {
+		out.Body, err = bare(out.Body)
+	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -85,6 +88,13 @@ func statusOf(status tools.Status, route tools.Route) int {
 		return route.Status
 	}
 	return http.StatusOK
+}
+
+// bare takes the result out of the answer of a write.
+func bare(answer json.RawMessage) (json.RawMessage, error) {
+	var r tools.Result
+	err := json.Unmarshal(answer, &r)
+	return r.Result, err
 }
 
 // only takes the first element of a member of an answer, for a route that is about one object.
@@ -106,12 +116,16 @@ func only(answer json.RawMessage, member string) (json.RawMessage, error) {
 // handOver hands a call to the gate for the caller of the visit. Whatever transport it came by, from here on it is the same.
 func (s *Server) handOver(v *visit, q gate.Request) (gate.Outcome, error) {
 	q.Source = v.source
+	tool := ""
+	if t, ok := s.tools.Find(q.Tool); ok { // the name of none may be anything
+		tool = t.Name
+	}
 	out, err := s.gate.Call(v.ctx, v.principal, q)
 	if err != nil {
 		refusal := asRefusal(err)
-		v.called(q.Tool, refusal.CallID, string(refusal.Code))
+		v.called(tool, refusal.CallID, string(refusal.Code))
 		return out, err
 	}
-	v.called(q.Tool, out.CallID, "")
+	v.called(tool, out.CallID, "")
 	return out, nil
 }

@@ -89,6 +89,8 @@ func New(c Config) (*Server, error) {
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
+	s.handleSubTokens()
+	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil

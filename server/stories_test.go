@@ -156,7 +156,7 @@ type story struct {
 // named is a value that differs from run to run, and what it is called in the story.
 type named struct{ value, name string }
 
-// admit makes keys and people, a line each: NAME [confirm] SCOPE… or person NAME.
+// admit makes keys and people, a line each: NAME [confirm] [delegates] SCOPE… or person NAME. One that delegates may do so three deep.
 func (g *story) admit(text string) {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
@@ -164,10 +164,14 @@ func (g *story) admit(text string) {
 			g.person(words[1])
 			continue
 		}
-		confirm := slices.Contains(words, "confirm")
-		scopes, err := auth.ParseScopes(slices.DeleteFunc(words[1:], func(w string) bool { return w == "confirm" }), auth.AgentScopes)
+		k := auth.Key{Name: words[0], RequiresApproval: slices.Contains(words, "confirm"), Ceiling: auth.MaxLevel}
+		if slices.Contains(words, "delegates") {
+			k.Depth = auth.DefaultDepth
+		}
+		var err error
+		k.Scopes, err = auth.ParseScopes(slices.DeleteFunc(words[1:], func(w string) bool { return w == "confirm" || w == "delegates" }), auth.AgentScopes)
 		g.must(err)
-		g.mint(words[0], confirm, scopes...)
+		g.mintKey(k)
 	}
 }
 
@@ -296,10 +300,14 @@ func shownAnswer(resp *http.Response, raw string) string {
 }
 
 // varies finds what differs from run to run.
-var varies = regexp.MustCompile(`\b(?:([a-z]+)_[0-9A-HJKMNP-TV-Z]{26}|([0-9a-f]{64})|([0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4})|(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)))\b|"next_cursor": ?"([\w-]+)"`)
+var varies = regexp.MustCompile(`\b(?:([a-z]+)_[0-9A-HJKMNP-TV-Z]{26}|([0-9a-f]{64})|([0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4})|(st_[0-9A-Za-z]{49})|(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)))\b|"next_cursor": ?"([\w-]+)"`)
+
+// aHint is what is kept of a sub-token's secret in clear.
+var aHint = regexp.MustCompile(`\bst_[0-9A-Za-z]{4}…`)
 
 // normal names everything in text that differs from run to run.
 func (g *story) normal(text string) string {
+	text = aHint.ReplaceAllString(text, "st_HINT…")
 	text = varies.ReplaceAllStringFunc(text, func(value string) string {
 		for name, id := range g.ids {
 			if value == id {
@@ -308,10 +316,13 @@ func (g *story) normal(text string) string {
 		}
 		kinds := varies.FindStringSubmatch(value)
 		switch {
+		case kinds[6] != "":
+			return strings.Replace(value, kinds[6], g.name(kinds[6], "cursor"), 1)
 		case kinds[5] != "":
-			return strings.Replace(value, kinds[5], g.name(kinds[5], "cursor"), 1)
-		case kinds[4] != "":
 			return "TIME"
+		case kinds[4] != "":
+			g.secrets[value] = value // the story may go on as whoever got it
+			return g.name(value, "token")
 		case kinds[3] != "":
 			return g.name(value, "FINGERPRINT")
 		case kinds[2] != "":

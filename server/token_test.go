@@ -38,7 +38,7 @@ func newTokenRig(t *testing.T, registry *tools.Registry) (*rig, *authtest.Issuer
 	}}, func(err error) { t.Error(err) })
 	g.must(err)
 	g.gate = gate.New(gate.Config{DB: g.db, Tools: registry, Log: log, Exports: g.exports, Issuers: issuers})
-	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: g.db, Log: log, Version: "test", PublicURL: publicURL, Issuers: issuers, Networks: Networks{Agents: loopback, Admins: loopback}})
+	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: g.db, Log: log, Version: "test", Networks: g.server.networks, PublicURL: publicURL, Issuers: issuers})
 	g.must(err)
 	web := httptest.NewServer(g.server)
 	t.Cleanup(web.Close)

@@ -57,7 +57,7 @@ func (r *Registry) Actions() []*Action {
 func (r *Registry) Visible(p auth.Principal) []*Tool {
 	var visible []*Tool
 	for _, t := range r.sorted {
-		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) {
+		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) && (!t.Delegates || p.Depth() > 0) {
 			visible = append(visible, t)
 		}
 	}

@@ -54,6 +54,7 @@ type Spec struct {
 	Undo        string // how the effect is made good, or that it cannot be
 	Brake       bool   // stops the caller's own things: held back by no ceiling and never parked
 	AlwaysAsks  bool   // parked whoever calls it
+	Delegates   bool   // of no use to a caller that may not delegate, and not listed for it
 	Example     string // arguments, as JSON, of a call that works on the demo merchant; docs and tests run it
 	Routes      []Route
 }
@@ -75,6 +76,8 @@ type Route struct {
 	FillFacts bool
 	// Only names the member whose first element is the whole answer, for a route that is about one object.
 	Only string
+	// Bare says that a done write is answered with its result alone, without what stands around it.
+	Bare bool
 }
 
 // A Call is one call of a tool, as its functions see it. Everything in it has been checked by the gate.
@@ -90,6 +93,7 @@ type Call struct {
 	Jobs      Jobs
 	Undos     Undos
 	Traces    Traces
+	Delegates Delegates
 	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
 	// there on its effect may only become smaller.
 	Resumed bool
@@ -99,6 +103,7 @@ type Call struct {
 	Wish Wish // of a call that an action carries out
 
 	outsiders bool
+	once      string
 }
 
 // QuoteOutsider notes that the answer carries text that somebody outside wrote.

@@ -66,7 +66,7 @@ func newDemo(ctx context.Context, db *store.DB) (*demo, error) {
 
 // mint makes a key that may do everything, and gives its principal.
 func mint(tx *store.Tx, k auth.Key) (auth.Principal, error) {
-	k.Scopes, k.Ceiling, k.Actions = auth.AgentScopes, auth.MaxLevel, []string{"*"}
+	k.Scopes, k.Ceiling, k.Actions, k.Depth = auth.AgentScopes, auth.MaxLevel, []string{"*"}, auth.DefaultDepth
 	_, secret, err := auth.MintKey(tx, k)
 	if err != nil {
 		return auth.Principal{}, err

@@ -125,7 +125,7 @@ func (e example) jobText() []byte {
 var (
 	anID     = regexp.MustCompile(`\b([a-z]{3,4})_[0-9A-HJKMNP-TV-Z]{26}\b`)
 	sealed   = regexp.MustCompile(`("next_cursor": )"[^"]+"`)
-	aToken   = regexp.MustCompile(`(/exports/)[0-9A-Za-z_-]+`)
+	aToken   = regexp.MustCompile(`(/exports/|\bst_)[0-9A-Za-z_-]+`)
 	aHash    = regexp.MustCompile(`("fingerprint": )"[^"]+"`)
 	maxLines = 36
 )

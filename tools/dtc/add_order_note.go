@@ -25,7 +25,7 @@ type addOrderNoteOut struct {
 
 var addOrderNote = tools.Define(tools.Spec{
 	Name: "dtc_add_order_note", Path: "orders.note", Title: "Add a note to an order",
-	Description: "Writes a note on an order for staff and other agents; the customer never sees it and nothing else changes. dtc_get_order shows " +
+	Description: "Writes a note on an order for staff and other agents; the customer never sees it. dtc_get_order shows " +
 		"the notes. To answer a customer use dtc_draft_reply.",
 	Scope: "orders:write", Risk: tools.Risk{Undo: 1}, Resource: "order:/order_no",
 	Undo:    "Hides the note",

@@ -23,7 +23,7 @@ type connectAdAccountOut struct {
 
 var connectAdAccount = tools.Define(tools.Spec{
 	Name: "dtc_connect_ad_account", Path: "ads.connect", Title: "Connect an ad account",
-	Description: "Adds an ad account with a cap for each month (minor units). It waits as pending_sign_in until a person has signed in at " +
+	Description: "Adds an ad account with a cap for each month. It waits as pending_sign_in until a person has signed in at " +
 		"sign_in_url; until then nothing can be launched in it. Simulated. Runs as a job.",
 	Scope: "ads:connect", Risk: tools.Risk{Undo: 1, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_account:+",
 	Undo: "Disconnects it, while no campaign runs in it",

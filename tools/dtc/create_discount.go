@@ -28,8 +28,8 @@ type createDiscountOut struct {
 
 var createDiscount = tools.Define(tools.Spec{
 	Name: "dtc_create_discount", Path: "discounts.create", Title: "Create a discount code",
-	Description: "Makes a code for a percentage off every SKU or those named. It ends with its last day, after max_uses, or at max_given_away " +
-		"(minor units). A code is never used again. To tell customers use dtc_create_campaign; to stop it, dtc_pause.",
+	Description: "Makes a code for a percentage off every SKU or those named. It ends with its last day, after max_uses, or at max_given_away. " +
+		"A code is never used again. To tell customers use dtc_create_campaign; to stop it, dtc_pause.",
 	Scope: "store:write", Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}, Class: tools.ClassSpend, Resource: "discount:+",
 	Undo:   "dtc_undo ends it while it is unused. After that dtc_pause stops it; uses so far stand",
 	Routes: []tools.Route{{Method: "POST", Path: "/discounts", Status: 201}},

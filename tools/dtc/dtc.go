@@ -31,7 +31,7 @@ import (
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
-		draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
+		delegate, draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
 		handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
 		refundOrder, requestAction, searchCustomers, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,
 		updateCampaign, updateCustomer, updateProduct, whoami,
@@ -43,10 +43,10 @@ const nothing = "nothing to undo"
 
 // Asked are the arguments of every tool that people may have to agree to. What they mean is told once, in the instructions of the MCP
 // server, as it is of Tried and Paging: they stand in nearly every tool, and every client pays for the list of tools. The form
-// of a key is held by the gate.
+// of a key and the length of a reason are held by the gate.
 type Asked struct {
 	IdempotencyKey string `json:"idempotency_key"`
-	Reason         string `json:"reason" jsonschema:"minLength=10,maxLength=500"`
+	Reason         string `json:"reason"`
 	DryRun         bool   `json:"dry_run,omitempty"`
 }
 

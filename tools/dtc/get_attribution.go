@@ -28,7 +28,7 @@ type attributionOut struct {
 
 var getAttribution = tools.Define(tools.Spec{
 	Name: "dtc_get_attribution", Path: "analytics.attribution", Title: "Get attribution",
-	Description: "Credits orders and net (minor units) to what led to them. channel, campaign: the sales of dtc_get_sales_summary, shared out. " +
+	Description: "Credits orders and net to what led to them. channel, campaign: the sales of dtc_get_sales_summary, shared out. " +
 		"linear splits an order. funnel: campaigns sent in the period, with all credit since. Ads' spend: dtc_list_ad_accounts.",
 	Example: `{"from":"2026-10-01","to":"2026-10-31","view":"channel","model":"linear"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,

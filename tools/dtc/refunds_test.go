@@ -155,7 +155,6 @@ func refundIsRefusedBeyondTheOrder(h *house) {
 		"too many pieces":  {in.with("lines", line(1, 1e6)), tools.InvalidArguments, "lines[0].qty"},
 		"a line twice":     {in.with("lines", append(line(1, 1), line(1, 1)...)), tools.InvalidArguments, "lines[1].line"},
 		"no cause":         {in.with("cause", nil), tools.InvalidArguments, "cause"},
-		"a short reason":   {in.with("reason", "why not"), tools.InvalidArguments, "reason"},
 	} {
 		_, err := write[refundOrderOut](h, "dtc_refund_order", c.in)
 		r := h.refused(what, err, c.code, c.field)

@@ -61,7 +61,7 @@ type searchCustomersOut struct {
 
 var searchCustomers = tools.Define(tools.Spec{
 	Name: "dtc_search_customers", Path: "customers.search", Title: "Search customers",
-	Description: "Finds customers, newest first, by number or by a rule; never by name or address. spent (minor units) is without refunds and " +
+	Description: "Finds customers, newest first, by number or by a rule; never by name or address. spent is without refunds and " +
 		"cancelled orders. For one customer use dtc_get_customer; to keep a rule, dtc_create_segment.",
 	Scope: "customers:read", Risk: tools.Risk{DataOut: 2}, Resource: "customer:*", Undo: nothing,
 	Example: `{"where":{"country":"Germany","min_orders":2},"sort":"most_spent","limit":3}`,

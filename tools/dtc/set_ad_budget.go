@@ -18,7 +18,7 @@ type setAdBudgetIn struct {
 
 var setAdBudget = tools.Define(tools.Spec{
 	Name: "dtc_set_ad_budget", Path: "ads.budget", Title: "Set an ad budget",
-	Description: "Sets what a running ad campaign may spend a day, from today on (minor units). Lowering it needs no consent; raised it must fit " +
+	Description: "Sets what a running ad campaign may spend a day, from today on. Lowering it needs no consent; raised it must fit " +
 		"the account's cap of each month. Simulated. To stop it for good use dtc_pause.",
 	Scope: "ads:spend", Risk: tools.Risk{Undo: 2, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_campaign:/ad_campaign_id",
 	Undo: "Sets the old budget, if the month's cap allows; what is spent is spent",

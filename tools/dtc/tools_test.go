@@ -66,6 +66,7 @@ var catalogue = map[string]struct {
 	"dtc_create_discount":        {"discounts.create", "store:write", "L5", "2·3·1·0·0·0", "spend", "discount:+"},
 	"dtc_get_tickets":            {"tickets.search", "support:read", "L1", "0·0·0·0·2·0 taint", "", "ticket:/ticket_id"},
 	"dtc_draft_reply":            {"tickets.reply.draft", "support:write", "L2", "1·0·0·0·0·0", "", "ticket:/ticket_id"},
+	"dtc_delegate":               {"self.delegate", "", "L2", "1·0·0·0·0·0", "", "sub_token:+"},
 	"dtc_undo":                   {"self.undo", "", "L3", "1·1·0·0·0·0", "", "effect:/undo_id"},
 }
 

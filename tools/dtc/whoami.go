@@ -19,6 +19,7 @@ type whoamiOut struct {
 	OnBehalfOf       []string     `json:"on_behalf_of,omitempty"`
 	Scopes           []auth.Scope `json:"scopes"`
 	Tools            []string     `json:"tools"`
+	OnlyResources    []string     `json:"only_resources,omitempty"` // names and patterns of the objects it may touch; all if left out
 	RiskCeiling      string       `json:"risk_ceiling"`
 	RequiresApproval bool         `json:"requires_approval"`
 	Parks            []string     `json:"parks"`             // tools whose calls wait for people, or some of them do
@@ -26,6 +27,7 @@ type whoamiOut struct {
 	Taint            *auth.Taint  `json:"taint,omitempty"`   // set while the key counts as having read outsiders' text
 	PolicyVersion    int64        `json:"policy_version"`
 	ExpiresAt        time.Time    `json:"expires_at,omitzero"`
+	Depth            int          `json:"depth,omitempty"` // how many sub-tokens deep it may delegate
 }
 
 // A mayRequest is an action that the key holds, with what a call needs to name it.
@@ -51,8 +53,9 @@ func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 	out := whoamiOut{
 		Kind: p.Kind, MerchantID: p.Merchant, Agent: p.Name, OnBehalfOf: p.Chain()[1:],
 		Scopes: append([]auth.Scope{}, p.Scopes...), Tools: []string{}, Parks: []string{},
+		OnlyResources:    p.Resources(),
 		RiskCeiling:      fmt.Sprintf("%s (%s)", p.Ceiling, p.Ceiling.Word()),
-		RequiresApproval: p.RequiresApproval, PolicyVersion: c.PolicyVersion, ExpiresAt: p.ExpiresAt,
+		RequiresApproval: p.RequiresApproval, PolicyVersion: c.PolicyVersion, ExpiresAt: p.ExpiresAt, Depth: p.Depth(),
 	}
 	var err error
 	if out.Taint, err = auth.TaintOf(c.Tx, p); err != nil {
