@@ -22,6 +22,7 @@ build: ## Build ./bin/dtcgate, a static binary
 
 test: lint ## Run everything with the race detector, on SQLite and on a real PostgreSQL
 	.ci/compiler
+	.ci/browser
 	$(GO) run ./store/storetest/postgres -- .ci/tests
 
 REVOCATION := NoCallThatStartsAfterARevocation|ACacheOfWhoMayCall|NothingIsDoneAfterARevocation|TheRacesAreLost|EverythingAtOnceOnRights

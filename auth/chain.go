@@ -69,7 +69,9 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 		return Principal{}, err
 	}
 	now.opener = p.opener
-	now.Session, now.StepUpAt = p.Session, p.StepUpAt
+	if p.Session != "" {
+		return now.signedIn(tx, p.Session)
+	}
 	return now, nil
 }
 

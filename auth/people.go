@@ -24,6 +24,9 @@ type Person struct {
 // ErrNameTaken says that an active person of the merchant has the name already.
 var ErrNameTaken = errors.New("a person of that name exists")
 
+// ErrEmailTaken says that an active person of the merchant has the e-mail address already.
+var ErrEmailTaken = errors.New("another person has this e-mail address")
+
 // AddPerson stores a person with roles and gives the token, which is shown this once.
 func AddPerson(tx *store.Tx, merchant, name string, roles ...string) (Person, string, error) {
 	if err := checkName(name); err != nil {
@@ -61,6 +64,34 @@ func FindPerson(tx *store.Tx, merchant, nameOrID string) (Principal, error) {
 		return Principal{}, err
 	}
 	return p.principal(tx)
+}
+
+// SetEmail notes the address under which an identity provider knows a person; "" for none. It answers ErrEmailTaken when an active person
+// of the merchant has it. Accounts that were linked before are unlinked: they came in by another address.
+func SetEmail(tx *store.Tx, merchant, id, email string) error {
+	if email != "" {
+		var err error
+		if email, err = ParseEmail(email); err != nil {
+			return err
+		}
+		_, err = store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people
+			WHERE merchant_id = $1 AND email = $2 AND revoked_at IS NULL AND id <> $3`, merchant, email, id)
+		if err == nil {
+			return ErrEmailTaken
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	n, err := tx.Exec(`UPDATE people SET email = $1 WHERE merchant_id = $2 AND id = $3 AND revoked_at IS NULL`, email, merchant, id)
+	if err != nil {
+		return fmt.Errorf("storing an address: %w", err)
+	}
+	if n == 0 {
+		return store.ErrNotFound
+	}
+	_, err = tx.Exec(`DELETE FROM oidc_identities WHERE merchant_id = $1 AND person_id = $2`, merchant, id)
+	return err
 }
 
 func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {

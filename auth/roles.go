@@ -160,6 +160,12 @@ func rightsOf(tx *store.Tx, person string) ([]Scope, error) {
 	return slices.Compact(scopes), nil
 }
 
+// RolesOf gives the names of a person's roles.
+func RolesOf(tx *store.Tx, person string) ([]string, error) {
+	return store.All(tx, func(r store.Row) (name string, err error) { return name, r.Scan(&name) },
+		`SELECT role FROM person_roles WHERE person_id = $1 ORDER BY role`, person)
+}
+
 // list writes a list as it is stored: JSON, and [] for none.
 func list[T any](all []T) string {
 	if len(all) == 0 {

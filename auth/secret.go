@@ -14,6 +14,9 @@ const (
 	prefixKey    = "sq_agt_"
 	prefixSub    = "st_"
 	prefixPerson = "sq_usr_"
+
+	prefixSession = "sq_ses_" // in the cookie of a browser, never in a header
+	prefixLink    = "sq_lnk_" // behind the # of a link
 )
 
 const (

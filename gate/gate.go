@@ -41,6 +41,8 @@ type Config struct {
 	Log   zerolog.Logger // of internal errors, each once, with the call's id
 	// Exports are customers' dossiers; without it none can be fetched.
 	Exports *shop.DossierFiles
+	// OIDC is the identity provider at which people sign in; without it none can.
+	OIDC    *auth.OIDC
 	Issuers *auth.Issuers // of tokens that let agents in; nil: there are none
 }
 
@@ -51,6 +53,7 @@ type Gate struct {
 	log       zerolog.Logger
 	queue     approvals.Queue
 	exports   *shop.DossierFiles
+	oidc      *auth.OIDC
 	issuers   *auth.Issuers
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
@@ -59,7 +62,7 @@ type Gate struct {
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed()}
+	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed()}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.

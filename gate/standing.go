@@ -118,9 +118,6 @@ type Op struct {
 	Recent bool       // a person in a session must have shown lately who they are
 }
 
-// stepUpTime is for how long a person who has shown who they are is believed to still sit there.
-const stepUpTime = 10 * time.Minute
-
 // Administer makes a change to who may do what: fn, if by may, and its record, in one transaction. Changes of one merchant
 // are made one after the other, so that two people who change each other never wait in a circle. fn gets its maker as he
 // is now. A refusal is recorded. Every error is a *tools.Refusal.
@@ -179,8 +176,8 @@ func entitled(p auth.Principal, op Op) error {
 
 // confirmed asks whether a person in a session has shown lately who they are.
 func confirmed(tx *store.Tx, p auth.Principal) error {
-	if p.Session != "" && tx.Now.Sub(p.StepUpAt) > stepUpTime {
-		return tools.Refuse(tools.StepUpRequired, "Confirm who you are on /me, then try again.", "This takes a confirmation of who you are that is not older than %s.", stepUpTime)
+	if p.Session != "" && tx.Now.Sub(p.StepUpAt) > auth.StepUpTime {
+		return tools.Refuse(tools.StepUpRequired, "Confirm who you are on /me, then try again.", "This takes a confirmation of who you are that is not older than %s.", auth.StepUpTime)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (s *Server) handleAdmin() {
 		{"PUT", "/roles/{name}", s.putRole},
 		{"DELETE", "/roles/{name}", s.deleteRole},
 	} {
-		s.handle(route.method+" "+adminBase+route.path, s.known(route.answer))
+		s.handle(route.method+" "+adminBase+route.path, s.knownOrSignedIn(route.answer))
 	}
 }
 

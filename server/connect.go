@@ -22,11 +22,11 @@ func (s *Server) handleConnect() {
 	if s.vault == nil {
 		return
 	}
-	s.handle("GET /connect", s.known(s.listOffers))
-	s.handle("GET /connect/{provider}", s.known(s.beginConnection))
-	s.handle("GET /connect/{provider}/callback", s.known(s.finishConnection))
-	s.handle("GET "+connectionsPath, s.known(s.listConnections))
-	s.handle("DELETE "+connectionsPath+"/{id}", s.known(s.endConnection))
+	s.handle("GET /connect", s.knownOrSignedIn(s.listOffers))
+	s.handle("GET /connect/{provider}", s.knownOrSignedIn(s.beginConnection))
+	s.handle("GET /connect/{provider}/callback", s.knownOrSignedIn(s.finishConnection))
+	s.handle("GET "+connectionsPath, s.knownOrSignedIn(s.listConnections))
+	s.handle("DELETE "+connectionsPath+"/{id}", s.knownOrSignedIn(s.endConnection))
 }
 
 // beginConnection sends the browser of a person who is signed in to a provider. Only a page of ours, or the person, may begin:

@@ -41,10 +41,13 @@ func (s *Server) allowedHost(r *http.Request) bool {
 		return true
 	}
 	host := hostName(r.Host)
-	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().IsLoopback() {
-		return true
-	}
-	return host == "localhost" || slices.Contains(s.hosts, host)
+	return ownHost(host) || slices.Contains(s.hosts, host)
+}
+
+// ownHost reports whether a host name or address is this machine's own.
+func ownHost(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // hostName is the name or address in a Host header, without its port, in lower case.

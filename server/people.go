@@ -14,9 +14,9 @@ import (
 
 // handlePeople makes the routes on which people decide about parked calls.
 func (s *Server) handlePeople() {
-	s.handle("GET "+tools.BasePath+"/approvals", s.known(s.listApprovals))
-	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.known(s.showApproval))
-	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.known(s.resolveApproval))
+	s.handle("GET "+tools.BasePath+"/approvals", s.knownOrSignedIn(s.listApprovals))
+	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.knownOrSignedIn(s.showApproval))
+	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.knownOrSignedIn(s.resolveApproval))
 }
 
 func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) {

@@ -199,7 +199,14 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
 		"POST " + tools.BasePath + "/tools/{name}",
 		"GET " + tools.BasePath + "/approvals", "GET " + tools.BasePath + "/approvals/{id}", "POST " + tools.BasePath + "/approvals/{id}/resolve",
-	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
+		"GET /web/people.css", "GET /web/people.js",
+		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
+		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
+		"GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
+		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove",
+		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
+	}, append(admin,
+		"GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {
 		t.Errorf("routes besides those of tools (-want +got):\n%s", diff)
 	}

@@ -89,6 +89,7 @@ func New(c Config) (*Server, error) {
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
+	s.handlePages()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()

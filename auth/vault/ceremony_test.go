@@ -74,9 +74,8 @@ func TestAStateIsGoodOnceAndForOneSession(t *testing.T) {
 			}
 			return r.as.visit(address, "ann")
 		}
-		other, sameElsewhere := someone(t, r.db, "shop", "bob"), r.person
+		other, sameElsewhere := someone(t, r.db, "shop", "bob"), signIn(t, r.db, r.person)
 		foreign := someone(t, r.db, "other shop", "ann")
-		sameElsewhere.Session = "ses_other"
 		token := r.person
 		token.Session = ""
 		for name, finish := range map[string]func() (Connection, error){

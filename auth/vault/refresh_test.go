@@ -206,7 +206,7 @@ func TestALostAnswerBreaksTheConnectionAndIsNotTriedForEver(t *testing.T) {
 		if diff := cmp.Diff(want, r.recorded()); diff != "" {
 			t.Error(diff)
 		}
-		r.connect(r.person)
+		r.connect(signIn(t, r.db, r.person))
 		if access, err := r.token(); err != nil || !r.as.good(access) {
 			t.Errorf("after connecting again: %v", err)
 		}

@@ -78,7 +78,29 @@ func someone(t testing.TB, db *store.DB, merchant, name string) (p auth.Principa
 			return err
 		}
 		added, _, err := auth.AddPerson(tx, m.ID, name)
-		p = auth.Principal{Kind: auth.KindPerson, ID: added.ID, Merchant: m.ID, Name: name, Session: "ses_" + added.ID}
+		p = auth.Principal{Kind: auth.KindPerson, ID: added.ID, Merchant: m.ID, Name: name}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signIn(t, db, p)
+}
+
+// signIn gives a person in a new session.
+func signIn(t testing.TB, db *store.DB, p auth.Principal) auth.Principal {
+	t.Helper()
+	err := db.InTx(t.Context(), func(tx *store.Tx) error {
+		link, _, err := auth.MintLink(tx, p.Merchant, p.ID, 0)
+		if err != nil {
+			return err
+		}
+		proof, err := auth.ProveByLink(tx, link)
+		if err != nil {
+			return err
+		}
+		s, _, err := auth.StartSession(tx, proof, "", "")
+		p.Session, p.StepUpAt = s.ID, s.StepUpAt
 		return err
 	})
 	if err != nil {

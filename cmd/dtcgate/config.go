@@ -21,6 +21,7 @@ import (
 type fileConfig struct {
 	Issuers   []auth.Issuer    `yaml:"issuers"`
 	Providers []vault.Provider `yaml:"providers"`
+	SignIn    *signInConfig    `yaml:"sign_in"`
 }
 
 // maxConfig bounds the file, in bytes.

@@ -171,6 +171,7 @@ func (g *greeting) writeKey(w io.Writer) {
 
 func (g *greeting) writePerson(w io.Writer) {
 	fmt.Fprintf(w, "A person decides about what waits:\n  %s\n  %s\n", g.cmd("approvals list"), g.cmd("approvals approve ID --as "+devPerson))
+	fmt.Fprintf(w, "signs in to a browser by the link of\n  %s\n", g.cmd("person invite "+devPerson+" --public-url "+onThisMachine(g.base)))
 	if g.person == nil {
 		fmt.Fprintf(w, "Another person, with a token for REST:\n  %s\n\n", g.cmd("person add NAME"))
 		return

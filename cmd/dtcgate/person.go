@@ -16,6 +16,11 @@ type personCmds struct {
 	List   personList   `cmd:"" help:"List the people, without their tokens."`
 	Roles  personRoles  `cmd:"" help:"Give a person other roles, from the next call on."`
 	Revoke personRevoke `cmd:"" help:"End a person's right to decide."`
+
+	Invite   personInvite   `cmd:"" help:"Print a link with which a person signs in, once."`
+	Email    personEmail    `cmd:"" help:"Say by which address the identity provider knows a person."`
+	Sessions personSessions `cmd:"" help:"List where a person is signed in."`
+	SignOut  personSignOut  `cmd:"" help:"End a person's sessions."`
 }
 
 type personAdd struct {

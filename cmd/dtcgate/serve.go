@@ -27,7 +27,7 @@ type serve struct {
 	Dev    bool   `help:"Make a demo merchant, a key and a person on the first start, and print them. Not for production."`
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The address to serve on."`
 
-	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers, providers."`
+	Config    string `placeholder:"FILE" help:"A YAML file with the settings that are lists: issuers, sign_in, providers."`
 	PublicURL string `name:"public-url" placeholder:"https://…" help:"The address under which agents and people reach this server."`
 
 	reach
@@ -133,6 +133,10 @@ type runningGate struct {
 }
 
 func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, log zerolog.Logger) (*runningGate, error) {
+	provider, err := settings.SignIn.provider(db.Now)
+	if err != nil {
+		return nil, err
+	}
 	signer, key, err := audit.LoadOrCreateSigner(a.auditKey(), "dtcgate")
 	if err != nil {
 		return nil, err
@@ -143,7 +147,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		return nil, err
 	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers})
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
 		PublicURL: c.PublicURL, Issuers: issuers, Vault: v,

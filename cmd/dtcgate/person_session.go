@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// aPerson is the argument of commands about one person.
+type aPerson struct {
+	forMerchant
+	Person string `arg:"" help:"The person's name or id, per_…."`
+}
+
+// find gives the active person of that name or id.
+func (c aPerson) findPerson(tx *store.Tx, m auth.Merchant) (auth.Principal, error) {
+	p, err := auth.FindPerson(tx, m.ID, c.Person)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("there is no active person %q: `dtcgate person list` shows them", c.Person)
+	}
+	return p, err
+}
+
+type personInvite struct {
+	aPerson
+	asJSON
+	For       time.Duration `default:"15m" placeholder:"15m" help:"How long the link is good for, 24h at most."`
+	PublicURL string        `name:"public-url" default:"http://localhost:8080" placeholder:"https://…" help:"The address under which the person reaches the server."`
+}
+
+// Validate is called by kong: what it refuses is wrong use.
+func (c *personInvite) Validate() (err error) {
+	c.PublicURL, err = parsePublicURL(c.PublicURL)
+	return err
+}
+
+// An invitation is a link to sign in with, which exists in this answer only.
+type invitation struct {
+	Person    string    `json:"person_id"`
+	Link      string    `json:"link"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func (c *personInvite) Run(ctx context.Context, a *app) error {
+	var in invitation
+	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
+		if err := auth.BeginChange(tx, m.ID); err != nil {
+			return err
+		}
+		p, err := c.findPerson(tx, m)
+		if err != nil {
+			return err
+		}
+		in, err = invite(tx, p, c.PublicURL, c.For)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(a, in, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\n\nWith this link %s signs in, once, until %s. It is not shown again.\n", in.Link, visible(c.Person), when(in.ExpiresAt))
+	})
+}
+
+// linkPath is the page of one-time links. The secret follows behind a #, which browsers do not send and servers do not log.
+const linkPath = "/sign-in/link#"
+
+// invite makes a link for a person and the record of it.
+func invite(tx *store.Tx, p auth.Principal, address string, good time.Duration) (invitation, error) {
+	secret, expires, err := auth.MintLink(tx, p.Merchant, p.ID, good)
+	if err != nil {
+		return invitation{}, err
+	}
+	return invitation{Person: p.ID, Link: address + linkPath + secret, ExpiresAt: expires}, record(tx, audit.Entry{
+		Merchant: p.Merchant, Event: "person.invited", Resource: "person:" + p.ID,
+	})
+}
+
+type personSessions struct {
+	aPerson
+	asJSON
+}
+
+// sessionsShown bounds a list of sessions, newest first.
+const sessionsShown = 100
+
+func (c *personSessions) Run(ctx context.Context, a *app) error {
+	var sessions []auth.Session
+	var now time.Time
+	err := a.look(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
+		p, err := c.findPerson(tx, m)
+		if err != nil {
+			return err
+		}
+		now = tx.Now
+		sessions, err = auth.ListSessions(tx, m.ID, p.ID, "", sessionsShown)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(a, sessions, func(w io.Writer) {
+		rows := [][]string{}
+		for _, s := range sessions {
+			rows = append(rows, []string{s.ID, s.State(now), string(s.Method), when(s.CreatedAt), when(s.LastSeenAt), s.Agent})
+		}
+		table(w, []string{"ID", "STATE", "BY", "SINCE", "LAST SEEN", "BROWSER"}, rows)
+	})
+}
+
+type personSignOut struct {
+	aPerson
+	Session string `placeholder:"ses_…" help:"End this session only."`
+}
+
+func (c *personSignOut) Run(ctx context.Context, a *app) error {
+	var ended int64
+	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
+		if err := auth.BeginChange(tx, m.ID); err != nil {
+			return err
+		}
+		p, err := c.findPerson(tx, m)
+		if err != nil {
+			return err
+		}
+		resource := "person:" + p.ID
+		if c.Session == "" {
+			ended, err = auth.RevokeSessions(tx, m.ID, p.ID, "")
+		} else {
+			ended, resource, err = 1, "session:"+c.Session, auth.RevokeSession(tx, m.ID, p.ID, c.Session)
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%s has no live session %q: `dtcgate person sessions` shows them", c.Person, c.Session)
+		}
+		if err != nil {
+			return err
+		}
+		return record(tx, audit.Entry{Merchant: m.ID, Event: "session.revoked", Resource: resource, Count: ended})
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "Ended %d session(s) of %s.\n", ended, visible(c.Person))
+	return nil
+}
+
+type personEmail struct {
+	aPerson
+	Address string `arg:"" optional:"" help:"The address, as the identity provider has it; none to forget it."`
+}
+
+func (c *personEmail) Run(ctx context.Context, a *app) error {
+	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
+		if err := auth.BeginChange(tx, m.ID); err != nil {
+			return err
+		}
+		p, err := c.findPerson(tx, m)
+		if err != nil {
+			return err
+		}
+		if err := auth.SetEmail(tx, m.ID, p.ID, strings.TrimSpace(c.Address)); err != nil {
+			return err
+		}
+		return record(tx, audit.Entry{
+			Merchant: m.ID, Event: "person.email", Resource: "person:" + p.ID, Personal: map[string]string{"email": c.Address},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "Stored. Accounts at the identity provider that %s used before are no longer linked.\n", visible(c.Person))
+	return nil
+}
