@@ -113,8 +113,8 @@ func (k Key) checkOwner(tx *store.Tx) error {
 	if k.Owner == "" {
 		return nil
 	}
-	owner, err := Live(tx, k.Owner)
-	if errors.Is(err, ErrUnknownCredential) || err == nil && (owner.Merchant != k.Merchant || owner.Kind != KindPerson) {
+	owner, err := climb(tx, k.Merchant, k.Owner)
+	if errors.Is(err, ErrUnknownCredential) || err == nil && owner.Kind != KindPerson {
 		return &Unfit{"owner_id", "is nobody who could answer for the key", "the id of an active person of the merchant"}
 	}
 	if err != nil {

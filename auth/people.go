@@ -109,27 +109,25 @@ func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {
 
 // principal gives the person as who makes a call: with the rights of the roles it has now.
 func (p Person) principal(tx *store.Tx) (Principal, error) {
-	l, err := p.link(tx)
-	if err != nil {
+	l := p.link()
+	var err error
+	if l.Scopes, err = rightsOf(tx, p.ID); err != nil {
 		return Principal{}, err
 	}
 	return l.climb(tx)
 }
 
-func (p Person) link(tx *store.Tx) (storedLink, error) {
-	scopes, err := rightsOf(tx, p.ID)
+// link is the person without rights: those are read with the roles.
+func (p Person) link() storedLink {
 	return storedLink{
-		Link:     Link{Kind: KindPerson, ID: p.ID, Name: p.Name, Scopes: scopes, Ceiling: MaxLevel, Version: p.version},
+		Link:     Link{Kind: KindPerson, ID: p.ID, Name: p.Name, Ceiling: MaxLevel, Version: p.version},
 		merchant: p.Merchant, revoked: p.RevokedAt,
-	}, err
+	}
 }
 
 func personLink(tx *store.Tx, id string) (storedLink, error) {
 	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE id = $1`, id)
-	if err != nil {
-		return storedLink{}, err
-	}
-	return p.link(tx)
+	return p.link(), err
 }
 
 const personColumns = `id, merchant_id, name, hint, created_at, revoked_at, version`

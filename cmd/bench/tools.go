@@ -12,7 +12,7 @@ import (
 	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
-// The second half of the bench: what a call of each tool costs, one caller at a time and without HTTP, from the key's lookup to
+// The last part of the bench: what a call of each tool costs, one caller at a time and without HTTP, from the key's lookup to
 // the committed record. Each timed call is followed by a dtc_whoami, so that the ratio of the two holds on a noisy machine too.
 
 // measureTools prints a table for the generated merchant, and one for the real merchant when its data is there.
