@@ -61,9 +61,16 @@ var probes = map[string][]probe{
 	"POST /api/v1/admin/v1/people":           {{by: "person", body: `{"name":"somebody","roles":["{{role}}"]}`}},
 	"PATCH /api/v1/admin/v1/people/{id}":     {{by: "person", path: "/api/v1/admin/v1/people/{{person}}", body: `{"roles":["manager"]}`}},
 	"DELETE /api/v1/admin/v1/people/{id}":    {{by: "person", path: "/api/v1/admin/v1/people/{{person}}"}},
-	"GET /api/v1/admin/v1/roles":             {{by: "person"}, {by: "agent"}},
-	"PUT /api/v1/admin/v1/roles/{name}":      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
-	"DELETE /api/v1/admin/v1/roles/{name}":   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
+	"GET /api/v1/admin/v1/subtokens":         {{by: "person"}, {by: "agent"}},
+	"DELETE /api/v1/admin/v1/subtokens/{id}": {{by: "person", path: "/api/v1/admin/v1/subtokens/{{sub}}"}},
+
+	"GET /api/v1/admin/v1/people/{id}/sessions":              {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},
+	"DELETE /api/v1/admin/v1/people/{id}/sessions":           {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},
+	"DELETE /api/v1/admin/v1/people/{id}/sessions/{session}": {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions/ses_x"}},
+
+	"GET /api/v1/admin/v1/roles":           {{by: "person"}, {by: "agent"}},
+	"PUT /api/v1/admin/v1/roles/{name}":    {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
+	"DELETE /api/v1/admin/v1/roles/{name}": {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
 
 	"POST /tools/{name}":   {{by: "agent", path: "/tools/dtc_nothing", body: `{}`}},
 	"GET /exports/{token}": {{path: "/exports/exp_nobodys"}}, // the token is the whole credential, whoever has it
