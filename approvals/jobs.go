@@ -316,3 +316,23 @@ func pollAfter(s tools.JobStatus) int {
 	}
 	return 0
 }
+
+// Waiting counts the calls of principals that wait: for a person, for their time, for a worker. It walks what is open, and not
+// what was ever asked.
+func Waiting(tx *store.Tx, merchant string, principals []string) (int, error) {
+	open, err := store.All(tx, scanName, `SELECT j.principal_id FROM approvals a JOIN jobs j ON j.id = a.job_id
+		WHERE a.merchant_id = $1 AND a.state IN ('pending', 'approved')
+		UNION ALL SELECT principal_id FROM jobs WHERE merchant_id = $1 AND status = 'queued' AND approval_id = ''`, merchant)
+	if err != nil {
+		return 0, fmt.Errorf("reading what waits: %w", err)
+	}
+	n := 0
+	for _, id := range open {
+		if slices.Contains(principals, id) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func scanName(r store.Row) (s string, err error) { return s, r.Scan(&s) }

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/dtcgate/dtcgate/auth"
 )
 
 const (
@@ -17,8 +19,10 @@ const (
 )
 
 // bounded returns s as it can be stored: valid UTF-8 without NUL (PostgreSQL refuses both in TEXT), at most max bytes.
-// What it changes it marks, with the length and digest of the original, so that the original can still be recognized.
+// What it changes it marks, with the length and digest of the original, so that the original can still be recognized. A
+// secret of ours that somebody pasted where it does not belong is cut out first: the record cannot forget it.
 func bounded(s string, max int) string {
+	s = auth.RedactSecrets(s)
 	if len(s) <= max && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
 		return s
 	}

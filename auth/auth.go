@@ -62,6 +62,8 @@ type Principal struct {
 
 	Session  string    // ses_…, of a person who signed in; empty for a token
 	StepUpAt time.Time // when the person last showed who they are, in that session
+
+	opener string // hash of the secret that opened a key, so that what a rotation ended is over for calls on their way too
 }
 
 // Agent reports whether p may call tools. People decide; they call none.
@@ -102,12 +104,23 @@ func named(kind Kind, id string) string {
 // Has reports whether p holds scope s. The empty scope is held by everybody.
 func (p Principal) Has(s Scope) bool { return s == "" || slices.Contains(p.Scopes, s) }
 
+// Lacks gives those of the scopes that p does not hold.
+func (p Principal) Lacks(scopes []Scope) []Scope {
+	var missing []Scope
+	for _, s := range scopes {
+		if !p.Has(s) {
+			missing = append(missing, s)
+		}
+	}
+	return missing
+}
+
 // ErrUnknownCredential is the answer to every secret that opens nothing. Refused wraps it with the reason.
 var ErrUnknownCredential = errors.New("the credential is not valid")
 
 // Refused is ErrUnknownCredential with what the record may know and the caller may not.
 type Refused struct {
-	Why      string // absent, malformed, unknown, revoked, expired, owner, network, …
+	Why      string // absent, malformed, unknown, revoked, expired, rotated, owner, network, …
 	Who      string // the caller, as in a chain, when the secret was a real one
 	Merchant string
 }

@@ -42,6 +42,7 @@ type storedLink struct {
 	merchant string
 	parent   string // "": nobody
 	revoked  time.Time
+	secrets  keySecrets // of a key
 }
 
 // Live gives the principal of a key_, sub_, jwt_ or per_ id as it is now. One that is gone, revoked or expired, or whose
@@ -57,6 +58,9 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
+	if p.opener != "" && !first.secrets.open(p.opener, tx.Now) {
+		return Principal{}, &Refused{Why: "rotated", Who: named(p.Kind, p.ID), Merchant: p.Merchant}
+	}
 	if p.Kind == KindJWT { // what the token said holds for this call, and as long as it said; the row only knows the newest one
 		first.Scopes, first.ExpiresAt = p.Links[0].Scopes, p.Links[0].ExpiresAt
 	}
@@ -64,6 +68,7 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
+	now.opener = p.opener
 	if p.Session != "" {
 		return now.signedIn(tx, p.Session)
 	}

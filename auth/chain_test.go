@@ -333,7 +333,7 @@ func TestWhatIsGivenIsNeverWiderThanTheGiver(t *testing.T) {
 			return
 		}
 		var refused []string
-		if unfit := (*Unfit)(nil); errors.As(err, &unfit) {
+		if unfit := (*Undelegable)(nil); errors.As(err, &unfit) {
 			for _, w := range unfit.Wider {
 				refused = append(refused, w.Field)
 			}

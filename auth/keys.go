@@ -1,11 +1,13 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +35,23 @@ type Key struct {
 	ExpiresAt        time.Time `json:"expires_at,omitzero"`
 	RevokedAt        time.Time `json:"revoked_at,omitzero"`
 	OldUntil         time.Time `json:"old_secret_until,omitzero"` // after a rotation: until when the secret before it still opens
+
+	secrets keySecrets
+}
+
+// keySecrets are the hashes of what opens a key: its secret and, for a while, the one before it.
+type keySecrets struct {
+	sum   string
+	old   string // "" when there is none
+	until time.Time
+}
+
+// open reports whether a secret of this hash opens the key now. The lookup was by the hash, so its timing tells nothing
+// about the secret; the compare costs nothing and keeps the rule that no secret is ever compared in variable time.
+func (s keySecrets) open(sum string, now time.Time) bool {
+	current := subtle.ConstantTimeCompare([]byte(s.sum), []byte(sum))
+	old := subtle.ConstantTimeCompare([]byte(s.old), []byte(sum))
+	return current == 1 || old == 1 && now.Before(s.until)
 }
 
 // DefaultDepth is how many sub-tokens deep a key may delegate when nobody says.
@@ -40,7 +59,7 @@ const DefaultDepth = 3
 
 // MintKey stores k as a new key and gives it with its secret, which is shown this once.
 func MintKey(tx *store.Tx, k Key) (Key, string, error) {
-	if err := k.check(tx); err != nil {
+	if err := cmp.Or(k.check(tx), k.checkOwner(tx)); err != nil {
 		return Key{}, "", err
 	}
 	secret := newSecret(prefixKey)
@@ -62,40 +81,49 @@ func MintKey(tx *store.Tx, k Key) (Key, string, error) {
 	return k, secret, nil
 }
 
-// check holds a key that is to be stored to what a key can be.
+// check holds a key that is to be stored to what a key can be. What is wrong with it is *Unfit.
 func (k Key) check(tx *store.Tx) error {
-	if err := errors.Join(checkName(k.Name), k.Rate.check(), checkPatterns(k.Tools), checkPatterns(k.Resources)); err != nil {
+	if err := cmp.Or(checkName(k.Name), k.Rate.check(), checkPatterns("tools", k.Tools), checkPatterns("resources", k.Resources)); err != nil {
 		return err
 	}
 	switch {
 	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(tx.Now):
-		return fmt.Errorf("the key would expire at %s, which is past", k.ExpiresAt.Format(time.RFC3339))
+		return &Unfit{"expiry", "is past", "a time to come"}
 	case k.Depth < 0 || k.Depth > MaxDepth:
-		return fmt.Errorf("a key may delegate 0 to %d sub-tokens deep, not %d", MaxDepth, k.Depth)
-	case k.Owner == "":
+		return &Unfit{"depth", "is out of range", fmt.Sprintf("how many sub-tokens deep it may delegate, 0 to %d", MaxDepth)}
+	case len(k.Networks) > maxPatterns:
+		return &Unfit{"networks", "are too many", fmt.Sprintf("at most %d", maxPatterns)}
+	}
+	return checkScopes(k.Scopes)
+}
+
+// checkScopes keeps people's scopes from agents: who asks does not decide.
+func checkScopes(scopes []Scope) error {
+	for _, s := range scopes {
+		if !slices.Contains(AgentScopes, s) {
+			return &Unfit{"scopes", "hold one that agents cannot have", "some of " + joinScopes(AgentScopes)}
+		}
+	}
+	return nil
+}
+
+// checkOwner refuses a key that nobody answers for, and scopes that its owner does not hold: they would do nothing now, and
+// something on the day on which the owner is given them.
+func (k Key) checkOwner(tx *store.Tx) error {
+	if k.Owner == "" {
 		return nil
 	}
 	owner, err := Live(tx, k.Owner)
 	if errors.Is(err, ErrUnknownCredential) || err == nil && (owner.Merchant != k.Merchant || owner.Kind != KindPerson) {
-		return fmt.Errorf("the owner %s is no active person of the merchant", k.Owner)
+		return &Unfit{"owner_id", "is nobody who could answer for the key", "the id of an active person of the merchant"}
 	}
-	return err
-}
-
-// ListKeys gives a merchant's keys, oldest first, revoked ones too.
-func ListKeys(tx *store.Tx, merchant string) ([]Key, error) {
-	return store.All(tx, scanKey, `SELECT `+keyColumns+` FROM agent_keys WHERE merchant_id = $1 ORDER BY created_at, id`, merchant)
-}
-
-// RevokeKey ends a key for good, from the next call on. It answers store.ErrNotFound for a key that is not there or
-// is revoked already.
-func RevokeKey(tx *store.Tx, merchant, id string) error {
-	n, err := tx.Exec(`UPDATE agent_keys SET revoked_at = $1, version = version + 1 WHERE merchant_id = $2 AND id = $3 AND revoked_at IS NULL`,
-		store.Micros(tx.Now), merchant, id)
-	if err == nil && n == 0 {
-		err = store.ErrNotFound
+	if err != nil {
+		return err
 	}
-	return err
+	if missing := owner.Lacks(k.Scopes); len(missing) > 0 {
+		return &Beyond{Who: "owner", Missing: missing}
+	}
+	return nil
 }
 
 // Authenticate finds the principal that a secret belongs to. Whatever is wrong with the secret, the error is a *Refused.
@@ -114,20 +142,17 @@ func Authenticate(tx *store.Tx, secret string) (Principal, error) {
 }
 
 func authenticateKey(tx *store.Tx, sum string) (Principal, error) {
-	for _, q := range []string{` FROM agent_keys WHERE secret_sha256 = $1`, ` FROM agent_keys WHERE old_sha256 = $1 AND old_until > $2`} {
-		var stored, old string
-		args := []any{sum, store.Micros(tx.Now)}[:strings.Count(q, "$")]
-		k, err := store.One(tx, func(r store.Row) (Key, error) { return scanKeyAnd(r, &stored, &old) },
-			`SELECT `+keyColumns+`, secret_sha256, COALESCE(old_sha256, '')`+q, args...)
+	for _, column := range []string{"secret_sha256", "old_sha256"} {
+		k, err := store.One(tx, scanKey, `SELECT `+keyColumns+` FROM agent_keys WHERE `+column+` = $1`, sum)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			continue
 		case err != nil:
 			return Principal{}, fmt.Errorf("reading the key: %w", err)
-		case subtle.ConstantTimeCompare([]byte(stored), []byte(sum))|subtle.ConstantTimeCompare([]byte(old), []byte(sum)) == 1:
-			// The lookup is by a hash of the secret, so its timing tells nothing about the secret; the compare costs
-			// nothing and keeps the rule that no secret is ever compared in variable time.
-			return k.link().climb(tx)
+		case k.secrets.open(sum, tx.Now):
+			p, err := k.link().climb(tx)
+			p.opener = sum
+			return p, err
 		}
 	}
 	return Principal{}, &Refused{Why: "unknown"}
@@ -144,29 +169,28 @@ func (k Key) link() storedLink {
 			Kind: KindKey, ID: k.ID, Name: k.Name, Scopes: k.Scopes, Actions: k.Actions, Tools: k.Tools, Resources: k.Resources, Networks: k.Networks,
 			Ceiling: k.Ceiling, Rate: k.Rate, RequiresApproval: k.RequiresApproval, Depth: k.Depth, ExpiresAt: k.ExpiresAt, Version: k.Version,
 		},
-		merchant: k.Merchant, parent: k.Owner, revoked: k.RevokedAt,
+		merchant: k.Merchant, parent: k.Owner, revoked: k.RevokedAt, secrets: k.secrets,
 	}
 }
 
 const keyColumns = `id, merchant_id, name, hint, scopes, requires_approval, ceiling, created_at, expires_at, revoked_at, actions,
-	COALESCE(owner_id, ''), tools, resources, networks, per_minute, burst, depth, version, old_until`
+	COALESCE(owner_id, ''), tools, resources, networks, per_minute, burst, depth, version, secret_sha256, COALESCE(old_sha256, ''), old_until`
 
-func scanKey(r store.Row) (Key, error) { return scanKeyAnd(r) }
-
-func scanKeyAnd(r store.Row, more ...any) (Key, error) {
+func scanKey(r store.Row) (Key, error) {
 	var k Key
 	var ceiling string
 	var approval int64
-	err := r.Scan(append([]any{
+	err := r.Scan(
 		&k.ID, &k.Merchant, &k.Name, &k.Hint, jsonList(&k.Scopes), &approval, &ceiling,
 		store.At(&k.CreatedAt), store.At(&k.ExpiresAt), store.At(&k.RevokedAt), jsonList(&k.Actions),
 		&k.Owner, jsonList(&k.Tools), jsonList(&k.Resources), jsonList((*[]netip.Prefix)(&k.Networks)), &k.Rate.PerMinute, &k.Rate.Burst, &k.Depth, &k.Version,
-		store.At(&k.OldUntil),
-	}, more...)...)
+		&k.secrets.sum, &k.secrets.old, store.At(&k.OldUntil),
+	)
 	if err != nil {
 		return Key{}, err
 	}
 	k.RequiresApproval = approval == 1
+	k.secrets.until = k.OldUntil
 	k.Ceiling, err = ParseLevel(ceiling)
 	return k, err
 }
@@ -180,14 +204,14 @@ const (
 // goodPattern is a name, or what all of several begin with.
 var goodPattern = regexp.MustCompile(`^[A-Za-z0-9_.:#,-]*[A-Za-z0-9_.:#,*-]$`)
 
-func checkPatterns(all []string) error {
+func checkPatterns(field string, all []string) error {
 	if len(all) > maxPatterns {
-		return fmt.Errorf("%d patterns are too many; %d are allowed", len(all), maxPatterns)
+		return &Unfit{field, "are too many", fmt.Sprintf("at most %d names and patterns", maxPatterns)}
 	}
 	for _, p := range all {
 		star := strings.IndexByte(p, '*')
 		if len(p) > maxPattern || !goodPattern.MatchString(p) || star == 0 || star > 0 && !strings.ContainsRune("._:", rune(p[star-1])) {
-			return fmt.Errorf("%q is no name and no pattern: write a whole name, or what several begin with up to a . _ or : and then *, such as order:*", p)
+			return &Unfit{field, "hold one that is no name and no pattern", "whole names, or what several begin with up to a . _ or : and then *, such as order:*"}
 		}
 	}
 	return nil
@@ -199,11 +223,15 @@ const maxName = 80
 func checkName(name string) error {
 	switch {
 	case strings.TrimSpace(name) == "":
-		return errors.New("a name is needed, such as growth-bot")
+		return &Unfit{"name", "is empty", "what the record and people will say, such as growth-bot"}
 	case len(name) > maxName:
-		return fmt.Errorf("the name is %d bytes long; %d are allowed", len(name), maxName)
+		return &Unfit{"name", "is too long", fmt.Sprintf("at most %d bytes", maxName)}
 	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return errors.New("the name holds a control character")
+		return &Unfit{"name", "holds a control character", "one line of text"}
+	case strings.HasPrefix(name, "per_"):
+		return &Unfit{"name", "looks like an id", "a name that does not begin with per_"}
+	case HoldsSecret(name):
+		return &Unfit{"name", "holds a secret", "a name: secrets are shown once and never written down"}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"time"
@@ -43,11 +44,6 @@ func AddPerson(tx *store.Tx, merchant, name string, roles ...string) (Person, st
 		return Person{}, "", ErrNameTaken
 	}
 	return p, token, GiveRoles(tx, merchant, p.ID, roles)
-}
-
-// ListPeople gives a merchant's people, oldest first, revoked ones too.
-func ListPeople(tx *store.Tx, merchant string) ([]Person, error) {
-	return store.All(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE merchant_id = $1 ORDER BY created_at, id`, merchant)
 }
 
 // RevokePerson ends a person's token. It answers store.ErrNotFound when no active person has the name or id.
@@ -99,8 +95,10 @@ func SetEmail(tx *store.Tx, merchant, id, email string) error {
 }
 
 func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {
-	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people WHERE secret_sha256 = $1`, sum)
-	if errors.Is(err, store.ErrNotFound) {
+	var stored string
+	p, err := store.One(tx, func(r store.Row) (Person, error) { return scanPersonAnd(r, &stored) },
+		`SELECT `+personColumns+`, secret_sha256 FROM people WHERE secret_sha256 = $1`, sum)
+	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare([]byte(stored), []byte(sum)) != 1 {
 		return Principal{}, &Refused{Why: "unknown"}
 	}
 	if err != nil {
@@ -136,8 +134,10 @@ func personLink(tx *store.Tx, id string) (storedLink, error) {
 
 const personColumns = `id, merchant_id, name, hint, created_at, revoked_at, version`
 
-func scanPerson(r store.Row) (Person, error) {
+func scanPerson(r store.Row) (Person, error) { return scanPersonAnd(r) }
+
+func scanPersonAnd(r store.Row, more ...any) (Person, error) {
 	var p Person
-	err := r.Scan(&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt), &p.version)
+	err := r.Scan(append([]any{&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt), &p.version}, more...)...)
 	return p, err
 }

@@ -21,7 +21,7 @@ const maxRate = 60_000_000
 
 func (r Rate) check() error {
 	if r.PerMinute < 0 || r.PerMinute > maxRate || r.Burst < 0 || r.Burst > maxRate || r.PerMinute == 0 && r.Burst > 0 {
-		return fmt.Errorf("a rate is 1 to %d calls a minute, with a burst of as many; 0 is no limit", maxRate)
+		return &Unfit{"per_minute", "is out of range", fmt.Sprintf("1 to %d calls a minute, with a burst of as many; 0 is no limit", maxRate)}
 	}
 	return nil
 }

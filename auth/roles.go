@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -43,8 +45,82 @@ func ensureRoles(tx *store.Tx, merchant string) error {
 	return nil
 }
 
-// ErrNoRole says that the merchant has no role of that name.
-var ErrNoRole = errors.New("there is no such role")
+// Sentinels of roles.
+var (
+	ErrNoRole    = errors.New("there is no such role")
+	ErrRoleInUse = errors.New("people have this role")
+)
+
+// maxRoles bounds the roles of a merchant. They are listed whole.
+const maxRoles = 100
+
+var goodRole = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,39}$`)
+
+// ListRoles gives all roles of a merchant by name.
+func ListRoles(tx *store.Tx, merchant string) ([]Role, error) {
+	roles, err := store.All(tx, scanRole, `SELECT merchant_id, name, scopes FROM roles WHERE merchant_id = $1 LIMIT $2`, merchant, maxRoles)
+	slices.SortFunc(roles, func(a, b Role) int { return strings.Compare(a.Name, b.Name) })
+	return roles, err
+}
+
+// FindRole gives a merchant's role. One that is not there is ErrNoRole.
+func FindRole(tx *store.Tx, merchant, name string) (Role, error) {
+	r, err := store.One(tx, scanRole, `SELECT merchant_id, name, scopes FROM roles WHERE merchant_id = $1 AND name = $2`, merchant, name)
+	if errors.Is(err, store.ErrNotFound) {
+		err = ErrNoRole
+	}
+	return r, err
+}
+
+func scanRole(r store.Row) (role Role, err error) {
+	return role, r.Scan(&role.Merchant, &role.Name, jsonList(&role.Scopes))
+}
+
+// PutRole makes a role, or changes what it holds. Whoever has it has other rights from then on.
+func PutRole(tx *store.Tx, r Role) error {
+	if !goodRole.MatchString(r.Name) {
+		return &Unfit{"role", "has no good name", "a letter, then letters, digits, - and _, at most 40 in all, in lower case, such as buyer"}
+	}
+	for _, s := range r.Scopes {
+		if !slices.Contains(AllScopes, s) {
+			return &Unfit{"scopes", "hold one that there is not", "some of " + joinScopes(AllScopes)}
+		}
+	}
+	n, err := tx.Exec(`INSERT INTO roles (merchant_id, name, scopes) VALUES ($1, $2, $3)
+		ON CONFLICT (merchant_id, name) DO UPDATE SET scopes = excluded.scopes`, r.Merchant, r.Name, list(r.Scopes))
+	if err != nil || n != 1 {
+		return fmt.Errorf("storing a role: %w", err)
+	}
+	var all int
+	if err := tx.QueryRow(`SELECT COUNT(*) FROM roles WHERE merchant_id = $1`, r.Merchant).Scan(&all); err != nil {
+		return fmt.Errorf("counting roles: %w", err)
+	}
+	if all > maxRoles {
+		return &Unfit{"role", "is one too many", fmt.Sprintf("at most %d roles", maxRoles)}
+	}
+	return nil
+}
+
+// DeleteRole forgets a role that no active person has.
+func DeleteRole(tx *store.Tx, merchant, name string) error {
+	_, err := tx.Exec(`DELETE FROM person_roles WHERE merchant_id = $1 AND role = $2
+		AND person_id IN (SELECT id FROM people WHERE revoked_at IS NOT NULL)`, merchant, name)
+	if err != nil {
+		return fmt.Errorf("deleting a role: %w", err)
+	}
+	n, err := tx.Exec(`DELETE FROM roles WHERE merchant_id = $1 AND name = $2
+		AND NOT EXISTS (SELECT 1 FROM person_roles WHERE merchant_id = $1 AND role = $2)`, merchant, name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("deleting a role: %w", err)
+	case n == 1:
+		return nil
+	}
+	if _, err := FindRole(tx, merchant, name); err != nil {
+		return err
+	}
+	return ErrRoleInUse
+}
 
 // GiveRoles makes these a person's roles, and no others.
 func GiveRoles(tx *store.Tx, merchant, person string, roles []string) error {

@@ -47,14 +47,14 @@ func Seconds(n int64) time.Duration {
 // ErrNoDelegation is the answer to a principal that may not delegate: a person, or a chain that is as deep as it may be.
 var ErrNoDelegation = errors.New("this credential may not delegate")
 
-// Unfit refuses a delegation and says of every part what is wrong with it and what could be given instead. It repeats
+// Undelegable refuses a delegation and says of every part what is wrong with it and what could be given instead. It repeats
 // nothing that was asked but names of scopes: the rest may be anything.
-type Unfit struct {
+type Undelegable struct {
 	Malformed []schemas.Wrong // says nothing that could be given
 	Wider     []schemas.Wrong // reaches further than the giver
 }
 
-func (u *Unfit) Error() string {
+func (u *Undelegable) Error() string {
 	var b strings.Builder
 	b.WriteString("the sub-token cannot be given")
 	for _, w := range slices.Concat(u.Malformed, u.Wider) {
@@ -63,11 +63,11 @@ func (u *Unfit) Error() string {
 	return b.String()
 }
 
-func (u *Unfit) malformed(field, problem, allowed string, example any) {
+func (u *Undelegable) malformed(field, problem, allowed string, example any) {
 	u.Malformed = append(u.Malformed, schemas.Wrong{Field: field, Problem: problem, Expected: allowed, Example: example})
 }
 
-func (u *Unfit) wider(field, problem, allowed string) {
+func (u *Undelegable) wider(field, problem, allowed string) {
 	u.Wider = append(u.Wider, schemas.Wrong{Field: field, Problem: problem, Expected: allowed})
 }
 
@@ -86,12 +86,12 @@ func (p Principal) Depth() int {
 }
 
 // Narrow gives the sub-token that p is asked for. It never reaches further than p as p is now: asked for more, Narrow gives
-// *Unfit and no smaller token, for whoever got less than he asked for would find out where it hurts.
+// *Undelegable and no smaller token, for whoever got less than he asked for would find out where it hurts.
 func (p Principal) Narrow(d Delegation, now time.Time) (SubToken, error) {
 	if p.Depth() < 1 {
 		return SubToken{}, ErrNoDelegation
 	}
-	u := &Unfit{}
+	u := &Undelegable{}
 	d.check(u)
 	t := SubToken{
 		Merchant: p.Merchant, Parent: p.ID, Name: d.Name, Audience: d.Audience,
@@ -116,7 +116,7 @@ func (p Principal) Narrow(d Delegation, now time.Time) (SubToken, error) {
 const maxAudience = 200
 
 // check holds the parts to what they can be, whoever gives.
-func (d Delegation) check(u *Unfit) {
+func (d Delegation) check(u *Undelegable) {
 	for _, part := range []struct {
 		field string
 		list  []string
@@ -140,7 +140,7 @@ func (d Delegation) check(u *Unfit) {
 // element names one of a list, as schemas.Wrong does.
 func element(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
-func (p Principal) narrowScopes(names []string, u *Unfit) []Scope {
+func (p Principal) narrowScopes(names []string, u *Undelegable) []Scope {
 	if len(names) == 0 {
 		return slices.Clone(p.Scopes)
 	}
@@ -173,7 +173,7 @@ func anyOr(list string) string {
 	return list
 }
 
-func (p Principal) narrowActions(asked []string, u *Unfit) []string {
+func (p Principal) narrowActions(asked []string, u *Undelegable) []string {
 	if len(asked) == 0 {
 		return slices.Clone(p.Links[0].Actions)
 	}
@@ -198,26 +198,16 @@ func (p Principal) mayGrant(grant string) bool {
 func toolsOf(l Link) []string     { return l.Tools }
 func resourcesOf(l Link) []string { return l.Resources }
 
-func (p Principal) narrowPatterns(field string, asked []string, list func(Link) []string, u *Unfit) []string {
+func (p Principal) narrowPatterns(field string, asked []string, list func(Link) []string, u *Undelegable) []string {
 	for i, a := range asked {
 		switch {
-		case checkPatterns([]string{a}) != nil:
+		case checkPatterns(field, []string{a}) != nil:
 			u.malformed(element(field, i), "is no name and no pattern", "a whole name, or what several begin with up to a . _ or : and then *", "orders.*")
-		case !p.every(list, func(have string) bool { return within(a, have) }):
+		case !p.every(list, func(have string) bool { return covers(a, have) }):
 			u.wider(element(field, i), "reaches further than the giver", anyOr(strings.Join(p.reach(list), ", ")))
 		}
 	}
 	return slices.Compact(slices.Sorted(slices.Values(asked)))
-}
-
-// within reports whether wide names everything that pattern names. A pattern that ends in * names endlessly many, one longer
-// than its head by a letter among them; what names that one names them all.
-func within(pattern, wide string) bool {
-	head, star := strings.CutSuffix(pattern, "*")
-	if !star {
-		return fits(wide, pattern)
-	}
-	return strings.HasSuffix(wide, "*") && fits(wide, head+"x")
 }
 
 // Resources gives the objects that p is limited to, as names and patterns; nil when it is not.
@@ -250,11 +240,11 @@ func (p Principal) reach(list func(Link) []string) []string {
 // held gives those of some that one of all holds.
 func held(some, all []string) []string {
 	return slices.DeleteFunc(slices.Clone(some), func(pattern string) bool {
-		return !slices.ContainsFunc(all, func(wide string) bool { return within(pattern, wide) })
+		return !slices.ContainsFunc(all, func(wide string) bool { return covers(pattern, wide) })
 	})
 }
 
-func (p Principal) narrowNetworks(asked []string, u *Unfit) Networks {
+func (p Principal) narrowNetworks(asked []string, u *Undelegable) Networks {
 	networks, err := ParseNetworks(asked)
 	if err != nil {
 		u.malformed("networks", "holds what is no network", "CIDRs", "10.0.0.0/8")
@@ -273,7 +263,7 @@ func (p Principal) narrowNetworks(asked []string, u *Unfit) Networks {
 
 func inside(n, wide netip.Prefix) bool { return wide.Bits() <= n.Bits() && wide.Contains(n.Addr()) }
 
-func (p Principal) narrowCeiling(asked string, u *Unfit) Level {
+func (p Principal) narrowCeiling(asked string, u *Undelegable) Level {
 	if asked == "" {
 		return p.Ceiling
 	}
@@ -287,7 +277,7 @@ func (p Principal) narrowCeiling(asked string, u *Unfit) Level {
 	return level
 }
 
-func (p Principal) narrowRate(asked *Rate, u *Unfit) Rate {
+func (p Principal) narrowRate(asked *Rate, u *Undelegable) Rate {
 	if asked == nil {
 		return Rate{}
 	}
@@ -307,7 +297,7 @@ func (p Principal) narrowRate(asked *Rate, u *Unfit) Rate {
 	return rate
 }
 
-func (p Principal) narrowDepth(asked int, u *Unfit) int {
+func (p Principal) narrowDepth(asked int, u *Undelegable) int {
 	switch most := p.Depth() - 1; {
 	case asked < 0:
 		u.malformed("depth", "is below zero", "a whole number from 0", 0)
@@ -318,7 +308,7 @@ func (p Principal) narrowDepth(asked int, u *Unfit) int {
 }
 
 // narrowEnd gives the time at which the sub-token ends.
-func (p Principal) narrowEnd(ttl time.Duration, now time.Time, u *Unfit) time.Time {
+func (p Principal) narrowEnd(ttl time.Duration, now time.Time, u *Undelegable) time.Time {
 	switch end := now.Add(ttl); {
 	case ttl == 0:
 		if end = now.Add(DefaultTTL); !p.ExpiresAt.IsZero() && end.After(p.ExpiresAt) {

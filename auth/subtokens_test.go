@@ -173,7 +173,7 @@ func TestASubTokenWiderThanItsGiverIsRefused(t *testing.T) {
 		} {
 			before := f.count(`SELECT COUNT(*) FROM sub_tokens`)
 			_, err := f.give(c.of, c.ask)
-			unfit := (*Unfit)(nil)
+			unfit := (*Undelegable)(nil)
 			if !errors.As(err, &unfit) {
 				f.Errorf("%s: %v", c.what, err)
 				continue

@@ -107,7 +107,7 @@ var widerCodes = map[string]tools.Code{
 
 // notGiven is what a caller is told when a sub-token is not given. Any other error stays what it is.
 func notGiven(err error) error {
-	unfit := (*auth.Unfit)(nil)
+	unfit := (*auth.Undelegable)(nil)
 	switch {
 	case errors.Is(err, auth.ErrNoDelegation):
 		return tools.Refuse(tools.ForbiddenTool, "Do it with your own credential, or ask whoever gave it to you for one with a depth.",

@@ -155,7 +155,7 @@ func noAction(granted []string) error {
 }
 
 // lacks refuses for missing scopes. The message names them and the tool.
-func lacks(missing []auth.Scope, message, tool string) error {
+func lacks(missing []auth.Scope, message, tool string) *tools.Refusal {
 	names := make([]string, len(missing))
 	for i, s := range missing {
 		names[i] = string(s)
@@ -178,6 +178,9 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := c.takeKey(); err != nil {
 		return err
 	}
+	if auth.HoldsSecret(string(c.Args)) {
+		return pastedSecret()
+	}
 	c.asked = schemas.Fingerprint(c.Args)
 	if err := g.fillFacts(ctx, c); err != nil {
 		return err
@@ -197,6 +200,13 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	}
 	c.dryRun, c.key, c.argsHash = common.DryRun, common.key(), schemas.Fingerprint(c.Args)
 	return nil
+}
+
+// pastedSecret refuses a call into whose arguments somebody has put a key or token. Run, it would be stored, shown and sent
+// on; refused, it is in this request alone.
+func pastedSecret() *tools.Refusal {
+	return tools.Refuse(tools.InvalidArguments, "Leave it out. Whoever can read the conversation can use it: have an admin rotate or revoke it.",
+		"An argument holds a key or token of this gate.")
 }
 
 // wrongFields names every wrong field, and the other place where one of them can stand.
@@ -350,6 +360,8 @@ func asRefusal(err error) *tools.Refusal {
 	switch {
 	case errors.As(err, &r):
 		return r
+	case administrative(err) != nil:
+		return administrative(err)
 	case errors.Is(err, store.ErrNotFound):
 		return tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

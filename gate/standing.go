@@ -108,6 +108,7 @@ type By struct {
 	Principal auth.Principal
 	Transport string // rest, cli
 	Source    string
+	Wrong     *tools.Refusal // what the transport found wrong with the request: it is judged and recorded all the same
 }
 
 // An Op is a kind of change to who may do what.
@@ -125,7 +126,7 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 	id := store.NewID("call", g.db.Now())
 	err := g.safely(id, func() error {
 		return g.db.InTx(ctx, func(tx *store.Tx) error {
-			p, err := administrator(tx, by.Principal, op)
+			p, err := administrator(tx, by, op)
 			if err != nil {
 				return err
 			}
@@ -147,21 +148,30 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 }
 
 // administrator gives who makes a change as he is now, if he may.
-func administrator(tx *store.Tx, p auth.Principal, op Op) (auth.Principal, error) {
-	if err := auth.BeginChange(tx, p.Merchant); err != nil {
+func administrator(tx *store.Tx, by By, op Op) (auth.Principal, error) {
+	if err := auth.BeginChange(tx, by.Principal.Merchant); err != nil {
+		return by.Principal, err
+	}
+	p, err := renewed(tx, by.Principal)
+	if err == nil {
+		err = entitled(p, op)
+	}
+	switch {
+	case err != nil:
 		return p, err
-	}
-	p, err := hold(tx, p)
-	if err != nil {
-		return p, err
-	}
-	if !p.Has(op.Scope) {
-		return p, lacks([]auth.Scope{op.Scope}, "This credential does not hold the scope %s, which %s takes.", op.Event)
-	}
-	if op.Recent {
+	case by.Wrong != nil:
+		return p, by.Wrong
+	case op.Recent:
 		return p, confirmed(tx, p)
 	}
 	return p, nil
+}
+
+func entitled(p auth.Principal, op Op) error {
+	if p.Has(op.Scope) {
+		return nil
+	}
+	return lacks([]auth.Scope{op.Scope}, "This credential does not hold the scope %s, which %s takes.", op.Event)
 }
 
 // confirmed asks whether a person in a session has shown lately who they are.

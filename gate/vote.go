@@ -83,6 +83,8 @@ func mayVote(p auth.Principal, b Ballot) error {
 		return b.Wrong
 	case b.Decision != approvals.Approve && b.Decision != approvals.Deny:
 		return tools.Wrong("decision", "is not a decision", "one of: approve, deny", "deny")
+	case auth.HoldsSecret(b.Reason):
+		return pastedSecret()
 	case len(b.Reason) > maxReason:
 		return tools.Wrong("reason", "is too long", fmt.Sprintf("at most %d bytes", maxReason), nil)
 	}

@@ -102,7 +102,7 @@ func (s *Server) listConnections(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) endConnection(w http.ResponseWriter, r *http.Request) {
 	b := by(r)
-	c, err := gate.Administer(r.Context(), s.gate, gate.By(b), gate.Op{Event: "connection.revoked", Scope: auth.KeysAdmin, Recent: true},
+	c, err := gate.Administer(r.Context(), s.gate, gate.By{Principal: b.Principal, Transport: b.Transport, Source: b.Source}, gate.Op{Event: "connection.revoked", Scope: auth.KeysAdmin, Recent: true},
 		func(tx *store.Tx, p auth.Principal) (vault.Connection, audit.Entry, error) {
 			c, err := vault.End(tx, p.Merchant, r.PathValue("id"))
 			if errors.Is(err, vault.ErrNotConnected) {

@@ -36,13 +36,16 @@ func (s *Server) sendExport(w http.ResponseWriter, r *http.Request) {
 
 var exportToken = regexp.MustCompile(`(?is)(/exports/).*`)
 
+// longestID is the length of the longest id or name that stands in a path, in bytes. What is longer is none: a token, a text.
+const longestID = 64
+
 // loggable is a request's path as it may be logged: without the token of a link, however it was misspelt, and without what
 // looks like somebody's address.
 func loggable(path string) string {
 	path = exportToken.ReplaceAllString(path, "$1…")
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
-		if strings.Contains(part, "@") {
+		if strings.Contains(part, "@") || len(part) > longestID {
 			parts[i] = "…"
 		}
 	}

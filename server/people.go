@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
@@ -66,22 +67,36 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 }
 
 func readBallot(w http.ResponseWriter, r *http.Request) (ballot, error) {
+	return readBody[ballot](w, r, ballots, `Send {"decision":"approve"} or {"decision":"deny","reason":"…"}.`)
+}
+
+// readBody reads a body strictly and once. What is wrong with its content is INVALID_ARGUMENTS, of which hint is the next
+// step where it cannot be read at all.
+func readBody[T any](w http.ResponseWriter, r *http.Request, schema *schemas.Schema, hint string) (none T, err error) {
 	raw, err := body(w, r)
 	if err != nil {
-		return ballot{}, err
+		return none, err
 	}
 	canonical, err := schemas.Canonical(raw)
 	if err != nil {
-		return ballot{}, tools.Refuse(tools.InvalidArguments, `Send {"decision":"approve"} or {"decision":"deny","reason":"…"}.`, "The body cannot be read: %s.", err)
+		return none, tools.Refuse(tools.InvalidArguments, hint, "The body cannot be read: %s.", err)
 	}
-	if wrong := ballots.Check(canonical); len(wrong) > 0 {
-		return ballot{}, tools.WrongFields(wrong)
+	if auth.HoldsSecret(string(canonical)) {
+		return none, tools.Refuse(tools.InvalidArguments, "Leave it out, and rotate or revoke it.", "The body holds a key or token of this gate.")
 	}
-	return schemas.Decode[ballot](canonical)
+	if wrong := schema.Check(canonical); len(wrong) > 0 {
+		return none, tools.WrongFields(wrong)
+	}
+	return schemas.Decode[T](canonical)
 }
 
 // tell answers a person.
 func (s *Server) tell(w http.ResponseWriter, r *http.Request, answer any, err error) {
+	s.tellAs(w, r, http.StatusOK, answer, err)
+}
+
+// tellAs is tell with the status of a good answer.
+func (s *Server) tellAs(w http.ResponseWriter, r *http.Request, status int, answer any, err error) {
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -93,5 +108,5 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, answer any, err er
 	}
 	id := store.NewID("call", s.db.Now())
 	visitOf(r.Context()).called("", id, "")
-	s.write(w, http.StatusOK, id, raw)
+	s.write(w, status, id, raw)
 }

@@ -116,12 +116,16 @@ func only(answer json.RawMessage, member string) (json.RawMessage, error) {
 // handOver hands a call to the gate for the caller of the visit. Whatever transport it came by, from here on it is the same.
 func (s *Server) handOver(v *visit, q gate.Request) (gate.Outcome, error) {
 	q.Source = v.source
+	tool := ""
+	if t, ok := s.tools.Find(q.Tool); ok { // the name of none may be anything
+		tool = t.Name
+	}
 	out, err := s.gate.Call(v.ctx, v.principal, q)
 	if err != nil {
 		refusal := asRefusal(err)
-		v.called(q.Tool, refusal.CallID, string(refusal.Code))
+		v.called(tool, refusal.CallID, string(refusal.Code))
 		return out, err
 	}
-	v.called(q.Tool, out.CallID, "")
+	v.called(tool, out.CallID, "")
 	return out, nil
 }

@@ -187,7 +187,15 @@ func TestRoutesAreClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{
+	admin := []string{
+		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate",
+		"GET /people", "POST /people", "PATCH /people/{id}", "DELETE /people/{id}",
+		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
+	}
+	for i, route := range admin {
+		admin[i] = strings.Replace(route, " ", " "+adminBase, 1)
+	}
+	want := append([]string{
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
 		"POST " + tools.BasePath + "/tools/{name}",
 		"GET " + tools.BasePath + "/approvals", "GET " + tools.BasePath + "/approvals/{id}", "POST " + tools.BasePath + "/approvals/{id}/resolve",
@@ -196,8 +204,8 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
 		"GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
 		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove",
-		"GET " + tools.BasePath + "/exports/{token}",
-	}
+		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
+	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {
 		t.Errorf("routes besides those of tools (-want +got):\n%s", diff)
 	}

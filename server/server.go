@@ -91,6 +91,7 @@ func New(c Config) (*Server, error) {
 	s.handlePeople()
 	s.handlePages()
 	s.handleSubTokens()
+	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
 	return s, nil

@@ -164,7 +164,7 @@ func TestATokenThatGivesTooLittleIsAskedToStepUp(t *testing.T) {
 	g.mint("key", false, "orders:read")
 	g.secrets["token"] = g.token(from, "orders:read", nil)
 	want := `Bearer realm="dtcgate", error="insufficient_scope", scope="marketing:send", ` + metadata
-	const send = `{"name":"notes_send","arguments":{"note_id":"n","expected_version":1,"reason":"because","idempotency_key":"k"}}`
+	const send = `{"name":"notes_send","arguments":{"note_id":"n","expected_version":1,"reason":"because it asked","idempotency_key":"k"}}`
 	for _, era := range eras {
 		body, headers := message(era, "tools/call", send)
 		resp, text := g.do("POST", "/mcp", body, append(headers, "Authorization: Bearer "+g.secrets["token"])...)
@@ -271,7 +271,7 @@ func TestWhatATokenParkedOutlivesTheTokenButNotItsAgent(t *testing.T) {
 	parked := map[string]string{}
 	for _, subject := range []string{"stays", "goes"} {
 		token := g.token(from, "marketing:send", map[string]any{"sub": subject, "exp": time.Now().Add(time.Minute).Unix()})
-		resp, body := g.do("POST", tools.BasePath+"/notes/n/send", `{"idempotency_key":"k","reason":"because"}`, jsonBody, "Authorization: Bearer "+token)
+		resp, body := g.do("POST", tools.BasePath+"/notes/n/send", `{"idempotency_key":"k","reason":"because it asked"}`, jsonBody, "Authorization: Bearer "+token)
 		var answer struct {
 			JobID string `json:"job_id"`
 		}

@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -116,6 +119,23 @@ func (a *app) with(ctx context.Context, fn func(*store.DB) error) error {
 		return err
 	}
 	return errors.Join(fn(db), db.Close())
+}
+
+// administer runs fn with a gate and the operator at work on the merchant. What changes who may do what goes through the
+// gate, as it does over the network.
+func (a *app) administer(ctx context.Context, f forMerchant, fn func(*gate.Gate, gate.By) error) error {
+	return a.with(ctx, func(db *store.DB) error {
+		var m auth.Merchant
+		err := db.Read(ctx, func(tx *store.Tx) (err error) {
+			m, err = f.find(tx)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(auth.Redacting(a.err))})
+		return fn(g, gate.By{Principal: auth.OperatorPrincipal(m.ID), Transport: "cli"})
+	})
 }
 
 // record puts on record what a command did, in the transaction in which it does it.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -33,8 +34,8 @@ type greeting struct {
 	cmd    func(string) string // a dtcgate command as the user would type it
 	loaded *shop.Summary       // of a shop that was made now
 	stale  shop.Source         // of a shop that an earlier version loaded, and that lacks what this one reads
-	key    *minted             // made now
-	person *added              // made now
+	key    *gate.MintedKey     // made now
+	person *gate.AddedPerson   // made now
 }
 
 // The names of what a first start makes.
@@ -56,7 +57,7 @@ func (g *greeting) prepare(ctx context.Context, db *store.DB) error {
 	if err := g.load(ctx, db, m); err != nil {
 		return err
 	}
-	return db.InTx(ctx, func(tx *store.Tx) error { return g.mint(tx, m) })
+	return g.mint(ctx, db, m)
 }
 
 func (g *greeting) load(ctx context.Context, db *store.DB, m auth.Merchant) error {
@@ -78,38 +79,52 @@ func (g *greeting) load(ctx context.Context, db *store.DB, m auth.Merchant) erro
 }
 
 // mint makes the person first, who answers for the key.
-func (g *greeting) mint(tx *store.Tx, m auth.Merchant) error {
-	people, err := auth.ListPeople(tx, m.ID)
+func (g *greeting) mint(ctx context.Context, db *store.DB, m auth.Merchant) error {
+	var people []auth.Member
+	var keys []auth.Key
+	err := db.Read(ctx, func(tx *store.Tx) (err error) {
+		if people, err = auth.ListMembers(tx, m.ID, auth.Page{Limit: 1}); err == nil {
+			keys, err = auth.ListKeys(tx, m.ID, auth.Page{Limit: 1})
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	through, by := gate.New(gate.Config{DB: db, Tools: registry}), gate.By{Principal: auth.OperatorPrincipal(m.ID), Transport: "cli"}
 	if len(people) == 0 {
-		p, err := addPerson(tx, m, devPerson, "admin")
+		p, err := through.AddPerson(ctx, by, devPerson, "admin")
 		if err != nil {
 			return err
 		}
-		g.person, people = &p, []auth.Person{p.Person}
+		g.person = &p
 	}
-	keys, err := auth.ListKeys(tx, m.ID)
-	if err != nil || len(keys) > 0 {
+	if len(keys) > 0 {
+		return nil
+	}
+	owner, err := devOwner(ctx, db, m)
+	if err != nil {
 		return err
 	}
-	k, err := mintKey(tx, auth.Key{
-		Merchant: m.ID, Name: devKey, Owner: devOwner(people), Scopes: allScopes(), Actions: devActions, RequiresApproval: true, Ceiling: auth.MaxLevel,
-		Depth: auth.DefaultDepth,
-	})
+	name, approval := devKey, true
+	k, err := through.MintKey(ctx, by, gate.KeyTerms{Name: &name, Scopes: scopeNames(allScopes()), Actions: devActions, RequiresApproval: &approval}, owner)
 	g.key = &k
 	return err
 }
 
-// devOwner is who answers for the demo's key: the person of the demo, if it is still there.
-func devOwner(people []auth.Person) string {
-	for _, p := range people {
-		if p.Name == devPerson && p.RevokedAt.IsZero() {
-			return p.ID
+// devOwner is who answers for the demo's key: the person of the demo, if it is still there and holds what the key is to do.
+func devOwner(ctx context.Context, db *store.DB, m auth.Merchant) (owner string, err error) {
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		p, err := auth.FindPerson(tx, m.ID, devPerson)
+		if err == nil && len(p.Lacks(allScopes())) == 0 {
+			owner = p.ID
 		}
-	}
-	return ""
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return owner, err
 }
 
 // allScopes are the scopes that the tools need.

@@ -42,6 +42,7 @@ type cli struct {
 	Subtoken  subTokenCmds `cmd:"" help:"What keys have given on."`
 	Jwt       jwtCmds      `cmd:"" name:"jwt" help:"Agents that issuers of tokens vouch for."`
 	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
+	Role      roleCmds     `cmd:"" help:"What people may do, and let agents do."`
 	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`

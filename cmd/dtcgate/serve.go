@@ -118,7 +118,7 @@ func newLog(w io.Writer, dev bool) zerolog.Logger {
 	if dev || isTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
 	}
-	return zerolog.New(w).With().Timestamp().Logger()
+	return zerolog.New(auth.Redacting(w)).With().Timestamp().Logger()
 }
 
 // A running gate is a server with all that works beside it.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
@@ -61,22 +59,6 @@ func (c *subTokenMint) Run(ctx context.Context, a *app) error {
 	return c.print(a, m, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n\nThis is sub-token %s (%s) of %s, good until %s. It is not shown again.\n",
 			m.Token, m.ID, visible(m.Name), m.Parent, when(m.ExpiresAt))
-	})
-}
-
-// administer lets the operator change who may do what at the merchant, through the gate.
-func (a *app) administer(ctx context.Context, f forMerchant, fn func(*gate.Gate, gate.By) error) error {
-	return a.with(ctx, func(db *store.DB) error {
-		var m auth.Merchant
-		err := db.Read(ctx, func(tx *store.Tx) (err error) {
-			m, err = f.find(tx)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(a.err)})
-		return fn(g, gate.By{Principal: auth.OperatorPrincipal(m.ID), Transport: "cli"})
 	})
 }
 

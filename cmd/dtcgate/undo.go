@@ -60,15 +60,8 @@ func (c *undo) merchantOfKey(ctx context.Context, db *store.DB) (merchant string
 		if err != nil {
 			return err
 		}
-		keys, err := auth.ListKeys(tx, m.ID)
-		for _, k := range keys {
-			if k.ID == c.Key {
-				merchant = m.ID
-			}
-		}
-		if err == nil && merchant == "" {
-			err = fmt.Errorf("there is no key %q: `dtcgate key list` shows them", c.Key)
-		}
+		k, err := findKey(tx, m, c.Key)
+		merchant = k.Merchant
 		return err
 	})
 	return merchant, err

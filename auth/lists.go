@@ -1,0 +1,115 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
+)
+
+// A Place is where a page of a list ends: the next one begins behind it.
+type Place struct {
+	At time.Time `json:"at"`
+	ID string    `json:"id"`
+}
+
+// A Page says which part of a list is asked for.
+type Page struct {
+	State string // active, revoked, or "" for all
+	After Place  // the zero place is the beginning
+	Limit int
+}
+
+// states are what a list can be narrowed to. An expired key or person is listed with the active ones: an index cannot know
+// what time it is.
+var states = map[string]string{"": "", "active": " AND revoked_at IS NULL", "revoked": " AND revoked_at IS NOT NULL"}
+
+// in gives the end of a query for a page: rows of a table with merchant_id, created_at, id and revoked_at, oldest first. The
+// order is that of an index, so that a page costs its rows and not the table's.
+func (p Page) in(merchant string) (where string, args []any) {
+	return ` WHERE merchant_id = $1 AND (created_at, id) > ($2, $3)` + states[p.State] + ` ORDER BY created_at, id LIMIT $4`,
+		[]any{merchant, p.After.At.UnixMicro(), p.After.ID, p.Limit}
+}
+
+// ListKeys gives a page of a merchant's keys, oldest first.
+func ListKeys(tx *store.Tx, merchant string, page Page) ([]Key, error) {
+	where, args := page.in(merchant)
+	return store.All(tx, scanKey, `SELECT `+keyColumns+` FROM agent_keys`+where, args...)
+}
+
+// Place is where a key stands in lists.
+func (k Key) Place() Place { return Place{k.CreatedAt, k.ID} }
+
+// A Member is a person with what they may do, as people who administer see it.
+type Member struct {
+	Person
+	Roles []string `json:"roles"`
+}
+
+// Place is where a person stands in lists.
+func (m Member) Place() Place { return Place{m.CreatedAt, m.ID} }
+
+// ListMembers gives a page of a merchant's people, oldest first.
+func ListMembers(tx *store.Tx, merchant string, page Page) ([]Member, error) {
+	where, args := page.in(merchant)
+	people, err := store.All(tx, scanPerson, `SELECT `+personColumns+` FROM people`+where, args...)
+	members := make([]Member, len(people))
+	for i, p := range people {
+		if members[i], err = p.member(tx); err != nil {
+			return nil, err
+		}
+	}
+	return members, err
+}
+
+// FindMember gives an active person by name or id.
+func FindMember(tx *store.Tx, merchant, nameOrID string) (Member, error) {
+	p, err := store.One(tx, scanPerson, `SELECT `+personColumns+` FROM people
+		WHERE merchant_id = $1 AND (id = $2 OR name = $2) AND revoked_at IS NULL`, merchant, nameOrID)
+	if err != nil {
+		return Member{}, err
+	}
+	return p.member(tx)
+}
+
+func (p Person) member(tx *store.Tx) (Member, error) {
+	roles, err := store.All(tx, scanText, `SELECT role FROM person_roles WHERE person_id = $1`, p.ID)
+	if err != nil {
+		return Member{}, fmt.Errorf("reading a person's roles: %w", err)
+	}
+	slices.Sort(roles)
+	return Member{p, roles}, nil
+}
+
+func scanText(r store.Row) (s string, err error) { return s, r.Scan(&s) }
+
+// HeirsOf gives the live sub-tokens that hang under a principal, however deep: what ends when it is revoked.
+func HeirsOf(tx *store.Tx, merchant, id string) ([]string, error) {
+	ids, err := store.All(tx, scanText, `WITH RECURSIVE heirs(id) AS (
+			SELECT id FROM sub_tokens WHERE parent_id = $1 AND merchant_id = $2 AND revoked_at IS NULL AND expires_at > $3
+			UNION ALL
+			SELECT s.id FROM sub_tokens s JOIN heirs h ON s.parent_id = h.id WHERE s.revoked_at IS NULL AND s.expires_at > $3
+		) SELECT id FROM heirs`, id, merchant, store.Micros(tx.Now))
+	if err != nil {
+		return nil, fmt.Errorf("reading sub-tokens: %w", err)
+	}
+	return ids, nil
+}
+
+// KeysOf gives the keys that a person answers for and that are not revoked.
+func KeysOf(tx *store.Tx, person string) ([]string, error) {
+	return store.All(tx, scanText, `SELECT id FROM agent_keys WHERE owner_id = $1 AND revoked_at IS NULL ORDER BY id`, person)
+}
+
+// SomebodyAdministers reports whether an active person of the merchant holds keys:admin.
+func SomebodyAdministers(tx *store.Tx, merchant string) (bool, error) {
+	_, err := store.One(tx, scanText, `SELECT p.id FROM roles r JOIN person_roles g ON g.merchant_id = r.merchant_id AND g.role = r.name
+			JOIN people p ON p.id = g.person_id
+		WHERE r.merchant_id = $1 AND r.scopes LIKE $2 AND p.revoked_at IS NULL LIMIT 1`, merchant, `%"`+string(KeysAdmin)+`"%`)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,277 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
+)
+
+// KeyTerms are what a key lets its agent do, in the words of whoever mints or changes it. What is left out (nil) is as usual in a new key, and
+// as it was in a changed one; an empty list is one.
+type KeyTerms struct {
+	Name             *string  `json:"name,omitempty" jsonschema:"maxLength=80,description=What the record and people will call the agent"`
+	Scopes           []string `json:"scopes,omitempty" jsonschema:"maxItems=100,description=Its rights; orders:* and *:read are patterns"`
+	Actions          []string `json:"actions,omitempty" jsonschema:"maxItems=100,description=What it may ask for with dtc_request_action: provider:name or provider:* or *"`
+	Tools            []string `json:"tools,omitempty" jsonschema:"maxItems=100,description=Only these tools; names or patterns such as dtc_get_*"`
+	Resources        []string `json:"resources,omitempty" jsonschema:"maxItems=100,description=Only these objects; type:id or type:*"`
+	Networks         []string `json:"networks,omitempty" jsonschema:"maxItems=100,description=Only from these networks; in CIDR notation"`
+	PerMinute        *int64   `json:"per_minute,omitempty" jsonschema:"minimum=0,maximum=60000000,description=Calls a minute; 0 is no limit"`
+	Burst            *int64   `json:"burst,omitempty" jsonschema:"minimum=0,maximum=60000000,description=Calls that may come at once; 0 is a minute's"`
+	Ceiling          *string  `json:"ceiling,omitempty" jsonschema:"maxLength=6,description=The riskiest call it may make: low or medium or high or L0 to L7"`
+	RequiresApproval *bool    `json:"requires_approval,omitempty" jsonschema:"description=A person confirms every call of an approval class"`
+	TTLSeconds       *int64   `json:"ttl_seconds,omitempty" jsonschema:"minimum=0,maximum=3155760000,description=For how long it is good from now; 0 is for ever"`
+	Depth            *int     `json:"depth,omitempty" jsonschema:"minimum=0,maximum=8,description=How many sub-tokens may hang under it one below the other"`
+}
+
+// A MintedKey is a key with its secret, which exists in this answer only.
+type MintedKey struct {
+	auth.Key
+	Secret string `json:"secret"`
+}
+
+// MintKey makes a key. Its owner is the person who makes it unless another is named, by name or id. A person gives no scope that they do
+// not hold; what the key gets beyond its owner's rights is refused, whoever makes it.
+func (g *Gate) MintKey(ctx context.Context, by By, terms KeyTerms, owner string) (MintedKey, error) {
+	op := Op{Event: "key.minted", Scope: auth.KeysAdmin, Recent: true}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (m MintedKey, e audit.Entry, err error) {
+		k := auth.Key{Merchant: p.Merchant, Owner: owner, Ceiling: auth.MaxLevel, Depth: auth.DefaultDepth}
+		switch m, err := auth.FindMember(tx, p.Merchant, owner); {
+		case owner == "" && p.Kind == auth.KindPerson:
+			k.Owner = p.ID
+		case err == nil:
+			k.Owner = m.ID
+		case !errors.Is(err, store.ErrNotFound):
+			return MintedKey{}, e, err
+		}
+		if err = g.apply(terms, &k, tx.Now); err == nil {
+			err = mayGive(p, k.Scopes)
+		}
+		if err != nil {
+			return m, e, err
+		}
+		m.Key, m.Secret, err = auth.MintKey(tx, k)
+		return m, audit.Entry{Resource: "key:" + m.ID, Reason: began(termsOf(auth.Key{}, m.Key))}, err
+	})
+}
+
+// RotateKey gives a key a new secret beside the old one, which goes on for the overlap. Whoever rotates a key holds its
+// secret, so a person must hold what it may do.
+func (g *Gate) RotateKey(ctx context.Context, by By, id string, overlap time.Duration) (MintedKey, error) {
+	op := Op{Event: "key.rotated", Scope: auth.KeysAdmin, Recent: true}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (m MintedKey, e audit.Entry, err error) {
+		before, err := auth.FindKey(tx, p.Merchant, id)
+		if err == nil {
+			err = mayGive(p, before.Scopes)
+		}
+		if err == nil {
+			m.Key, m.Secret, err = auth.RotateKey(tx, p.Merchant, id, overlap)
+		}
+		e = audit.Entry{Resource: "key:" + m.ID, Reason: fmt.Sprintf("secret: %s → %s; the old one is good for %s", before.Hint, m.Hint, overlap)}
+		return m, e, noKey(err)
+	})
+}
+
+// ChangeKey changes what a key may do, if it is still of the version that was seen. A change that lets it do more takes what minting takes; one
+// that lets it do less takes keys:admin alone.
+func (g *Gate) ChangeKey(ctx context.Context, by By, id string, version int64, terms KeyTerms) (auth.Key, error) {
+	op := Op{Event: "key.changed", Scope: auth.KeysAdmin}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (auth.Key, audit.Entry, error) {
+		before, after, err := auth.ChangeKey(tx, p.Merchant, id, version, func(k *auth.Key) error {
+			was := *k
+			if err := g.apply(terms, k, tx.Now); err != nil || !k.Widens(was) {
+				return err
+			}
+			if err := mayGive(p, k.Scopes); err != nil {
+				return err
+			}
+			return confirmed(tx, p)
+		})
+		if errors.Is(err, auth.ErrChanged) {
+			err = tools.Stale("The key has been changed since it was read.", map[string]any{"version": before.Version})
+		}
+		return after, audit.Entry{Resource: "key:" + before.ID, Reason: became(termsOf(before, after))}, noKey(err)
+	})
+}
+
+// A RevokedKey says what ended with a key.
+type RevokedKey struct {
+	ID        string `json:"id"`
+	SubTokens int    `json:"sub_tokens"` // that hung under it
+	Waiting   int    `json:"waiting"`    // calls of it and of those that were parked or queued, and will not run
+}
+
+// RevokeKey ends a key with everything that hangs under it. It waits for the calls that have begun; none commits after it.
+func (g *Gate) RevokeKey(ctx context.Context, by By, id string) (RevokedKey, error) {
+	op := Op{Event: "key.revoked", Scope: auth.KeysAdmin}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (RevokedKey, audit.Entry, error) {
+		r := RevokedKey{ID: id}
+		if err := auth.RevokeKey(tx, p.Merchant, id); err != nil {
+			return r, audit.Entry{}, noKey(err)
+		}
+		var err error
+		r.SubTokens, r.Waiting, err = dying(tx, p.Merchant, id)
+		return r, audit.Entry{Resource: "key:" + id, Reason: fmt.Sprintf("with it end %d sub-tokens and %d waiting calls", r.SubTokens, r.Waiting)}, err
+	})
+}
+
+// dying counts what ends with principals: the sub-tokens under them, and the calls of all of these that wait.
+func dying(tx *store.Tx, merchant string, ids ...string) (subTokens, waiting int, err error) {
+	all := slices.Clone(ids)
+	for _, id := range ids {
+		heirs, err := auth.HeirsOf(tx, merchant, id)
+		if err != nil {
+			return 0, 0, err
+		}
+		all = append(all, heirs...)
+	}
+	waiting, err = approvals.Waiting(tx, merchant, all)
+	return len(all) - len(ids), waiting, err
+}
+
+// Key gives one key.
+func (g *Gate) Key(ctx context.Context, by By, id string) (auth.Key, error) {
+	return examine(ctx, g, by, Op{Event: "key.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) (auth.Key, string, error) {
+		k, err := auth.FindKey(tx, p.Merchant, id)
+		return k, "key:" + k.ID, noKey(err)
+	})
+}
+
+// Keys gives a page of the merchant's keys, oldest first.
+func (g *Gate) Keys(ctx context.Context, by By, l Listing) (Listed[auth.Key], error) {
+	return examine(ctx, g, by, Op{Event: "key.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) (Listed[auth.Key], string, error) {
+		page, err := list(tx, p, "keys", l, auth.ListKeys)
+		return page, "key:*", err
+	})
+}
+
+// noKey says which keys there are to find.
+func noKey(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return tools.Refuse(tools.NotFound, "List the keys and use an id of one that is not revoked.", "There is no active key of this id.")
+	}
+	return err
+}
+
+// apply writes terms over those of a key.
+func (g *Gate) apply(t KeyTerms, k *auth.Key, now time.Time) error {
+	if err := g.applyLists(t, k); err != nil {
+		return err
+	}
+	set(&k.Name, t.Name)
+	set(&k.Rate.PerMinute, t.PerMinute)
+	set(&k.Rate.Burst, t.Burst)
+	set(&k.RequiresApproval, t.RequiresApproval)
+	set(&k.Depth, t.Depth)
+	if t.TTLSeconds != nil {
+		k.ExpiresAt = time.Time{}
+		if *t.TTLSeconds > 0 {
+			k.ExpiresAt = now.Add(time.Duration(*t.TTLSeconds) * time.Second)
+		}
+	}
+	if t.Ceiling == nil {
+		return nil
+	}
+	level, err := auth.ParseLevel(*t.Ceiling)
+	if err != nil {
+		return tools.Wrong("ceiling", "is no level", "low, medium, high, or L0 to L7", "medium")
+	}
+	k.Ceiling = level
+	return nil
+}
+
+func (g *Gate) applyLists(t KeyTerms, k *auth.Key) (err error) {
+	if t.Scopes != nil {
+		if k.Scopes, err = scopesOf(t.Scopes, auth.AgentScopes); err != nil {
+			return err
+		}
+	}
+	if t.Actions != nil {
+		if k.Actions, err = g.actionsOf(t.Actions); err != nil {
+			return err
+		}
+	}
+	if t.Networks != nil {
+		if k.Networks, err = auth.ParseNetworks(t.Networks); err != nil {
+			return tools.Wrong("networks", "hold one that is no network", "networks such as 10.0.0.0/8", "10.0.0.0/8")
+		}
+	}
+	if t.Tools != nil {
+		k.Tools = t.Tools
+		if i := slices.IndexFunc(t.Tools, g.fitsNoTool); i >= 0 {
+			return tools.Wrong(fmt.Sprintf("tools[%d]", i), "is the name of no tool", "names as dtcgate tools list has them, or patterns such as dtc_get_*", "dtc_get_*")
+		}
+	}
+	if t.Resources != nil {
+		k.Resources = t.Resources
+	}
+	return nil
+}
+
+func set[T any](at *T, to *T) {
+	if to != nil {
+		*at = *to
+	}
+}
+
+// scopesOf reads scopes and patterns, and says which is wrong without repeating it.
+func scopesOf(names []string, among []auth.Scope) ([]auth.Scope, error) {
+	for i, name := range names {
+		if _, err := auth.ParseScopes([]string{name}, among); err != nil {
+			return nil, tools.Wrong(fmt.Sprintf("scopes[%d]", i), "is no scope", "one of "+words(among)+", or a pattern such as orders:* or *:read", among[0])
+		}
+	}
+	return auth.ParseScopes(names, among)
+}
+
+func (g *Gate) actionsOf(names []string) ([]string, error) {
+	var known []string
+	for _, a := range g.tools.Actions() {
+		known = append(known, a.ID())
+	}
+	for i, name := range names {
+		if _, err := auth.ParseActions([]string{name}, known); err != nil {
+			return nil, tools.Wrong(fmt.Sprintf("actions[%d]", i), "is no action", "one of "+words(known)+", or provider:* for all of a provider, or * for all", nil)
+		}
+	}
+	return auth.ParseActions(names, known)
+}
+
+// fitsNoTool reports whether a name or pattern would let nobody call anything.
+func (g *Gate) fitsNoTool(pattern string) bool {
+	only := auth.Principal{Links: []auth.Link{{Tools: []string{pattern}}}}
+	return !slices.ContainsFunc(g.tools.All(), func(t *tools.Tool) bool { return t.NamedFor(only) })
+}
+
+// termsOf lists what a key could do before and after, part by part, for the record.
+func termsOf(before, after auth.Key) []part {
+	both := func(name string, say func(auth.Key) string) part { return part{name, say(before), say(after)} }
+	return []part{
+		both("name", func(k auth.Key) string { return k.Name }),
+		both("owner", func(k auth.Key) string { return k.Owner }),
+		both("scopes", func(k auth.Key) string { return words(k.Scopes) }),
+		both("actions", func(k auth.Key) string { return words(k.Actions) }),
+		both("tools", func(k auth.Key) string { return words(k.Tools) }),
+		both("resources", func(k auth.Key) string { return words(k.Resources) }),
+		both("networks", func(k auth.Key) string { return fmt.Sprint(k.Networks) }),
+		both("rate", func(k auth.Key) string { return fmt.Sprintf("%d/min burst %d", k.Rate.PerMinute, k.Rate.Burst) }),
+		both("ceiling", func(k auth.Key) string { return k.Ceiling.String() }),
+		both("requires_approval", func(k auth.Key) string { return fmt.Sprint(k.RequiresApproval) }),
+		both("expires", func(k auth.Key) string { return expiry(k.ExpiresAt) }),
+		both("depth", func(k auth.Key) string { return fmt.Sprint(k.Depth) }),
+	}
+}
+
+func expiry(at time.Time) string {
+	if at.IsZero() {
+		return "never"
+	}
+	return at.Format(time.RFC3339)
+}
