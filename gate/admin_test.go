@@ -390,7 +390,7 @@ func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
 		k, err := o.MintKey(ctx, o.admin, terms("bot", "orders:read", "orders:write"), "")
 		o.must("a token of a person counts as it is", err)
 		by := o.admin
-		by.Principal.Session, by.Principal.StepUpAt = "ses_x", now.Add(-stepUpTime-time.Second)
+		by.Principal.Session, by.Principal.StepUpAt = "ses_x", now.Add(-auth.StepUpTime-time.Second)
 		_, minting := o.MintKey(ctx, by, terms("x"), "")
 		_, rotating := o.RotateKey(ctx, by, k.ID, time.Hour)
 		_, widening := o.ChangeKey(ctx, by, k.ID, 1, KeyTerms{Scopes: []string{"orders:*"}})
@@ -406,7 +406,7 @@ func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
 		o.must("narrowing", err)
 		_, err = o.RevokeKey(ctx, by, k.ID)
 		o.must("revoking", err)
-		by.Principal.StepUpAt = now.Add(-stepUpTime)
+		by.Principal.StepUpAt = now.Add(-auth.StepUpTime)
 		_, err = o.MintKey(ctx, by, terms("x"), "")
 		o.must("minting after a confirmation", err)
 	})
