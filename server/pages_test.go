@@ -298,6 +298,30 @@ func TestAPersonDecidesFromTheBrowser(t *testing.T) {
 	}
 }
 
+func TestAnAdminInABrowserConfirmsBeforeChanges(t *testing.T) {
+	g, m := newPages(t)
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		p, _, err := auth.AddPerson(tx, g.store, "root", "admin")
+		g.ids["root"] = p.ID
+		return err
+	}))
+	cookie := g.enter("root")
+	mint := func(headers ...string) (int, string) {
+		resp, text := g.once("POST", adminBase+"/keys", `{"name":"bot","scopes":["orders:read"]}`, append(headers, jsonBody, cookie)...)
+		return resp.StatusCode, text
+	}
+	if status, text := mint(); status != 201 {
+		t.Errorf("just signed in: %d %s", status, text)
+	}
+	if status, text := mint("Sec-Fetch-Site: cross-site"); status != 403 {
+		t.Errorf("from another site: %d %s", status, text)
+	}
+	m.pass(auth.StepUpTime + time.Minute)
+	if status, text := mint(); status != 403 || !strings.Contains(text, string(tools.StepUpRequired)) {
+		t.Errorf("later: %d %s", status, text)
+	}
+}
+
 func TestEveryPageIsGuarded(t *testing.T) {
 	g, _ := newPages(t)
 	cookie := g.enter("mia")

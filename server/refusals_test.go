@@ -44,6 +44,8 @@ var wrongCalls = []wrongCall{
 	{tools.ForbiddenTool, "owner", "dtc_get_order", `{"order_no":"MINE"}`, ""},
 	{tools.ForbiddenTool, "clerk", "dtc_search_orders", `{"query":"MINE"}`, ""},
 	{tools.ForbiddenResource, "clerk", "dtc_get_order", `{"order_no":"MINE"}`, ""},
+	{tools.ForbiddenResource, "pricer", "dtc_set_prices", `{"prices":[{"sku":"A_1","expected_price":{"amount_minor":1,"currency":"GBP"},"price":{"amount_minor":2,"currency":"GBP"}},` +
+		`{"sku":"B_2","expected_price":{"amount_minor":1,"currency":"GBP"},"price":{"amount_minor":2,"currency":"GBP"}}],"idempotency_key":"MINE","reason":"MINE MINE"}`, ""},
 	{tools.RateLimited, "slow", "dtc_whoami", `{}`, ""},
 	{tools.UnknownTool, "all", mine, `{"any":"MINE"}`, ""},
 	{tools.RiskCeiling, "low", "dtc_update_product", `{"product_code":"40040","expected_version":1,"title":"MINE"}`, ""},
@@ -142,6 +144,7 @@ func newRefusing(t *testing.T, db *store.DB) *refusing {
 	g.mintKey(auth.Key{Name: "all", Scopes: all, Actions: []string{"payments:refund"}, Ceiling: auth.MaxLevel})
 	g.mintKey(auth.Key{Name: "low", Scopes: all, Ceiling: 1})
 	g.mintKey(auth.Key{Name: "clerk", Scopes: all, Ceiling: auth.MaxLevel, Tools: []string{"dtc_get_order"}, Resources: []string{"order:1"}})
+	g.mintKey(auth.Key{Name: "pricer", Scopes: all, Ceiling: auth.MaxLevel, Resources: []string{"variant:A_*"}})
 	g.mintKey(auth.Key{Name: "slow", Scopes: all, Ceiling: auth.MaxLevel, Rate: auth.Rate{PerMinute: 1}})
 	g.mintKey(auth.Key{Name: "elsewhere", Scopes: all, Ceiling: auth.MaxLevel, Networks: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}})
 	g.mint("careful", true, all...)

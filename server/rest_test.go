@@ -206,8 +206,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
 		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
-	}, append(admin,
-		"GET "+tools.BasePath+"/exports/{token}")...)
+	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {
 		t.Errorf("routes besides those of tools (-want +got):\n%s", diff)
 	}
