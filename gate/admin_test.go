@@ -389,13 +389,8 @@ func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
 		o.db.Now = func() time.Time { return now }
 		k, err := o.MintKey(ctx, o.admin, terms("bot", "orders:read", "orders:write"), "")
 		o.must("a token of a person counts as it is", err)
-<<<<<<< HEAD
-		by := o.admin
-		by.Principal.Session, by.Principal.StepUpAt = "ses_x", now.Add(-auth.StepUpTime-time.Second)
-=======
 		by := o.signIn(o.admin)
 		now = now.Add(auth.StepUpTime + time.Second)
->>>>>>> h-admin
 		_, minting := o.MintKey(ctx, by, terms("x"), "")
 		_, rotating := o.RotateKey(ctx, by, k.ID, time.Hour)
 		_, widening := o.ChangeKey(ctx, by, k.ID, 1, KeyTerms{Scopes: []string{"orders:*"}})
@@ -411,12 +406,7 @@ func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
 		o.must("narrowing", err)
 		_, err = o.RevokeKey(ctx, by, k.ID)
 		o.must("revoking", err)
-<<<<<<< HEAD
-		by.Principal.StepUpAt = now.Add(-auth.StepUpTime)
-		_, err = o.MintKey(ctx, by, terms("x"), "")
-=======
 		_, err = o.MintKey(ctx, o.signIn(o.admin), terms("x"), "")
->>>>>>> h-admin
 		o.must("minting after a confirmation", err)
 		ended, err := o.RevokeSessionsOf(ctx, o.guard, "ada", "")
 		if o.must("ending her sessions", err); ended.Ended != 2 {
