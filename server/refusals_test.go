@@ -44,8 +44,8 @@ var wrongCalls = []wrongCall{
 	{tools.ForbiddenTool, "owner", "dtc_get_order", `{"order_no":"MINE"}`, ""},
 	{tools.ForbiddenTool, "clerk", "dtc_search_orders", `{"query":"MINE"}`, ""},
 	{tools.ForbiddenResource, "clerk", "dtc_get_order", `{"order_no":"MINE"}`, ""},
-	{tools.ForbiddenResource, "pricer", "dtc_set_prices", `{"prices":[{"sku":"A_1","expected_price":{"amount_minor":1,"currency":"GBP"},"price":{"amount_minor":2,"currency":"GBP"}},` +
-		`{"sku":"B_2","expected_price":{"amount_minor":1,"currency":"GBP"},"price":{"amount_minor":2,"currency":"GBP"}}],"idempotency_key":"MINE","reason":"MINE MINE"}`, ""},
+	{tools.ForbiddenResource, "pricer", "dtc_set_prices", `{"prices":[{"sku":"A_1","expected_price":{"amount_minor":1,"currency":"GBP"},"new_price":{"amount_minor":2,"currency":"GBP"}},` +
+		`{"sku":"B_2","expected_price":{"amount_minor":1,"currency":"GBP"},"new_price":{"amount_minor":2,"currency":"GBP"}}],"idempotency_key":"MINE","reason":"MINE MINE"}`, ""},
 	{tools.RateLimited, "slow", "dtc_whoami", `{}`, ""},
 	{tools.UnknownTool, "all", mine, `{"any":"MINE"}`, ""},
 	{tools.RiskCeiling, "low", "dtc_update_product", `{"product_code":"40040","expected_version":1,"title":"MINE"}`, ""},
