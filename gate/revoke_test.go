@@ -66,15 +66,15 @@ func (h *house) crew(name string, asks bool) (c crew) {
 			return err
 		}
 		c.owner, c.key = owner.ID, key.ID
-		sub := store.NewID("sub", tx.Now)
-		_, err = tx.Exec(`INSERT INTO sub_tokens (id, merchant_id, parent_id, name, audience, secret_sha256, hint, scopes, actions, tools, resources, networks,
-				ceiling, per_minute, burst, depth, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, '', $1, '', $5, '[]', '[]', '[]', '[]', 'L7', 0, 0, 0, $6, $7)`,
-			sub, h.merchant, key.ID, name, `["orders:read","orders:refund"]`, store.Micros(tx.Now), store.Micros(tx.Now.Add(time.Hour)))
+		giver, err := auth.HoldLive(tx, h.merchant, key.ID)
 		if err != nil {
 			return err
 		}
-		c.caller, err = auth.Live(tx, sub)
+		sub, _, err := auth.MintSubToken(tx, giver, auth.Delegation{Name: name, Scopes: []string{"orders:read", "orders:refund"}})
+		if err != nil {
+			return err
+		}
+		c.caller, err = auth.Live(tx, sub.ID)
 		return err
 	})
 	return c
@@ -82,8 +82,8 @@ func (h *house) crew(name string, asks bool) (c crew) {
 
 // revocations are the ways in which a crew's sub-token loses the right to move things.
 var revocations = map[string]func(*house, *store.Tx, crew) error{
-	"the sub-token is revoked": func(_ *house, tx *store.Tx, c crew) error {
-		_, err := tx.Exec(`UPDATE sub_tokens SET revoked_at = $1, version = version + 1 WHERE id = $2`, store.Micros(tx.Now), c.caller.ID)
+	"the sub-token is revoked": func(h *house, tx *store.Tx, c crew) error {
+		_, err := auth.RevokeSubToken(tx, auth.OperatorPrincipal(h.merchant), c.caller.ID)
 		return err
 	},
 	"the sub-token loses the scope": func(_ *house, tx *store.Tx, c crew) error {
