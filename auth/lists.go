@@ -42,6 +42,9 @@ func ListKeys(tx *store.Tx, merchant string, page Page) ([]Key, error) {
 // Place is where a key stands in lists.
 func (k Key) Place() Place { return Place{k.CreatedAt, k.ID} }
 
+// Place is where a sub-token stands in lists, which its id says alone.
+func (t SubToken) Place() Place { return Place{ID: t.ID} }
+
 // A Member is a person with what they may do, as people who administer see it.
 type Member struct {
 	Person
@@ -87,11 +90,8 @@ func scanText(r store.Row) (s string, err error) { return s, r.Scan(&s) }
 
 // HeirsOf gives the live sub-tokens that hang under a principal, however deep: what ends when it is revoked.
 func HeirsOf(tx *store.Tx, merchant, id string) ([]string, error) {
-	ids, err := store.All(tx, scanText, `WITH RECURSIVE heirs(id) AS (
-			SELECT id FROM sub_tokens WHERE parent_id = $1 AND merchant_id = $2 AND revoked_at IS NULL AND expires_at > $3
-			UNION ALL
-			SELECT s.id FROM sub_tokens s JOIN heirs h ON s.parent_id = h.id WHERE s.revoked_at IS NULL AND s.expires_at > $3
-		) SELECT id FROM heirs`, id, merchant, store.Micros(tx.Now))
+	ids, err := store.All(tx, scanText, `SELECT t.id FROM sub_token_above a JOIN sub_tokens t ON t.id = a.sub_token_id
+		WHERE a.above_id = $1 AND t.merchant_id = $2 AND t.revoked_at IS NULL AND t.expires_at > $3`, id, merchant, store.Micros(tx.Now))
 	if err != nil {
 		return nil, fmt.Errorf("reading sub-tokens: %w", err)
 	}

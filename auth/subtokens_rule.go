@@ -52,6 +52,7 @@ var ErrNoDelegation = errors.New("this credential may not delegate")
 type Undelegable struct {
 	Malformed []schemas.Wrong // says nothing that could be given
 	Wider     []schemas.Wrong // reaches further than the giver
+	Missing   []Scope         // that the giver would have to hold
 }
 
 func (u *Undelegable) Error() string {
@@ -144,7 +145,7 @@ func (p Principal) narrowScopes(names []string, u *Undelegable) []Scope {
 	if len(names) == 0 {
 		return slices.Clone(p.Scopes)
 	}
-	var scopes, missing []Scope
+	var scopes []Scope
 	for i, name := range names {
 		found := matching(strings.TrimSpace(name), AgentScopes)
 		if len(found) == 0 {
@@ -156,11 +157,11 @@ func (p Principal) narrowScopes(names []string, u *Undelegable) []Scope {
 	scopes = slices.Compact(scopes)
 	for _, s := range scopes {
 		if !p.Has(s) {
-			missing = append(missing, s)
+			u.Missing = append(u.Missing, s)
 		}
 	}
-	if len(missing) > 0 {
-		u.wider("scopes", "ask for "+joinScopes(missing)+", which the giver does not hold", anyOr(joinScopes(p.Scopes)))
+	if len(u.Missing) > 0 {
+		u.wider("scopes", "ask for "+joinScopes(u.Missing)+", which the giver does not hold", anyOr(joinScopes(p.Scopes)))
 	}
 	return scopes
 }

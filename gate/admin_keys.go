@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
@@ -136,18 +137,52 @@ func dying(tx *store.Tx, merchant string, ids ...string) (subTokens, waiting int
 	return len(all) - len(ids), waiting, err
 }
 
+// A UsedKey is a key with how often it and what hangs under it was used.
+type UsedKey struct {
+	auth.Key
+	Usage auth.Used `json:"usage"`
+}
+
+// ListUsedKeys gives a page of a merchant's keys, oldest first, with their use.
+func ListUsedKeys(tx *store.Tx, merchant string, page auth.Page) ([]UsedKey, error) {
+	keys, err := auth.ListKeys(tx, merchant, page)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+	}
+	usage, err := auth.Usage(tx, ids...)
+	used := make([]UsedKey, len(keys))
+	for i, k := range keys {
+		used[i] = UsedKey{k, usage[k.ID]}
+	}
+	return used, err
+}
+
+// FindUsedKey gives a merchant's key with its use.
+func FindUsedKey(tx *store.Tx, merchant, id string) (UsedKey, error) {
+	k, err := auth.FindKey(tx, merchant, id)
+	if err != nil {
+		return UsedKey{}, err
+	}
+	usage, err := auth.Usage(tx, id)
+	return UsedKey{k, usage[id]}, err
+}
+
 // Key gives one key.
-func (g *Gate) Key(ctx context.Context, by By, id string) (auth.Key, error) {
-	return examine(ctx, g, by, Op{Event: "key.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) (auth.Key, string, error) {
-		k, err := auth.FindKey(tx, p.Merchant, id)
+func (g *Gate) Key(ctx context.Context, by By, id string) (UsedKey, error) {
+	return examine(ctx, g, by, Op{Event: "key.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) (UsedKey, string, error) {
+		k, err := FindUsedKey(tx, p.Merchant, id)
 		return k, "key:" + k.ID, noKey(err)
 	})
 }
 
 // Keys gives a page of the merchant's keys, oldest first.
-func (g *Gate) Keys(ctx context.Context, by By, l Listing) (Listed[auth.Key], error) {
-	return examine(ctx, g, by, Op{Event: "key.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) (Listed[auth.Key], string, error) {
-		page, err := list(tx, p, "keys", l, auth.ListKeys)
+func (g *Gate) Keys(ctx context.Context, by By, l Listing) (Listed[UsedKey], error) {
+	return examine(ctx, g, by, Op{Event: "key.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) (Listed[UsedKey], string, error) {
+		page, err := list(tx, p, "keys", l, ListUsedKeys)
 		return page, "key:*", err
 	})
 }
@@ -193,10 +228,11 @@ func (g *Gate) applyLists(t KeyTerms, k *auth.Key) (err error) {
 			return err
 		}
 	}
+	if err = g.namesKnown(auth.Delegation{Tools: t.Tools, Actions: t.Actions}); err != nil {
+		return err
+	}
 	if t.Actions != nil {
-		if k.Actions, err = g.actionsOf(t.Actions); err != nil {
-			return err
-		}
+		k.Actions = sorted(strings.Fields(strings.Join(t.Actions, " "))) // ids hold no space
 	}
 	if t.Networks != nil {
 		if k.Networks, err = auth.ParseNetworks(t.Networks); err != nil {
@@ -205,9 +241,6 @@ func (g *Gate) applyLists(t KeyTerms, k *auth.Key) (err error) {
 	}
 	if t.Tools != nil {
 		k.Tools = t.Tools
-		if i := slices.IndexFunc(t.Tools, g.fitsNoTool); i >= 0 {
-			return tools.Wrong(fmt.Sprintf("tools[%d]", i), "is the name of no tool", "names as dtcgate tools list has them, or patterns such as dtc_get_*", "dtc_get_*")
-		}
 	}
 	if t.Resources != nil {
 		k.Resources = t.Resources
@@ -229,25 +262,6 @@ func scopesOf(names []string, among []auth.Scope) ([]auth.Scope, error) {
 		}
 	}
 	return auth.ParseScopes(names, among)
-}
-
-func (g *Gate) actionsOf(names []string) ([]string, error) {
-	var known []string
-	for _, a := range g.tools.Actions() {
-		known = append(known, a.ID())
-	}
-	for i, name := range names {
-		if _, err := auth.ParseActions([]string{name}, known); err != nil {
-			return nil, tools.Wrong(fmt.Sprintf("actions[%d]", i), "is no action", "one of "+words(known)+", or provider:* for all of a provider, or * for all", nil)
-		}
-	}
-	return auth.ParseActions(names, known)
-}
-
-// fitsNoTool reports whether a name or pattern would let nobody call anything.
-func (g *Gate) fitsNoTool(pattern string) bool {
-	only := auth.Principal{Links: []auth.Link{{Tools: []string{pattern}}}}
-	return !slices.ContainsFunc(g.tools.All(), func(t *tools.Tool) bool { return t.NamedFor(only) })
 }
 
 // termsOf lists what a key could do before and after, part by part, for the record.

@@ -100,6 +100,20 @@ func (g *Gate) People(ctx context.Context, by By, l Listing) (Listed[auth.Member
 	})
 }
 
+// AllSubTokens gives a page of the merchant's sub-tokens, newest first, whoever gave them out.
+func (g *Gate) AllSubTokens(ctx context.Context, by By, l Listing) (Listed[auth.SubToken], error) {
+	op := Op{Event: eventListed, Scope: auth.KeysAdmin}
+	return examine(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (Listed[auth.SubToken], string, error) {
+		if l.State != "" {
+			return Listed[auth.SubToken]{}, "", tools.Wrong("state", "is not known of sub-tokens", "nothing: the list says the state of each", nil)
+		}
+		page, err := list(tx, p, "sub-tokens", l, func(tx *store.Tx, merchant string, page auth.Page) ([]auth.SubToken, error) {
+			return auth.ListSubTokens(tx, merchant, merchant, page.After.ID, page.Limit)
+		})
+		return page, "sub_token:*", err
+	})
+}
+
 // Roles gives all roles of the merchant.
 func (g *Gate) Roles(ctx context.Context, by By) ([]auth.Role, error) {
 	return examine(ctx, g, by, Op{Event: "role.read", Scope: auth.KeysAdmin}, func(tx *store.Tx, p auth.Principal) ([]auth.Role, string, error) {

@@ -256,15 +256,19 @@ func (o *office) waitForRights(over chan error) {
 func TestARevocationCountsWhatDiesWithIt(t *testing.T) {
 	each(t, func(t *testing.T, o *office) {
 		ctx := t.Context()
-		first := o.parked("test_move", oneLamp)
-		o.parked("test_move", oneLamp)
-		for i, parent := range []string{o.bot.ID, "sub_0", "sub_1", o.free.ID} {
-			o.exec(`INSERT INTO sub_tokens (id, merchant_id, parent_id, name, audience, secret_sha256, hint, scopes, actions, tools, resources, networks, ceiling, per_minute, burst, depth, created_at, expires_at)
-				VALUES ($1, $2, $3, 'sub', '', $1, '', '[]', '[]', '[]', '[]', '[]', 'L1', 0, 0, 0, 0, $4)`, fmt.Sprint("sub_", i), o.merchant, parent, o.db.Now().Add(time.Hour).UnixMicro())
+		root := o.rooted(true)
+		child := o.give(root, auth.Delegation{Depth: 2})
+		o.give(o.give(child, auth.Delegation{Depth: 1}), auth.Delegation{})
+		o.give(o.rooted(true), auth.Delegation{})
+		var first tools.Result
+		for _, p := range []auth.Principal{o.bot, child, root} {
+			out, err := o.call(p, "test_move", oneLamp)
+			o.must("a call that is parked", err)
+			first = o.result(out)
 		}
-		r, err := o.RevokeKey(ctx, o.admin, o.bot.ID)
+		r, err := o.RevokeKey(ctx, o.admin, root.ID)
 		o.must("revoking", err)
-		if r != (RevokedKey{ID: o.bot.ID, SubTokens: 3, Waiting: 2}) {
+		if r != (RevokedKey{ID: root.ID, SubTokens: 3, Waiting: 2}) {
 			t.Errorf("with it die %+v", r)
 		}
 		o.must("the vote", o.vote(first.JobID, "approve"))
@@ -375,5 +379,35 @@ func TestAPastedSecretIsRefusedAndNotRecorded(t *testing.T) {
 			}
 			return err
 		})
+	})
+}
+
+// A session that was left open gives nothing to anybody; what it takes away it may.
+func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
+	each(t, func(t *testing.T, o *office) {
+		ctx, now := t.Context(), time.Now()
+		o.db.Now = func() time.Time { return now }
+		k, err := o.MintKey(ctx, o.admin, terms("bot", "orders:read", "orders:write"), "")
+		o.must("a token of a person counts as it is", err)
+		by := o.admin
+		by.Principal.Session, by.Principal.StepUpAt = "ses_x", now.Add(-stepUpTime-time.Second)
+		_, minting := o.MintKey(ctx, by, terms("x"), "")
+		_, rotating := o.RotateKey(ctx, by, k.ID, time.Hour)
+		_, widening := o.ChangeKey(ctx, by, k.ID, 1, KeyTerms{Scopes: []string{"orders:*"}})
+		_, adding := o.AddPerson(ctx, by, "eve", "support")
+		_, promoting := o.GiveRoles(ctx, by, "gus", []string{"security", "support"})
+		_, putting := o.PutRole(ctx, by, "buyer", []string{"orders:read"})
+		for what, err := range map[string]error{
+			"minting": minting, "rotating": rotating, "widening": widening, "adding": adding, "promoting": promoting, "putting": putting,
+		} {
+			o.refused(what, tools.StepUpRequired, err)
+		}
+		_, err = o.ChangeKey(ctx, by, k.ID, 1, KeyTerms{Scopes: []string{"orders:read"}})
+		o.must("narrowing", err)
+		_, err = o.RevokeKey(ctx, by, k.ID)
+		o.must("revoking", err)
+		by.Principal.StepUpAt = now.Add(-stepUpTime)
+		_, err = o.MintKey(ctx, by, terms("x"), "")
+		o.must("minting after a confirmation", err)
 	})
 }

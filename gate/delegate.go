@@ -53,14 +53,10 @@ const (
 // mintedEntry says what was given. The words of whoever gave it can be erased.
 func mintedEntry(t auth.SubToken) audit.Entry {
 	what := []string{fmt.Sprintf("below %s until %s, ceiling %s, depth %d", t.Parent, t.ExpiresAt.Format(time.RFC3339), t.Ceiling, t.Depth)}
-	scopes := make([]string, len(t.Scopes))
-	for i, s := range t.Scopes {
-		scopes[i] = string(s)
-	}
 	for _, part := range []struct {
 		name string
 		list []string
-	}{{"scopes", scopes}, {"actions", t.Actions}, {"tools", t.Tools}, {"resources", t.Resources}} {
+	}{{"scopes", scopeNames(t.Scopes)}, {"actions", t.Actions}, {"tools", t.Tools}, {"resources", t.Resources}} {
 		if len(part.list) > 0 {
 			what = append(what, part.name+" "+strings.Join(part.list, ","))
 		}
@@ -68,6 +64,14 @@ func mintedEntry(t auth.SubToken) audit.Entry {
 	return audit.Entry{
 		Resource: "sub_token:" + t.ID, Reason: strings.Join(what, "; "), Personal: map[string]string{"name": t.Name, "audience": t.Audience},
 	}
+}
+
+func scopeNames(scopes []auth.Scope) []string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return names
 }
 
 // namesKnown refuses tools and actions that there are none of: they would be found out only when a call is refused. Patterns that are none
@@ -101,7 +105,7 @@ func (g *Gate) namesKnown(d auth.Delegation) error {
 
 // widerCodes are the codes under which a sub-token is refused that would reach further than its giver, by what of it is too wide.
 var widerCodes = map[string]tools.Code{
-	"scopes": tools.ForbiddenScope, "actions": tools.ForbiddenScope, "tools": tools.ForbiddenTool, "resources": tools.ForbiddenResource,
+	"scopes": tools.ForbiddenScope, "actions": tools.ForbiddenTool, "tools": tools.ForbiddenTool, "resources": tools.ForbiddenResource,
 	"networks": tools.ForbiddenNetwork, "ceiling": tools.RiskCeiling, "rate": tools.LimitExceeded, "ttl_seconds": tools.LimitExceeded, "depth": tools.LimitExceeded,
 }
 
@@ -122,7 +126,7 @@ func notGiven(err error) error {
 	field, _, _ := strings.Cut(unfit.Wider[0].Field, "[")
 	r := tools.Refuse(widerCodes[field], "Ask for what stands under errors.fields as expected, or leave it out to give what you have. Nothing was done.",
 		"A sub-token never reaches further than its giver: %s %s.", unfit.Wider[0].Field, unfit.Wider[0].Problem)
-	r.Errors = &tools.Errors{Fields: unfit.Wider}
+	r.Errors = &tools.Errors{Fields: unfit.Wider, Missing: scopeNames(unfit.Missing)}
 	return r
 }
 
@@ -147,6 +151,9 @@ func (g *Gate) MintSubToken(ctx context.Context, by By, parent string, d auth.De
 			return Minted{}, audit.Entry{}, err
 		}
 		t, secret, err := auth.MintSubToken(tx, giver, d)
+		if err == nil {
+			err = mayGive(p, t.Scopes)
+		}
 		return Minted{t, secret}, mintedEntry(t), notGiven(err)
 	})
 }

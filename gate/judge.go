@@ -156,10 +156,7 @@ func noAction(granted []string) error {
 
 // lacks refuses for missing scopes. The message names them and the tool.
 func lacks(missing []auth.Scope, message, tool string) *tools.Refusal {
-	names := make([]string, len(missing))
-	for i, s := range missing {
-		names[i] = string(s)
-	}
+	names := scopeNames(missing)
 	r := tools.Refuse(tools.ForbiddenScope, "Work without it, or ask whoever minted the key for one with this scope.",
 		message, strings.Join(names, ", "), tool)
 	r.Errors = &tools.Errors{Missing: names}

@@ -30,6 +30,9 @@ func (s *Server) handleAdmin() {
 		{"DELETE", "/keys/{id}", s.revokeKey},
 		{"POST", "/keys/{id}/rotate", s.rotateKey},
 
+		{"GET", "/subtokens", s.listAllSubTokens},
+		{"DELETE", "/subtokens/{id}", s.revokeSubToken},
+
 		{"GET", "/people", s.listPeople},
 		{"POST", "/people", s.addPerson},
 		{"PATCH", "/people/{id}", s.changePerson},
@@ -45,8 +48,9 @@ func (s *Server) handleAdmin() {
 
 // administering is who administers with a request. What is wrong with it is the gate's to refuse, after it has asked who wants it.
 func administering(r *http.Request, wrong *tools.Refusal) gate.By {
-	v := visitOf(r.Context())
-	return gate.By{Principal: v.principal, Transport: "rest", Source: v.source, Wrong: wrong}
+	by := byVisitor(r)
+	by.Wrong = wrong
+	return by
 }
 
 // admit reads the body of a change. When it is no body at all the request is answered, and ok is false.
@@ -86,8 +90,8 @@ func listing(r *http.Request) (gate.Listing, *tools.Refusal) {
 
 // A keyPage is a page of keys, without their secrets.
 type keyPage struct {
-	Keys []auth.Key `json:"keys"`
-	Next string     `json:"next_cursor,omitempty"`
+	Keys []gate.UsedKey `json:"keys"`
+	Next string         `json:"next_cursor,omitempty"`
 }
 
 func (s *Server) listKeys(w http.ResponseWriter, r *http.Request) {
@@ -113,15 +117,15 @@ func (s *Server) mintKey(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) showKey(w http.ResponseWriter, r *http.Request) {
 	k, err := s.gate.Key(r.Context(), administering(r, nil), r.PathValue("id"))
-	s.tellKey(w, r, k, err)
+	tag(w, k.Version, err)
+	s.tell(w, r, k, err)
 }
 
-// tellKey answers with a key and its version as the entity tag (RFC 9110 8.8.3).
-func (s *Server) tellKey(w http.ResponseWriter, r *http.Request, k auth.Key, err error) {
+// tag says the version of a key as its entity tag (RFC 9110 8.8.3).
+func tag(w http.ResponseWriter, version int64, err error) {
 	if err == nil {
-		w.Header().Set("ETag", strconv.Quote(strconv.FormatInt(k.Version, 10)))
+		w.Header().Set("ETag", strconv.Quote(strconv.FormatInt(version, 10)))
 	}
-	s.tell(w, r, k, err)
 }
 
 // A keyChange is the body that changes a key.
@@ -142,7 +146,8 @@ func (s *Server) changeKey(w http.ResponseWriter, r *http.Request) {
 		who.Wrong = wrong
 	}
 	k, err := s.gate.ChangeKey(r.Context(), who, r.PathValue("id"), version, in.KeyTerms)
-	s.tellKey(w, r, k, err)
+	tag(w, k.Version, err)
+	s.tell(w, r, k, err)
 }
 
 // seen gives the version that a change is about, which stands in the body or in If-Match (RFC 9110 13.1.1), and not
@@ -183,4 +188,10 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request) {
 		m, err := s.gate.RotateKey(r.Context(), who, r.PathValue("id"), in.overlap())
 		s.tell(w, r, m, err)
 	}
+}
+
+func (s *Server) listAllSubTokens(w http.ResponseWriter, r *http.Request) {
+	l, wrong := listing(r)
+	page, err := s.gate.AllSubTokens(r.Context(), administering(r, wrong), l)
+	s.tell(w, r, subTokenPage{page.Rows, page.Next}, err)
 }

@@ -220,14 +220,14 @@ func TestSigningInAnewEndsWhatTheBrowserHeld(t *testing.T) {
 	}
 }
 
-// The cookie counts on people's own pages and where they decide, and nowhere else.
+// The cookie counts on people's own pages, where they decide and where they administer, and nowhere else.
 func TestACookieOpensNothingOfAgents(t *testing.T) {
 	g, _ := newPages(t)
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
 		people := strings.HasPrefix(path, "/me") || strings.HasPrefix(path, "/sign-in") || strings.HasPrefix(path, "/web/") ||
-			strings.HasPrefix(path, tools.BasePath+"/approvals")
+			strings.HasPrefix(path, tools.BasePath+"/approvals") || strings.HasPrefix(path, "/connect") || strings.HasPrefix(path, adminBase)
 		if people || path == "/healthz" || path == "/readyz" || strings.Contains(path, "{token}") {
 			continue
 		}
@@ -275,7 +275,7 @@ func TestAPersonDecidesFromTheBrowser(t *testing.T) {
 	g, _ := newPages(t)
 	key := g.mint("careful", true, "marketing:send")
 	ask := func(k string) string {
-		_, text := g.do("POST", tools.BasePath+"/tools/notes_send", `{"note_id":"n1","expected_version":1,"reason":"to test","idempotency_key":"`+k+`"}`, jsonBody, "X-Agent-Key: "+key)
+		_, text := g.do("POST", tools.BasePath+"/tools/notes_send", `{"note_id":"n1","expected_version":1,"reason":"to test it all","idempotency_key":"`+k+`"}`, jsonBody, "X-Agent-Key: "+key)
 		_, id, _ := strings.Cut(text, `"job_id":"`)
 		id, _, _ = strings.Cut(id, `"`)
 		return id
@@ -295,6 +295,30 @@ func TestAPersonDecidesFromTheBrowser(t *testing.T) {
 	g.once("POST", "/me/sign-out", "", asPage, cookie)
 	if status := vote(second, cookie); status != 401 {
 		t.Errorf("after signing out: %d", status)
+	}
+}
+
+func TestAnAdminInABrowserConfirmsBeforeChanges(t *testing.T) {
+	g, m := newPages(t)
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		p, _, err := auth.AddPerson(tx, g.store, "root", "admin")
+		g.ids["root"] = p.ID
+		return err
+	}))
+	cookie := g.enter("root")
+	mint := func(headers ...string) (int, string) {
+		resp, text := g.once("POST", adminBase+"/keys", `{"name":"bot","scopes":["orders:read"]}`, append(headers, jsonBody, cookie)...)
+		return resp.StatusCode, text
+	}
+	if status, text := mint(); status != 201 {
+		t.Errorf("just signed in: %d %s", status, text)
+	}
+	if status, text := mint("Sec-Fetch-Site: cross-site"); status != 403 {
+		t.Errorf("from another site: %d %s", status, text)
+	}
+	m.pass(auth.StepUpTime + time.Minute)
+	if status, text := mint(); status != 403 || !strings.Contains(text, string(tools.StepUpRequired)) {
+		t.Errorf("later: %d %s", status, text)
 	}
 }
 

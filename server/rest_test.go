@@ -188,7 +188,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := []string{
-		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate",
+		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate", "GET /subtokens", "DELETE /subtokens/{id}",
 		"GET /people", "POST /people", "PATCH /people/{id}", "DELETE /people/{id}",
 		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
 	}
@@ -205,8 +205,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
 		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
-	}, append(admin,
-		"GET "+tools.BasePath+"/exports/{token}")...)
+	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {
 		t.Errorf("routes besides those of tools (-want +got):\n%s", diff)
 	}

@@ -132,7 +132,7 @@ func TestAWiderSubTokenIsRefusedByName(t *testing.T) {
 			`{"name":"n","tools":["products.search"]}`:                {403, tools.ForbiddenTool, "tools[0]"},
 			`{"name":"n","tools":["dtc_secret_tool"]}`:                {400, tools.InvalidArguments, "tools[0]"},
 			`{"name":"n","tools":[]}`:                                 {400, tools.InvalidArguments, "tools"},
-			`{"name":"n","actions":["payments:refund"]}`:              {403, tools.ForbiddenScope, "actions[0]"},
+			`{"name":"n","actions":["payments:refund"]}`:              {403, tools.ForbiddenTool, "actions[0]"},
 			`{"name":"n","actions":["payments:secret"]}`:              {400, tools.InvalidArguments, "actions[0]"},
 			`{"name":"n","ceiling":"high"}`:                           {403, tools.RiskCeiling, "ceiling"},
 			`{"name":"n","depth":3}`:                                  {422, tools.LimitExceeded, "depth"},

@@ -152,7 +152,7 @@ func (v view) compare(after view) string {
 	return b.String()
 }
 
-var aTokenHash = regexp.MustCompile(`(token_sha256=)\w+`)
+var aTokenHash = regexp.MustCompile(`((?:token|secret)_sha256=|hint=st_)\w+`)
 
 // bag is all rows by table, without order and without what has chance in it.
 func (v view) bag() map[string][]string {

@@ -113,10 +113,11 @@ func child(n *kong.Node, name string) *kong.Node {
 }
 
 func TestDocumentedRequestsHaveRoutes(t *testing.T) {
+	testNetwork := auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}
 	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
 	s, err := server.New(server.Config{
 		Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop(),
-		Networks: server.Networks{Agents: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}}, // httptest's requests come from there
+		Networks: server.Networks{Agents: testNetwork, Admins: testNetwork}, // httptest's requests come from there
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -146,9 +146,9 @@ func everyPage[T interface{ Place() auth.Place }](tx *store.Tx, merchant string,
 }
 
 func (c *keyList) Run(ctx context.Context, a *app) error {
-	var keys []auth.Key
+	var keys []gate.UsedKey
 	err := a.look(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
-		keys, err = everyPage(tx, m.ID, auth.ListKeys)
+		keys, err = everyPage(tx, m.ID, gate.ListUsedKeys)
 		return err
 	})
 	if err != nil {
@@ -157,9 +157,12 @@ func (c *keyList) Run(ctx context.Context, a *app) error {
 	return c.print(a, keys, func(w io.Writer) {
 		rows := [][]string{}
 		for _, k := range keys {
-			rows = append(rows, []string{k.ID, k.Name, k.Owner, k.Hint, k.Ceiling.String(), yesNo(k.RequiresApproval), keyState(k), scopeList(k.Scopes), strings.Join(k.Actions, ",")})
+			rows = append(rows, []string{
+				k.ID, k.Name, k.Hint, k.Owner, k.Ceiling.String(), yesNo(k.RequiresApproval), keyState(k.Key),
+				when(k.Usage.LastUsedAt), fmt.Sprint(k.Usage.Uses), fmt.Sprint(k.Usage.Refusals), scopeList(k.Scopes), strings.Join(k.Actions, ","),
+			})
 		}
-		table(w, []string{"ID", "NAME", "OWNER", "KEY", "CEILING", "APPROVAL", "STATE", "SCOPES", "ACTIONS"}, rows)
+		table(w, []string{"ID", "NAME", "KEY", "OWNER", "CEILING", "APPROVAL", "STATE", "LAST USED", "USES", "REFUSED", "SCOPES", "ACTIONS"}, rows)
 	})
 }
 
@@ -190,21 +193,30 @@ type keyShow struct {
 }
 
 func (c *keyShow) Run(ctx context.Context, a *app) error {
-	var k auth.Key
+	var k gate.UsedKey
 	err := a.look(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
-		k, err = findKey(tx, m, c.ID)
+		if k, err = gate.FindUsedKey(tx, m.ID, c.ID); errors.Is(err, store.ErrNotFound) {
+			err = noSuchKey(c.ID)
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return c.print(a, k, func(w io.Writer) { writeKey(w, k) })
+	return c.print(a, k, func(w io.Writer) {
+		writeKey(w, k.Key)
+		fmt.Fprintf(w, "Used %d times, refused %d times, last %s.\n", k.Usage.Uses, k.Usage.Refusals, orAll(when(k.Usage.LastUsedAt), "never"))
+	})
+}
+
+func noSuchKey(id string) error {
+	return fmt.Errorf("there is no key %q: `dtcgate key list` shows them", id)
 }
 
 func findKey(tx *store.Tx, m auth.Merchant, id string) (auth.Key, error) {
 	k, err := auth.FindKey(tx, m.ID, id)
 	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("there is no key %q: `dtcgate key list` shows them", id)
+		err = noSuchKey(id)
 	}
 	return k, err
 }

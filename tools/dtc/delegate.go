@@ -35,7 +35,7 @@ type delegateOut struct {
 	ID        string       `json:"id"`
 	Token     string       `json:"token"`
 	Scopes    []auth.Scope `json:"scopes"`
-	Ceiling   auth.Level   `json:"ceiling"`
+	Ceiling   string       `json:"ceiling"`
 	Depth     int          `json:"depth"`
 	ExpiresAt time.Time    `json:"expires_at"`
 }
@@ -113,5 +113,5 @@ func giveSubToken(c *tools.Call, in delegateIn) (delegateOut, error) {
 	if err != nil {
 		return delegateOut{}, err
 	}
-	return delegateOut{ID: t.ID, Token: c.Once(secret), Scopes: t.Scopes, Ceiling: t.Ceiling, Depth: t.Depth, ExpiresAt: t.ExpiresAt}, nil
+	return delegateOut{ID: t.ID, Token: c.Once(secret), Scopes: t.Scopes, Ceiling: t.Ceiling.String(), Depth: t.Depth, ExpiresAt: t.ExpiresAt}, nil
 }
