@@ -53,6 +53,8 @@ var probes = map[string][]probe{
 	"GET /subtokens":         {{by: "agent"}},
 	"DELETE /subtokens/{id}": {{by: "agent", path: "/subtokens/{{sub}}"}},
 
+	"GET /api/v1/admin/v1/subtokens":         {{by: "person"}, {by: "agent"}},
+	"DELETE /api/v1/admin/v1/subtokens/{id}": {{by: "person", path: "/api/v1/admin/v1/subtokens/{{sub}}"}},
 	"GET /api/v1/admin/v1/keys":              {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/keys":             {{by: "person", body: `{"name":"a key","scopes":["orders:read"],"owner_id":"{{person}}"}`}},
 	"GET /api/v1/admin/v1/keys/{id}":         {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}"}},
