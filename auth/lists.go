@@ -45,6 +45,9 @@ func (k Key) Place() Place { return Place{k.CreatedAt, k.ID} }
 // Place is where a sub-token stands in lists, which its id says alone.
 func (t SubToken) Place() Place { return Place{ID: t.ID} }
 
+// Place is where a session stands in lists, which its id says alone.
+func (s Session) Place() Place { return Place{ID: s.ID} }
+
 // A Member is a person with what they may do, as people who administer see it.
 type Member struct {
 	Person

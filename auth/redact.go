@@ -6,7 +6,7 @@ import (
 )
 
 // secretPrefixes are those of all secrets that are made here.
-var secretPrefixes = []string{prefixKey, prefixSub, prefixPerson}
+var secretPrefixes = []string{prefixKey, prefixSub, prefixPerson, prefixSession, prefixLink}
 
 // HoldsSecret reports whether a secret of ours stands anywhere in a text: a prefix, and behind it a body whose checksum is
 // right, which chance makes of one in 2^32 texts of that form.

@@ -206,3 +206,44 @@ func sorted(names []string) []string { return slices.Compact(slices.Sorted(slice
 func without[T comparable](all, some []T) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(a T) bool { return slices.Contains(some, a) })
 }
+
+// SessionsOf gives a page of where a person is and was signed in, newest first.
+func (g *Gate) SessionsOf(ctx context.Context, by By, person string, l Listing) (Listed[auth.Session], error) {
+	op := Op{Event: "session.read", Scope: auth.KeysAdmin}
+	return examine(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (Listed[auth.Session], string, error) {
+		m, err := auth.FindMember(tx, p.Merchant, person)
+		if err != nil {
+			return Listed[auth.Session]{}, "", noPerson(err)
+		}
+		if l.State != "" {
+			return Listed[auth.Session]{}, "", tools.Wrong("state", "is not known of sessions", "nothing: the list says when each ends or ended", nil)
+		}
+		page, err := list(tx, p, "sessions of "+m.ID, l, func(tx *store.Tx, merchant string, page auth.Page) ([]auth.Session, error) {
+			return auth.ListSessions(tx, merchant, m.ID, page.After.ID, page.Limit)
+		})
+		return page, "person:" + m.ID, err
+	})
+}
+
+// EndedSessions says how many sessions were ended.
+type EndedSessions struct {
+	Ended int64 `json:"ended"`
+}
+
+// RevokeSessionsOf ends a session of a person, or all when none is named. The person stays, and may sign in again.
+func (g *Gate) RevokeSessionsOf(ctx context.Context, by By, person, session string) (EndedSessions, error) {
+	op := Op{Event: "session.revoked", Scope: auth.KeysAdmin}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (EndedSessions, audit.Entry, error) {
+		ended := EndedSessions{1}
+		m, err := auth.FindMember(tx, p.Merchant, person)
+		switch {
+		case err != nil:
+			return ended, audit.Entry{}, noPerson(err)
+		case session != "":
+			err = auth.RevokeSession(tx, p.Merchant, m.ID, session)
+		default:
+			ended.Ended, err = auth.RevokeSessions(tx, p.Merchant, m.ID, "")
+		}
+		return ended, audit.Entry{Resource: "person:" + m.ID, Count: ended.Ended}, err
+	})
+}

@@ -389,8 +389,8 @@ func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
 		o.db.Now = func() time.Time { return now }
 		k, err := o.MintKey(ctx, o.admin, terms("bot", "orders:read", "orders:write"), "")
 		o.must("a token of a person counts as it is", err)
-		by := o.admin
-		by.Principal.Session, by.Principal.StepUpAt = "ses_x", now.Add(-stepUpTime-time.Second)
+		by := o.signIn(o.admin)
+		now = now.Add(auth.StepUpTime + time.Second)
 		_, minting := o.MintKey(ctx, by, terms("x"), "")
 		_, rotating := o.RotateKey(ctx, by, k.ID, time.Hour)
 		_, widening := o.ChangeKey(ctx, by, k.ID, 1, KeyTerms{Scopes: []string{"orders:*"}})
@@ -406,8 +406,28 @@ func TestGivingTakesAConfirmationThatIsRecent(t *testing.T) {
 		o.must("narrowing", err)
 		_, err = o.RevokeKey(ctx, by, k.ID)
 		o.must("revoking", err)
-		by.Principal.StepUpAt = now.Add(-stepUpTime)
-		_, err = o.MintKey(ctx, by, terms("x"), "")
+		_, err = o.MintKey(ctx, o.signIn(o.admin), terms("x"), "")
 		o.must("minting after a confirmation", err)
+		ended, err := o.RevokeSessionsOf(ctx, o.guard, "ada", "")
+		if o.must("ending her sessions", err); ended.Ended != 2 {
+			t.Errorf("%d sessions were ended", ended.Ended)
+		}
+		_, err = o.Keys(ctx, by, Listing{})
+		o.refused("a session that was ended", tools.Unauthorized, err)
 	})
+}
+
+// signIn signs a person in by a link.
+func (o *office) signIn(by By) By {
+	o.t.Helper()
+	var link string
+	o.tx(func(tx *store.Tx) (err error) {
+		link, _, err = auth.MintLink(tx, o.merchant, by.Principal.ID, time.Minute)
+		return err
+	})
+	in, err := o.SignInByLink(o.t.Context(), Browser{Source: "127.0.0.1"}, link)
+	o.must("signing in", err)
+	by.Principal, err = o.Session(o.t.Context(), Browser{Source: "127.0.0.1", Session: in.Secret})
+	o.must("the session", err)
+	return by
 }

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,14 +71,9 @@ var ownKinds = []string{"self", "job", "effect", "sub_token"}
 
 // checkResources asks whether a link of the caller's chain names only some objects.
 func (g *Gate) checkResources(_ context.Context, c *call) error {
-	resource := c.Tool.ResourceOf(c.Args)
-	kind, _, _ := strings.Cut(resource, ":")
-	for _, own := range ownKinds {
-		if kind == own {
-			return nil
-		}
-	}
-	if c.Principal.MayTouch(resource) {
+	kind, _, _ := strings.Cut(c.Tool.Resource, ":") // as the tool has it: no argument makes an object the caller's own
+	foreign := func(resource string) bool { return !c.Principal.MayTouch(resource) }
+	if slices.Contains(ownKinds, kind) || !slices.ContainsFunc(c.Tool.ResourcesOf(c.Args), foreign) {
 		return nil
 	}
 	return tools.Refuse(tools.ForbiddenResource, "Work with the objects that were named to you, or ask whoever gave you the token for one that names it.",

@@ -37,6 +37,9 @@ func (s *Server) handleAdmin() {
 		{"POST", "/people", s.addPerson},
 		{"PATCH", "/people/{id}", s.changePerson},
 		{"DELETE", "/people/{id}", s.revokePerson},
+		{"GET", "/people/{id}/sessions", s.listSessions},
+		{"DELETE", "/people/{id}/sessions", s.revokeSessions},
+		{"DELETE", "/people/{id}/sessions/{session}", s.revokeSessions},
 
 		{"GET", "/roles", s.listRoles},
 		{"PUT", "/roles/{name}", s.putRole},

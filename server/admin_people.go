@@ -87,3 +87,21 @@ func (s *Server) deleteRole(w http.ResponseWriter, r *http.Request) {
 	err := s.gate.DeleteRole(r.Context(), administering(r, nil), name)
 	s.tell(w, r, deletedRole{name}, err)
 }
+
+// A sessionPage is a page of where a person is and was signed in.
+type sessionPage struct {
+	Sessions []auth.Session `json:"sessions"`
+	Next     string         `json:"next_cursor,omitempty"`
+}
+
+func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) {
+	l, wrong := listing(r)
+	page, err := s.gate.SessionsOf(r.Context(), administering(r, wrong), r.PathValue("id"), l)
+	s.tell(w, r, sessionPage{page.Rows, page.Next}, err)
+}
+
+// revokeSessions ends the session that the path names, or all of the person's.
+func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) {
+	ended, err := s.gate.RevokeSessionsOf(r.Context(), administering(r, nil), r.PathValue("id"), r.PathValue("session"))
+	s.tell(w, r, ended, err)
+}

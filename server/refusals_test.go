@@ -17,6 +17,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -43,6 +44,8 @@ var wrongCalls = []wrongCall{
 	{tools.ForbiddenTool, "owner", "dtc_get_order", `{"order_no":"MINE"}`, ""},
 	{tools.ForbiddenTool, "clerk", "dtc_search_orders", `{"query":"MINE"}`, ""},
 	{tools.ForbiddenResource, "clerk", "dtc_get_order", `{"order_no":"MINE"}`, ""},
+	{tools.ForbiddenResource, "pricer", "dtc_set_prices", `{"prices":[{"sku":"A_1","expected_price":{"amount_minor":1,"currency":"GBP"},"new_price":{"amount_minor":2,"currency":"GBP"}},` +
+		`{"sku":"B_2","expected_price":{"amount_minor":1,"currency":"GBP"},"new_price":{"amount_minor":2,"currency":"GBP"}}],"idempotency_key":"MINE","reason":"MINE MINE"}`, ""},
 	{tools.RateLimited, "slow", "dtc_whoami", `{}`, ""},
 	{tools.UnknownTool, "all", mine, `{"any":"MINE"}`, ""},
 	{tools.RiskCeiling, "low", "dtc_update_product", `{"product_code":"40040","expected_version":1,"title":"MINE"}`, ""},
@@ -141,6 +144,7 @@ func newRefusing(t *testing.T, db *store.DB) *refusing {
 	g.mintKey(auth.Key{Name: "all", Scopes: all, Actions: []string{"payments:refund"}, Ceiling: auth.MaxLevel})
 	g.mintKey(auth.Key{Name: "low", Scopes: all, Ceiling: 1})
 	g.mintKey(auth.Key{Name: "clerk", Scopes: all, Ceiling: auth.MaxLevel, Tools: []string{"dtc_get_order"}, Resources: []string{"order:1"}})
+	g.mintKey(auth.Key{Name: "pricer", Scopes: all, Ceiling: auth.MaxLevel, Resources: []string{"variant:A_*"}})
 	g.mintKey(auth.Key{Name: "slow", Scopes: all, Ceiling: auth.MaxLevel, Rate: auth.Rate{PerMinute: 1}})
 	g.mintKey(auth.Key{Name: "elsewhere", Scopes: all, Ceiling: auth.MaxLevel, Networks: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}})
 	g.mint("careful", true, all...)
@@ -205,6 +209,7 @@ func TestEveryRefusalTellsWhatToDo(t *testing.T) {
 			g.in(t, fmt.Sprint(r.code, " ", r.method), func(g *refusing) { g.refusesRequest(r) })
 		}
 		met[tools.ApprovalInvalidated], met[tools.StepUpRequired] = true, true
+		g.in(t, string(tools.StepUpRequired), (*refusing).stepsUp)
 		g.in(t, string(tools.ApprovalInvalidated), (*refusing).invalidates)
 		for _, code := range append(codesIn(t, filepath.Join("..", "tools", "refusal.go")), codesIn(t, "errors.go")...) {
 			if !met[code] {
@@ -326,6 +331,22 @@ func (g *refusing) invalidates() {
 	if i := slices.IndexFunc(entries, func(e audit.Entry) bool { return e.Code == string(tools.ApprovalInvalidated) && e.JobID == j.JobID }); i < 0 {
 		g.Error("it is not on record")
 	}
+}
+
+// stepsUp lets somebody who signed in an hour ago mint a key.
+func (g *refusing) stepsUp() {
+	g.hire("ada", "admin")
+	_, link, _ := strings.Cut(g.link("ada"), "#")
+	in, err := g.gate.SignInByLink(g.Context(), gate.Browser{Source: "127.0.0.1"}, link)
+	g.must(err)
+	now := g.db.Now
+	g.db.Now = func() time.Time { return now().Add(time.Hour) }
+	defer func() { g.db.Now = now }()
+	resp, body := g.do("POST", adminBase+"/keys", g.names.Replace(`{"name":"MINE"}`), jsonBody, "Cookie: "+sessionCookie+"="+in.Secret)
+	if resp.StatusCode != wires[tools.StepUpRequired].http {
+		g.Errorf("its status is %s", resp.Status)
+	}
+	g.recorded(g.held(body, tools.StepUpRequired, ""), "key.minted.refused", "rest")
 }
 
 // held reads a refusal and holds it to its form.

@@ -36,7 +36,10 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 		g.secrets["bot"] = ours[1]
 		given, err := g.gate.MintSubToken(t.Context(), gate.By{Principal: auth.OperatorPrincipal(g.store), Transport: "cli"}, fmt.Sprint(minted["id"]), auth.Delegation{Name: "helper"})
 		g.must(err)
-		ours = append(ours, given.Token)
+		_, link, _ := strings.Cut(g.link("ada"), "#")
+		in, err := g.gate.SignInByLink(t.Context(), gate.Browser{Source: "127.0.0.1"}, link)
+		g.must(err)
+		ours = append(ours, given.Token, link, in.Secret)
 		var answers []string
 		for _, s := range append(slices.Clone(ours), planted...) {
 			answers = append(answers, g.plant(s)...)
@@ -79,7 +82,7 @@ func (g *rig) plant(s string) (answers []string) {
 		answers = append(answers, h.String()+text)
 	}
 	base := tools.BasePath
-	for _, h := range []string{"Authorization: Bearer " + s, "X-Agent-Key: " + s, "Authorization: Basic " + s, "Authorization: " + s, "Cookie: __Host-session=" + s} {
+	for _, h := range []string{"Authorization: Bearer " + s, "X-Agent-Key: " + s, "Authorization: Basic " + s, "Authorization: " + s, "Cookie: " + sessionCookie + "=" + s} {
 		for _, note := range []string{"1", "panic", "odd", "broken"} {
 			say("GET", base+"/notes/"+note, "", h)
 		}

@@ -69,56 +69,75 @@ func (t *Tool) OpenTo(p auth.Principal) bool {
 	return p.Has(t.Scope) && (len(t.AnyScope) == 0 || slices.ContainsFunc(t.AnyScope, p.Has))
 }
 
-// NamedFor reports whether p's chain lets it call the tool by name.
-func (t *Tool) NamedFor(p auth.Principal) bool { return p.MayCall(t.Name, t.Path) }
+// NamedFor reports whether p's chain lets it call the tool by name. Everybody may ask who they are.
+func (t *Tool) NamedFor(p auth.Principal) bool {
+	return t.Resource == "self" || p.MayCall(t.Name, t.Path)
+}
 
 // Reachable reports whether any call of the tool can be under the ceiling. A write can be rehearsed under every ceiling,
 // which alone is no reason to list it.
 func (t *Tool) Reachable(ceiling auth.Level) bool { return t.Brake || t.Risk.Level() <= ceiling }
 
-// ResourceOf names the object that a call is about, type:id, from its canonical arguments; type:* or type:+ where it is
-// about a set or a new object. A part that begins with a slash is a pointer to an argument (RFC 6901), in which * stands for
-// each element of a list.
-func (t *Tool) ResourceOf(args []byte) string {
+// ResourcesOf names the objects that a call is about, each as type:id, from its canonical arguments; type:* or type:+ where it is
+// about a set or a new object. A part of Spec.Resource that begins with a slash is a pointer to an argument (RFC 6901), in which *
+// stands for each element of a list. A call whose arguments name no object is about "".
+func (t *Tool) ResourcesOf(args []byte) []string {
 	kind, id, two := strings.Cut(t.Resource, ":")
-	named := pointed(args, kind)
-	if two {
-		named += ":" + pointed(args, id)
+	if !two {
+		return pointed(args, kind)
 	}
-	return named
+	kind = pointed(args, kind)[0]
+	all := pointed(args, id)
+	for i, one := range all {
+		all[i] = kind + ":" + one
+	}
+	return all
 }
 
 // maxResource bounds the name of a resource that is a list, in bytes.
 const maxResource = 200
 
-// pointed gives part as it is, or what it points to.
-func pointed(args []byte, part string) string {
-	pointer, is := strings.CutPrefix(part, "/")
-	if !is {
-		return part
-	}
-	list, name, many := strings.Cut(pointer, "/*/")
-	if !many {
-		return member(args, pointer)
-	}
-	var all map[string]json.RawMessage
-	var rows []map[string]any
-	if json.Unmarshal(args, &all) != nil || json.Unmarshal(all[list], &rows) != nil {
-		return ""
-	}
+// ResourceOf is ResourcesOf as one name for the record and the binding, type:id,id,…; a long one is cut, and says how many there are.
+func (t *Tool) ResourceOf(args []byte) string {
+	all := t.ResourcesOf(args)
+	kind, _, _ := strings.Cut(all[0], ":")
 	var b strings.Builder
-	for i, row := range rows {
-		each := fmt.Sprint(row[name])
-		if b.Len()+len(each) > maxResource {
-			fmt.Fprintf(&b, ",… (%d)", len(rows))
+	for i, one := range all {
+		if i > 0 {
+			one = strings.TrimPrefix(one, kind+":")
+		}
+		if i > 0 && b.Len()+len(one) > maxResource+len(kind) {
+			fmt.Fprintf(&b, ",… (%d)", len(all))
 			break
 		}
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(each)
+		b.WriteString(one)
 	}
 	return b.String()
+}
+
+// pointed gives part as it is, or all that it points to.
+func pointed(args []byte, part string) []string {
+	pointer, is := strings.CutPrefix(part, "/")
+	if !is {
+		return []string{part}
+	}
+	list, name, many := strings.Cut(pointer, "/*/")
+	if !many {
+		return []string{member(args, pointer)}
+	}
+	var members map[string]json.RawMessage
+	var rows []map[string]any
+	if json.Unmarshal(args, &members) != nil || json.Unmarshal(members[list], &rows) != nil || len(rows) == 0 {
+		return []string{""}
+	}
+	all := make([]string, len(rows))
+	for i, row := range rows {
+		all[i] = fmt.Sprint(row[name])
+	}
+	return all
 }
 
 // member gives the string value of a top-level member of canonical arguments, or "".

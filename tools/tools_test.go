@@ -101,6 +101,10 @@ func TestAResourceIsReadFromTheArguments(t *testing.T) {
 		{"order:/order_no", `{}`, "order:"},
 		{"order:*", `{"order_no":"1"}`, "order:*"},
 		{"self", `{}`, "self"},
+		{"variant:/prices/*/sku", `{"prices":[{"sku":"A_1"},{"sku":"B_2"}]}`, "variant:A_1,B_2"},
+		{"variant:/prices/*/sku", `{"prices":[]}`, "variant:"},
+		{"/kind:/id", `{"kind":"campaign","id":"cmp_1"}`, "campaign:cmp_1"},
+		{"/target", `{"target":"order:5"}`, "order:5"},
 	} {
 		tool := &Tool{Spec: Spec{Resource: c.resource}}
 		if got := tool.ResourceOf([]byte(c.args)); got != c.want {
