@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,16 +125,18 @@ func (g *Gate) RevokeKey(ctx context.Context, by By, id string) (RevokedKey, err
 
 // dying counts what ends with principals: the sub-tokens under them, and the calls of all of these that wait.
 func dying(tx *store.Tx, merchant string, ids ...string) (subTokens, waiting int, err error) {
-	all := slices.Clone(ids)
 	for _, id := range ids {
-		heirs, err := auth.HeirsOf(tx, merchant, id)
+		heirs, err := auth.CountHeirs(tx, merchant, id)
 		if err != nil {
 			return 0, 0, err
 		}
-		all = append(all, heirs...)
+		calls, err := approvals.Waiting(tx, merchant, id)
+		if err != nil {
+			return 0, 0, err
+		}
+		subTokens, waiting = subTokens+heirs, waiting+calls
 	}
-	waiting, err = approvals.Waiting(tx, merchant, all)
-	return len(all) - len(ids), waiting, err
+	return subTokens, waiting, nil
 }
 
 // A UsedKey is a key with how often it and what hangs under it was used.
@@ -264,22 +266,23 @@ func scopesOf(names []string, among []auth.Scope) ([]auth.Scope, error) {
 	return auth.ParseScopes(names, among)
 }
 
-// termsOf lists what a key could do before and after, part by part, for the record.
+// termsOf lists what a key could do before and after, part by part, for the record. A text of the record is cut at its end, so what is
+// short comes first: no list can be made so long that the ceiling behind it is lost. The name is quoted, and cannot be read as more parts.
 func termsOf(before, after auth.Key) []part {
 	both := func(name string, say func(auth.Key) string) part { return part{name, say(before), say(after)} }
 	return []part{
-		both("name", func(k auth.Key) string { return k.Name }),
+		both("name", func(k auth.Key) string { return strconv.Quote(k.Name) }),
 		both("owner", func(k auth.Key) string { return k.Owner }),
+		both("requires_approval", func(k auth.Key) string { return fmt.Sprint(k.RequiresApproval) }),
+		both("ceiling", func(k auth.Key) string { return k.Ceiling.String() }),
+		both("expires", func(k auth.Key) string { return expiry(k.ExpiresAt) }),
+		both("depth", func(k auth.Key) string { return fmt.Sprint(k.Depth) }),
+		both("rate", func(k auth.Key) string { return fmt.Sprintf("%d/min burst %d", k.Rate.PerMinute, k.Rate.Burst) }),
 		both("scopes", func(k auth.Key) string { return words(k.Scopes) }),
 		both("actions", func(k auth.Key) string { return words(k.Actions) }),
 		both("tools", func(k auth.Key) string { return words(k.Tools) }),
 		both("resources", func(k auth.Key) string { return words(k.Resources) }),
 		both("networks", func(k auth.Key) string { return fmt.Sprint(k.Networks) }),
-		both("rate", func(k auth.Key) string { return fmt.Sprintf("%d/min burst %d", k.Rate.PerMinute, k.Rate.Burst) }),
-		both("ceiling", func(k auth.Key) string { return k.Ceiling.String() }),
-		both("requires_approval", func(k auth.Key) string { return fmt.Sprint(k.RequiresApproval) }),
-		both("expires", func(k auth.Key) string { return expiry(k.ExpiresAt) }),
-		both("depth", func(k auth.Key) string { return fmt.Sprint(k.Depth) }),
 	}
 }
 
