@@ -313,7 +313,9 @@ func TestSubTokensEndAndAreForgottenLater(t *testing.T) {
 	trees(t, func(f *tree) {
 		parent := f.given(f.key, Delegation{Depth: 1, TTL: 2 * time.Hour})
 		child := f.given(parent, Delegation{TTL: time.Hour, Rate: &Rate{PerMinute: 60}})
-		inTx(f.T, f.db, func(tx *store.Tx) error { return errors.Join(Spend(tx, child), SetTaint(tx, child, "dtc_get_order", "call_1")) })
+		inTx(f.T, f.db, func(tx *store.Tx) error {
+			return errors.Join(Spend(tx, child), SetTaint(tx, child, "dtc_get_order", "call_1"))
+		})
 		f.now = f.now.Add(time.Hour)
 		f.opens("at its end", child, "expired")
 		f.opens("its parent", parent, "")

@@ -16,7 +16,7 @@ import (
 )
 
 // KeyTerms are what a key lets its agent do, in the words of whoever mints or changes it. What is left out (nil) is as usual in a new key, and
-// as it was in a changed one; an empty list is one.
+// as it was in a changed one. An empty list takes a limit off a changed key, and is refused for a new one.
 type KeyTerms struct {
 	Name             *string  `json:"name,omitempty" jsonschema:"maxLength=80,description=What the record and people will call the agent"`
 	Scopes           []string `json:"scopes,omitempty" jsonschema:"maxItems=100,description=Its rights; orders:* and *:read are patterns"`
@@ -52,7 +52,7 @@ func (g *Gate) MintKey(ctx context.Context, by By, terms KeyTerms, owner string)
 		case !errors.Is(err, store.ErrNotFound):
 			return MintedKey{}, e, err
 		}
-		if err = g.apply(terms, &k, tx.Now); err == nil {
+		if err = errors.Join(terms.meant(), g.apply(terms, &k, tx.Now)); err == nil {
 			err = mayGive(p, k.Scopes)
 		}
 		if err != nil {
@@ -195,6 +195,20 @@ func noKey(err error) error {
 		return tools.Refuse(tools.NotFound, "List the keys and use an id of one that is not revoked.", "There is no active key of this id.")
 	}
 	return err
+}
+
+// meant refuses a new key with an empty list of what it is limited to: whoever made it up of nothing may have meant nothing, and the
+// key would be limited to nothing, which is everything.
+func (t KeyTerms) meant() error {
+	for _, limit := range []struct {
+		field string
+		list  []string
+	}{{"tools", t.Tools}, {"resources", t.Resources}, {"networks", t.Networks}} {
+		if limit.list != nil && len(limit.list) == 0 {
+			return tools.Wrong(limit.field, "is empty", "at least one, or left out for all", nil)
+		}
+	}
+	return nil
 }
 
 // apply writes terms over those of a key.

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -118,6 +119,63 @@ func TestATaintIsNotShedWithASubToken(t *testing.T) {
 		o.tx(func(tx *store.Tx) error { return auth.SetTaint(tx, root, "dtc_get_order", "call_1") })
 		if taint(child) == nil || taint(root) == nil || taint(o.free) != nil {
 			t.Errorf("the sub-token %v, the key %v, another %v", taint(child), taint(root), taint(o.free))
+		}
+	})
+}
+
+// Anybody who reaches the page may try codes of links. Those who write do not wait for that.
+func TestASignInThatProvesNobodyTakesNoLockOfThoseWhoWrite(t *testing.T) {
+	each(t, func(t *testing.T, o *office) {
+		now, begun, done, over := time.Now(), make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		o.db.Now = func() time.Time { return now }
+		try := func(ctx context.Context) error {
+			_, err := o.SignInByLink(ctx, Browser{Source: "127.0.0.1"}, "sq_lnk_x")
+			return err
+		}
+		o.refused("the first one, which is recorded", tools.Unauthorized, try(t.Context()))
+		go func() {
+			over <- o.db.InTx(t.Context(), func(*store.Tx) error {
+				close(begun)
+				<-done
+				return nil
+			})
+		}()
+		<-begun
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // without the protection it waits for ever
+		defer cancel()
+		err := try(ctx)
+		close(done)
+		o.must("writing", <-over)
+		o.refused("one more", tools.Unauthorized, err)
+	})
+}
+
+// A session that was ended while its request was on its way shows nothing any more.
+func TestASessionThatWasEndedShowsNoAccount(t *testing.T) {
+	each(t, func(t *testing.T, o *office) {
+		ctx, by := t.Context(), o.signIn(o.admin)
+		_, err := o.Account(ctx, by.Principal)
+		o.must("her account", err)
+		_, err = o.RevokeSessionsOf(ctx, o.guard, "ada", "")
+		o.must("ending her sessions", err)
+		_, err = o.Account(ctx, by.Principal)
+		o.refused("her account", tools.Unauthorized, err)
+		_, _, err = o.BeginPasskey(ctx, by.Principal, Browser{Origin: "http://localhost:8080"})
+		o.refused("a passkey", tools.Unauthorized, err)
+	})
+}
+
+// A program that made a list of nothing would get a key for everything.
+func TestANewKeyIsNotLimitedToNothing(t *testing.T) {
+	each(t, func(t *testing.T, o *office) {
+		none := []string{}
+		for field, limit := range map[string]KeyTerms{"tools": {Tools: none}, "resources": {Resources: none}, "networks": {Networks: none}} {
+			name := "bot"
+			limit.Name, limit.Scopes = &name, []string{"orders:read"}
+			_, err := o.MintKey(t.Context(), o.admin, limit, "")
+			if r := o.refused(field, tools.InvalidArguments, err); r.Errors.Fields[0].Field != field {
+				t.Errorf("%+v", r.Errors)
+			}
 		}
 	})
 }
