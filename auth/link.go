@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -17,7 +18,7 @@ const (
 
 // MintLink makes the secret of a link with which a person may sign in once. It takes the place of an earlier one, so that a person
 // never has two. person is an id; one who is not there, or not the merchant's, is *Refused. ttl 0 is LinkTime.
-func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret string, expires time.Time, err error) {
+func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (plain string, expires time.Time, err error) {
 	if ttl == 0 {
 		ttl = LinkTime
 	}
@@ -31,23 +32,23 @@ func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret 
 	if p.Kind != KindPerson || p.Merchant != merchant {
 		return "", time.Time{}, &Refused{Why: "unknown"}
 	}
-	secret, expires = newSecret(prefixLink), tx.Now.Add(ttl)
+	plain, expires = secret.New(secret.Link), tx.Now.Add(ttl)
 	_, err = tx.Exec(`INSERT INTO sign_in_links (person_id, merchant_id, secret_sha256, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (person_id) DO UPDATE SET secret_sha256 = excluded.secret_sha256, created_at = excluded.created_at,
 			expires_at = excluded.expires_at, used_at = NULL`,
-		p.ID, p.Merchant, hashSecret(secret), store.Micros(tx.Now), store.Micros(expires))
+		p.ID, p.Merchant, secret.Hash(plain), store.Micros(tx.Now), store.Micros(expires))
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("storing the link: %w", err)
 	}
-	return secret, expires, nil
+	return plain, expires, nil
 }
 
 // ProveByLink gives the person of a link. Whatever is wrong with the secret, the error is a *Refused.
-func ProveByLink(tx *store.Tx, secret string) (Proof, error) {
-	if !wellFormed(prefixLink, secret) {
+func ProveByLink(tx *store.Tx, plain string) (Proof, error) {
+	if !secret.WellFormed(secret.Link, plain) {
 		return Proof{}, &Refused{Why: "malformed"}
 	}
-	l, err := findLink(tx, hashSecret(secret))
+	l, err := findLink(tx, secret.Hash(plain))
 	if err != nil {
 		return Proof{}, err
 	}

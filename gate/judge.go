@@ -12,6 +12,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -176,7 +177,7 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := c.takeKey(); err != nil {
 		return err
 	}
-	if auth.HoldsSecret(string(c.Args)) {
+	if secret.In(string(c.Args)) {
 		return pastedSecret()
 	}
 	c.asked = schemas.Fingerprint(c.Args)
