@@ -43,6 +43,25 @@ func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (plain s
 	return plain, expires, nil
 }
 
+// dropLink ends the link that a person has not used yet. Whoever made it held what the person held then.
+func dropLink(tx *store.Tx, merchant, person string) error {
+	_, err := tx.Exec(`DELETE FROM sign_in_links WHERE merchant_id = $1 AND person_id = $2`, merchant, person)
+	if err != nil {
+		return fmt.Errorf("ending a link: %w", err)
+	}
+	return nil
+}
+
+// dropLinks is dropLink for everybody who has a role.
+func dropLinks(tx *store.Tx, merchant, role string) error {
+	_, err := tx.Exec(`DELETE FROM sign_in_links WHERE merchant_id = $1
+		AND person_id IN (SELECT person_id FROM person_roles WHERE merchant_id = $1 AND role = $2)`, merchant, role)
+	if err != nil {
+		return fmt.Errorf("ending links: %w", err)
+	}
+	return nil
+}
+
 // ProveByLink gives the person of a link. Whatever is wrong with the secret, the error is a *Refused.
 func ProveByLink(tx *store.Tx, plain string) (Proof, error) {
 	if !secret.WellFormed(secret.Link, plain) {

@@ -227,8 +227,12 @@ func RevokeSession(tx *store.Tx, merchant, person, id string) error {
 	return err
 }
 
-// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. The caller has called BeginChange.
+// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. It ends a link that was not used yet
+// too: whoever was in one of them may have made it to come back. The caller has called BeginChange.
 func RevokeSessions(tx *store.Tx, merchant, person, but string) (int64, error) {
+	if err := dropLink(tx, merchant, person); err != nil {
+		return 0, err
+	}
 	return tx.Exec(`UPDATE sessions SET revoked_at = $1 WHERE merchant_id = $2 AND person_id = $3 AND id <> $4 AND revoked_at IS NULL`,
 		store.Micros(tx.Now), merchant, person, but)
 }

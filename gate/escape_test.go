@@ -179,3 +179,37 @@ func TestANewKeyIsNotLimitedToNothing(t *testing.T) {
 		}
 	})
 }
+
+// Who makes a link for somebody holds what they hold. That is to be so when the link is used, too; and nobody comes back with one that they
+// made in a session that has been ended.
+func TestALinkEndsWhenItsPersonHoldsMoreOrIsSignedOut(t *testing.T) {
+	each(t, func(t *testing.T, o *office) {
+		ctx := t.Context()
+		o.hire("newbie", "security")
+		for what, change := range map[string]func() error{
+			"a role that holds more": func() error {
+				_, err := o.PutRole(ctx, o.operator, "security", []string{"keys:admin", "audit:read", "orders:refund"})
+				return err
+			},
+			"all sessions ended": func() error {
+				_, err := o.RevokeSessionsOf(ctx, o.operator, "newbie", "")
+				return err
+			},
+			"another role": func() error {
+				_, err := o.GiveRoles(ctx, o.operator, "newbie", []string{"security", "admin"})
+				return err
+			},
+		} {
+			_, err := o.PutRole(ctx, o.operator, "security", []string{"keys:admin", "audit:read"})
+			o.must("the role", err)
+			_, err = o.GiveRoles(ctx, o.operator, "newbie", []string{"security"})
+			o.must("the roles", err)
+			in, err := o.Invite(ctx, o.guard, "newbie", "https://gate.example.com", 0)
+			o.must("a link", err)
+			o.must(what, change())
+			_, code, _ := strings.Cut(in.Link, "#")
+			_, err = o.SignInByLink(ctx, Browser{Source: "127.0.0.1"}, code)
+			o.refused(what, tools.Unauthorized, err)
+		}
+	})
+}
