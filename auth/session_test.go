@@ -199,7 +199,7 @@ func TestWhoIsDisabledIsSignedOutAtOnce(t *testing.T) {
 			l.Error(err)
 		}
 		// Somebody who is named as the one who left was does not get their session.
-		l.do(func(tx *store.Tx) error { _, _, err := AddPerson(tx, l.shop, l.person, "admin"); return err })
+		l.do(func(tx *store.Tx) error { _, _, err := AddPerson(tx, l.shop, "mia", "admin"); return err })
 		if p, err := l.opens(secret); err == nil {
 			l.Errorf("it opens %+v", p)
 		}

@@ -80,7 +80,7 @@ func (g *Gate) namesKnown(d auth.Delegation) error {
 	var wrong []schemas.Wrong
 	for i, pattern := range d.Tools {
 		only := auth.Principal{Links: []auth.Link{{Tools: []string{pattern}}}}
-		if !slices.ContainsFunc(g.tools.All(), func(t *tools.Tool) bool { return t.NamedFor(only) }) {
+		if !slices.ContainsFunc(g.tools.All(), func(t *tools.Tool) bool { return only.MayCall(t.Name, t.Path) }) {
 			wrong = append(wrong, schemas.Wrong{
 				Field: fmt.Sprintf("tools[%d]", i), Problem: "names no tool", Expected: "names of tools, or patterns such as orders.*", Example: "dtc_get_order",
 			})

@@ -66,15 +66,15 @@ func (h *house) crew(name string, asks bool) (c crew) {
 			return err
 		}
 		c.owner, c.key = owner.ID, key.ID
-		sub := store.NewID("sub", tx.Now)
-		_, err = tx.Exec(`INSERT INTO sub_tokens (id, merchant_id, parent_id, name, audience, secret_sha256, hint, scopes, actions, tools, resources, networks,
-				ceiling, per_minute, burst, depth, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, '', $1, '', $5, '[]', '[]', '[]', '[]', 'L7', 0, 0, 0, $6, $7)`,
-			sub, h.merchant, key.ID, name, `["orders:read","orders:refund"]`, store.Micros(tx.Now), store.Micros(tx.Now.Add(time.Hour)))
+		giver, err := auth.HoldLive(tx, h.merchant, key.ID)
 		if err != nil {
 			return err
 		}
-		c.caller, err = auth.Live(tx, sub)
+		sub, _, err := auth.MintSubToken(tx, giver, auth.Delegation{Name: name, Scopes: []string{"orders:read", "orders:refund"}})
+		if err != nil {
+			return err
+		}
+		c.caller, err = auth.Live(tx, sub.ID)
 		return err
 	})
 	return c
@@ -82,8 +82,8 @@ func (h *house) crew(name string, asks bool) (c crew) {
 
 // revocations are the ways in which a crew's sub-token loses the right to move things.
 var revocations = map[string]func(*house, *store.Tx, crew) error{
-	"the sub-token is revoked": func(_ *house, tx *store.Tx, c crew) error {
-		_, err := tx.Exec(`UPDATE sub_tokens SET revoked_at = $1, version = version + 1 WHERE id = $2`, store.Micros(tx.Now), c.caller.ID)
+	"the sub-token is revoked": func(h *house, tx *store.Tx, c crew) error {
+		_, err := auth.RevokeSubToken(tx, auth.OperatorPrincipal(h.merchant), c.caller.ID)
 		return err
 	},
 	"the sub-token loses the scope": func(_ *house, tx *store.Tx, c crew) error {
@@ -225,54 +225,50 @@ func TestSomebodyWhoIsDisabledNeitherVotesNorLooks(t *testing.T) {
 }
 
 // TestARevocationWaitsForWhatRunsAndNothingPassesIt has three come in this order: a write that takes long, a revocation, another
-// write. On SQLite there is one writer, so that they follow each other anyhow.
+// write. On SQLite there is one writer, and they are one after the other in any case.
 //
 // With row locks in the place of the named one (SELECT … FOR SHARE of each link) the third did not wait for the second: 32 callers
 // who followed each other kept a revocation waiting for up to 6.6 s and 30,000 calls.
 func TestARevocationWaitsForWhatRunsAndNothingPassesIt(t *testing.T) {
-	hooked(t, func(t *testing.T, h *house, k *hook) {
-		at := newGap()
-		k.preview = func(c *tools.Call, in moveIn) (tools.Preview, error) {
-			at.stop(t.Context())
-			return h.previewMove(c, in)
-		}
-		first, revoked, second := make(chan error, 1), make(chan error, 1), make(chan error, 1)
-		go func() { _, err := h.call(h.free, "test_hook", oneLamp); first <- err }()
-		<-at.reached
-		go func() {
-			revoked <- h.administer(func(tx *store.Tx) error {
-				if n, err := store.One(tx, func(r store.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT COUNT(*) FROM test_effects`); err != nil || n != 1 {
-					t.Errorf("the revocation did not wait for the write: %d effects, %v", n, err)
-				}
-				return auth.RevokeKey(tx, h.merchant, h.free.ID)
-			})
-		}()
-		h.waitForRights(1)
-		go func() { _, err := h.call(h.free, "test_move", oneLamp); second <- err }()
-		h.waitForRights(2)
-		if worked, err := h.Resume(t.Context(), "w"); worked || err != nil { // there is nothing to do, and nothing to wait for
-			t.Errorf("a worker: %t, %v", worked, err)
-		}
-		close(at.goOn)
-		if err := <-first; err != nil {
-			t.Errorf("the write that ran: %v", err)
-		}
-		if err := <-revoked; err != nil {
-			t.Errorf("the revocation: %v", err)
-		}
-		wantCode(t, <-second, tools.Unauthorized)
-		if n := h.effects(); n != 1 {
-			t.Errorf("%d effects", n)
-		}
-	})
+	h, k := newHooked(t, storetest.Open(t, storetest.DSN(t, "postgres")))
+	at := newGap()
+	k.preview = func(c *tools.Call, in moveIn) (tools.Preview, error) {
+		at.stop(t.Context())
+		return h.previewMove(c, in)
+	}
+	first, revoked, second := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() { _, err := h.call(h.free, "test_hook", oneLamp); first <- err }()
+	<-at.reached
+	go func() {
+		revoked <- h.administer(func(tx *store.Tx) error {
+			if n, err := store.One(tx, func(r store.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT COUNT(*) FROM test_effects`); err != nil || n != 1 {
+				t.Errorf("the revocation did not wait for the write: %d effects, %v", n, err)
+			}
+			return auth.RevokeKey(tx, h.merchant, h.free.ID)
+		})
+	}()
+	h.waitForRights(1)
+	go func() { _, err := h.call(h.free, "test_move", oneLamp); second <- err }()
+	h.waitForRights(2)
+	if worked, err := h.Resume(t.Context(), "w"); worked || err != nil { // there is nothing to do, and nothing to wait for
+		t.Errorf("a worker: %t, %v", worked, err)
+	}
+	close(at.goOn)
+	if err := <-first; err != nil {
+		t.Errorf("the write that ran: %v", err)
+	}
+	if err := <-revoked; err != nil {
+		t.Errorf("the revocation: %v", err)
+	}
+	wantCode(t, <-second, tools.Unauthorized)
+	if n := h.effects(); n != 1 {
+		t.Errorf("%d effects", n)
+	}
 }
 
-// waitForRights returns when so many transactions wait for the rights of a merchant, or at once on SQLite.
+// waitForRights returns when so many transactions wait for the rights of the merchant, on PostgreSQL.
 func (h *house) waitForRights(n int) {
 	h.t.Helper()
-	if h.db.Engine() == "sqlite" {
-		return
-	}
 	ctx, cancel := context.WithTimeout(h.t.Context(), 20*time.Second)
 	defer cancel()
 	for waiting := 0; waiting < n; {

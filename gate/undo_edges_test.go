@@ -215,10 +215,21 @@ func TestARepeatedUndoIsAnsweredAlike(t *testing.T) {
 func TestAnUndoOfAnotherMerchantIsNotFound(t *testing.T) {
 	undoing(t, func(t *testing.T, h *house, _ *hook) {
 		id := h.repriced().UndoID
-		other := h.free
-		other.Merchant = "mer_other" // even with the very id of the key
-		if c := code(h.undo(other, id)); c != tools.NotFound {
-			t.Errorf("told %s", c)
+		pretended, there := h.free, ""
+		h.tx(func(tx *store.Tx) error {
+			m, err := auth.EnsureMerchant(tx, "other")
+			there = m.ID
+			return err
+		})
+		ours := h.merchant
+		h.merchant = there
+		other := h.mint(auth.Key{Name: "other", Scopes: h.free.Scopes, Ceiling: auth.MaxLevel})
+		h.merchant = ours
+		pretended.Merchant = there // with the very id of the key
+		for want, p := range map[tools.Code]auth.Principal{tools.NotFound: other, tools.Unauthorized: pretended} {
+			if c := code(h.undo(p, id)); c != want {
+				t.Errorf("told %s, want %s", c, want)
+			}
 		}
 		operator := auth.Principal{Kind: auth.KindOperator, Merchant: "mer_other"}
 		if all, _, err := h.Rewind(t.Context(), operator, h.free.ID, time.Unix(0, 0), false); err != nil || len(all) != 0 || h.price() != 70 {

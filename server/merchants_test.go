@@ -4,6 +4,7 @@ package server
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -25,7 +27,7 @@ import (
 // A probe is a request of the stranger's. {{name}} in its path and body is something of ours the first time, and of nobody's the
 // second: both are to be answered alike, after the same statements.
 type probe struct {
-	by     string // agent, asking (an agent whose calls are parked), person; "": nobody
+	by     string // agent, asking (an agent whose calls are parked), person, browser (the person signed in); "": nobody
 	method string
 	path   string
 	body   string
@@ -51,19 +53,47 @@ var probes = map[string][]probe{
 	"GET /subtokens":         {{by: "agent"}},
 	"DELETE /subtokens/{id}": {{by: "agent", path: "/subtokens/{{sub}}"}},
 
-	"GET /api/v1/admin/v1/keys":              {{by: "person"}, {by: "agent"}},
-	"POST /api/v1/admin/v1/keys":             {{by: "person", body: `{"name":"a key","scopes":["orders:read"],"owner_id":"{{person}}"}`}},
-	"GET /api/v1/admin/v1/keys/{id}":         {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}"}},
-	"PATCH /api/v1/admin/v1/keys/{id}":       {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}", body: `{"name":"mine"}`}},
-	"DELETE /api/v1/admin/v1/keys/{id}":      {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}"}},
-	"POST /api/v1/admin/v1/keys/{id}/rotate": {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}/rotate", body: `{}`}},
-	"GET /api/v1/admin/v1/people":            {{by: "person"}, {by: "agent"}},
-	"POST /api/v1/admin/v1/people":           {{by: "person", body: `{"name":"somebody","roles":["{{role}}"]}`}},
-	"PATCH /api/v1/admin/v1/people/{id}":     {{by: "person", path: "/api/v1/admin/v1/people/{{person}}", body: `{"roles":["manager"]}`}},
-	"DELETE /api/v1/admin/v1/people/{id}":    {{by: "person", path: "/api/v1/admin/v1/people/{{person}}"}},
-	"GET /api/v1/admin/v1/roles":             {{by: "person"}, {by: "agent"}},
-	"PUT /api/v1/admin/v1/roles/{name}":      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
-	"DELETE /api/v1/admin/v1/roles/{name}":   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
+	"GET /api/v1/admin/v1/subtokens":                         {{by: "person"}, {by: "agent"}},
+	"DELETE /api/v1/admin/v1/subtokens/{id}":                 {{by: "person", path: "/api/v1/admin/v1/subtokens/{{sub}}"}},
+	"GET /api/v1/admin/v1/keys":                              {{by: "person"}, {by: "agent"}},
+	"POST /api/v1/admin/v1/keys":                             {{by: "person", body: `{"name":"a key","scopes":["orders:read"],"owner_id":"{{person}}"}`}},
+	"GET /api/v1/admin/v1/keys/{id}":                         {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}"}},
+	"PATCH /api/v1/admin/v1/keys/{id}":                       {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}", body: `{"name":"mine"}`}},
+	"DELETE /api/v1/admin/v1/keys/{id}":                      {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}"}},
+	"POST /api/v1/admin/v1/keys/{id}/rotate":                 {{by: "person", path: "/api/v1/admin/v1/keys/{{key}}/rotate", body: `{}`}},
+	"GET /api/v1/admin/v1/people":                            {{by: "person"}, {by: "agent"}},
+	"POST /api/v1/admin/v1/people":                           {{by: "person", body: `{"name":"somebody","roles":["{{role}}"]}`}},
+	"PATCH /api/v1/admin/v1/people/{id}":                     {{by: "person", path: "/api/v1/admin/v1/people/{{person}}", body: `{"roles":["manager"]}`}},
+	"DELETE /api/v1/admin/v1/people/{id}":                    {{by: "person", path: "/api/v1/admin/v1/people/{{person}}"}},
+	"GET /api/v1/admin/v1/people/{id}/sessions":              {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},
+	"DELETE /api/v1/admin/v1/people/{id}/sessions":           {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},
+	"DELETE /api/v1/admin/v1/people/{id}/sessions/{session}": {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions/{{session}}"}},
+	"GET /api/v1/admin/v1/roles":                             {{by: "person"}, {by: "agent"}},
+	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
+	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
+
+	"GET /web/people.css":             {{}},
+	"GET /web/people.js":              {{}},
+	"GET /sign-in":                    {{}},
+	"GET /sign-in/link":               {{}, {path: "/sign-in/link?token=nobodys"}},
+	"POST /sign-in/link":              {{body: `{"token":"nobodys"}`}},
+	"POST /sign-in/passkey/options":   {{}},
+	"POST /sign-in/passkey":           {{body: `{}`}},
+	"GET /sign-in/oidc":               {{}},
+	"GET /sign-in/oidc/callback":      {{}},
+	"GET /me":                         {{by: "browser"}},
+	"POST /me/sign-out":               {{}},
+	"POST /me/sessions/{id}/revoke":   {{by: "browser", path: "/me/sessions/{{session}}/revoke"}},
+	"POST /me/sessions/revoke-others": {{by: "browser"}},
+	"POST /me/passkeys/options":       {{by: "browser"}},
+	"POST /me/passkeys":               {{by: "browser", body: `{}`}},
+	"POST /me/passkeys/{id}/remove":   {{by: "browser", path: "/me/passkeys/{{passkey}}/remove"}},
+
+	"GET /connect":                             {{by: "person"}},
+	"GET /connect/{provider}":                  {{by: "agent", path: "/connect/acme"}},
+	"GET /connect/{provider}/callback":         {{by: "person", path: "/connect/acme/callback?state=nobodys&code=c"}},
+	"GET /api/v1/admin/v1/connections":         {{by: "person"}, {by: "agent"}},
+	"DELETE /api/v1/admin/v1/connections/{id}": {{by: "person", path: "/api/v1/admin/v1/connections/{{connection}}"}},
 
 	"POST /tools/{name}":   {{by: "agent", path: "/tools/dtc_nothing", body: `{}`}},
 	"GET /exports/{token}": {{path: "/exports/exp_nobodys"}}, // the token is the whole credential, whoever has it
@@ -99,6 +129,7 @@ func newStreet(t *testing.T, db *store.DB) *street {
 	s.mintKey(auth.Key{Name: "our bot", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel})
 	s.mintKey(auth.Key{Name: "our asking bot", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel, RequiresApproval: true})
 	s.person("our owner")
+	s.connects()
 	s.must(db.InTx(t.Context(), func(tx *store.Tx) error {
 		m, err := auth.EnsureMerchant(tx, "Stranger")
 		if err != nil {
@@ -111,10 +142,19 @@ func newStreet(t *testing.T, db *store.DB) *street {
 				return err
 			}
 		}
-		if _, s.keys["person"], err = auth.AddPerson(tx, m.ID, "stranger", "manager", "admin"); err != nil {
+		person, token, err := auth.AddPerson(tx, m.ID, "stranger", "manager", "admin")
+		if err != nil {
+			return err
+		}
+		s.keys["person"] = token
+		if _, s.keys["browser"], err = newSession(tx, m.ID, person.ID); err != nil {
+			return err
+		}
+		if s.ours["session"], _, err = newSession(tx, s.store, s.ids["our owner"]); err != nil {
 			return err
 		}
 		s.ours["role"], s.ours["sub"] = "our-role", store.NewID("sub", tx.Now)
+		s.ours["passkey"], s.ours["connection"] = store.NewID("pky", tx.Now), store.NewID("con", tx.Now)
 		if _, err := tx.Exec(`INSERT INTO roles (merchant_id, name, scopes) VALUES ($1, $2, '[]')`, s.store, s.ours["role"]); err != nil {
 			return err
 		}
@@ -125,12 +165,50 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		if err != nil {
 			return err
 		}
+		_, err = tx.Exec(`INSERT INTO passkeys (id, merchant_id, person_id, credential_id, name, record, sign_count, created_at)
+			VALUES ($1, $2, $3, 'ours', 'phone-of-ours', '{}', 0, 1)`, s.ours["passkey"], s.store, s.ids["our owner"])
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO connections (id, merchant_id, person_id, provider, state, account, scopes, ciphertext, key_id, version, created_at, updated_at)
+			VALUES ($1, $2, $3, 'acme', 'connected', 'account-of-ours', '[]', '', '', 1, 1, 1)`, s.ours["connection"], s.store, s.ids["our owner"])
+		if err != nil {
+			return err
+		}
 		_, err = tx.Exec(`INSERT INTO shops (merchant_id, currency, source, seed, attribution, shifted_weeks, data_until, loaded_at)
 			SELECT $1, currency, source, seed, attribution, shifted_weeks, data_until, loaded_at FROM shops`, m.ID)
 		return err
 	}))
 	s.live()
 	return s
+}
+
+// connects makes the server one on which people can connect outside systems too.
+func (s *street) connects() {
+	keys, err := vault.OpenKeys("", s.TempDir()+"/vault.key")
+	s.must(err)
+	v, err := vault.New(vault.Config{DB: s.db, Keys: keys, PublicURL: publicURL, Providers: []vault.Provider{{
+		Name: "acme", Title: "Acme", AuthorizeURL: "https://acme.example/authorize", TokenURL: "https://acme.example/token", ClientID: "c", Auth: "none",
+	}}})
+	s.must(err)
+	s.server, err = New(Config{
+		Gate: s.gate, Tools: s.server.tools, DB: s.db, Log: s.server.log, Version: "test", Networks: s.server.networks, PublicURL: publicURL, Vault: v,
+	})
+	s.must(err)
+}
+
+// newSession gives a new session of a person, and its secret.
+func newSession(tx *store.Tx, merchant, person string) (id, secret string, err error) {
+	link, _, err := auth.MintLink(tx, merchant, person, 0)
+	if err != nil {
+		return "", "", err
+	}
+	proof, err := auth.ProveByLink(tx, link)
+	if err != nil {
+		return "", "", err
+	}
+	session, secret, err := auth.StartSession(tx, proof, "", "")
+	return session.ID, secret, err
 }
 
 // live does what a merchant does who is at work, and notes what came of it.
@@ -345,7 +423,11 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 	r.RemoteAddr = "127.0.0.1:50000"
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json, text/event-stream")
-	if p.by != "" {
+	switch p.by {
+	case "":
+	case "browser":
+		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: s.keys[p.by]})
+	default:
 		r.Header.Set("Authorization", "Bearer "+s.keys[p.by])
 	}
 	w := httptest.NewRecorder()
@@ -357,7 +439,10 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 // marks are texts that stand for something of ours.
 func (s *street) marks() (all []string) {
 	s.Helper()
-	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", s.ours["role"], s.ours["sub"])
+	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours")
+	for _, name := range []string{"role", "sub", "session", "passkey", "connection"} {
+		all = append(all, s.ours[name])
+	}
 	s.must(s.db.Read(s.Context(), func(tx *store.Tx) error {
 		for _, q := range []string{
 			`SELECT id FROM agent_keys WHERE merchant_id = $1`, `SELECT id FROM people WHERE merchant_id = $1`, `SELECT id FROM jobs WHERE merchant_id = $1`,

@@ -33,7 +33,6 @@ const (
 
 // A keyring is a database with so many keys.
 type keyring struct {
-	name    string
 	db      *store.DB
 	gate    *gate.Gate
 	secrets []string

@@ -52,6 +52,7 @@ type siege struct {
 	wires  []*wire
 	ask    func(*wire, *call) error
 	left   atomic.Int64
+	enough bool // one call that should not have been allowed ends it
 	places [slots]atomic.Pointer[victim]
 
 	calls, allowed, after, unavailable atomic.Int64
@@ -97,8 +98,8 @@ func TestNoCallThatStartsAfterARevocationIsAllowed(t *testing.T) {
 func TestACacheOfWhoMayCallIsCaught(t *testing.T) {
 	s := newSiege(t, "sqlite")
 	p := s.start()
-	s.wires, s.ask = []*wire{p.wire}, new(cache).ask
-	s.run(1000)
+	s.wires, s.ask, s.enough = []*wire{p.wire}, new(cache).ask, true
+	s.run(1_000_000) // most of which the cache answers, at once
 	s.end(p)
 	s.report()
 	if len(s.late) == 0 {
@@ -193,6 +194,9 @@ func (s *siege) count(v *victim, c *call, ended, began bool, err error) {
 		s.odd = append(s.odd, fmt.Sprintf("no answer: %v: %v", c, err))
 	case allowed && ended && concerned:
 		s.late = append(s.late, fmt.Sprintf("%v, although %s", c, v.kind))
+		if s.enough {
+			s.left.Store(0)
+		}
 	case !allowed && !began:
 		s.odd = append(s.odd, c.String())
 	}
@@ -275,7 +279,7 @@ func (s *siege) report() {
 	if len(s.odd) > 0 {
 		s.t.Errorf("%d calls went wrong, such as %s", len(s.odd), s.odd[0])
 	}
-	if s.after.Load() < s.calls.Load()/10 {
+	if !s.enough && s.after.Load() < s.calls.Load()/10 {
 		s.t.Error("few calls began after an acknowledgement: the test shows nothing")
 	}
 }

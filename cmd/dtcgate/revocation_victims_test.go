@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -80,8 +76,8 @@ func (a *admin) victim(ctx context.Context) (*victim, error) {
 		}
 		owner, key = person.ID, k.ID
 		v.person, v.agents = &party{ID: owner, Token: token}, []*party{{ID: key, Secret: secret}}
-		for range 2 {
-			p, err := subToken(tx, a.merchant, v.agents[len(v.agents)-1].ID)
+		for depth := range 2 {
+			p, err := subToken(tx, a.merchant, v.agents[depth].ID, 1-depth)
 			if err != nil {
 				return err
 			}
@@ -105,12 +101,10 @@ func (a *admin) plan(ctx context.Context, v *victim, n int, owner, key string, s
 	}{
 		{"the key is revoked", 0, false, func(tx *store.Tx) error { return auth.RevokeKey(tx, a.merchant, key) }},
 		{"the upper sub-token is revoked", 1, false, func(tx *store.Tx) error {
-			_, err := tx.Exec(`UPDATE sub_tokens SET revoked_at = $1, version = version + 1 WHERE id = $2`, store.Micros(tx.Now), subs[0])
-			return err
+			return revokeSub(tx, a.merchant, key, subs[0])
 		}},
 		{"the lower sub-token is revoked", 2, false, func(tx *store.Tx) error {
-			_, err := tx.Exec(`UPDATE sub_tokens SET revoked_at = $1, version = version + 1 WHERE id = $2`, store.Micros(tx.Now), subs[1])
-			return err
+			return revokeSub(tx, a.merchant, key, subs[1])
 		}},
 		{"the key loses its scopes", 0, false, func(tx *store.Tx) error {
 			_, err := tx.Exec(`UPDATE agent_keys SET scopes = $1, version = version + 1 WHERE id = $2`, remains, key)
@@ -134,22 +128,23 @@ func (a *admin) plan(ctx context.Context, v *victim, n int, owner, key string, s
 	}
 }
 
-// subToken stores a sub-token of a parent with all rights of victims.
-func subToken(tx *store.Tx, merchant, parent string) (*party, error) {
-	secret := "st_" + (rand.Text() + rand.Text())[:43]
-	const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	sum := []byte("000000")
-	for i, n := 5, crc32.ChecksumIEEE([]byte(secret)); n > 0; i, n = i-1, n/62 {
-		sum[i] = base62[n%62]
+// subToken gives a sub-token of a parent with all rights of victims, which may give as many as depth says below it.
+func subToken(tx *store.Tx, merchant, parent string, depth int) (*party, error) {
+	p, err := auth.HoldLive(tx, merchant, parent)
+	if err != nil {
+		return nil, err
 	}
-	secret += string(sum)
-	hash := sha256.Sum256([]byte(secret))
-	id := store.NewID("sub", tx.Now)
-	_, err := tx.Exec(`INSERT INTO sub_tokens (id, merchant_id, parent_id, name, audience, secret_sha256, hint, scopes, actions, tools, resources, networks,
-			ceiling, per_minute, burst, depth, created_at, expires_at)
-		VALUES ($1, $2, $3, 'sub', '', $4, '', $5, '[]', '[]', '[]', '[]', 'L7', 0, 0, 0, $6, $7)`,
-		id, merchant, parent, hex.EncodeToString(hash[:]), `["marketing:write","orders:read"]`, store.Micros(tx.Now), store.Micros(tx.Now.Add(time.Hour)))
-	return &party{ID: id, Secret: secret}, err
+	t, secret, err := auth.MintSubToken(tx, p, auth.Delegation{Name: "sub", Scopes: []string{"marketing:write", "orders:read"}, Depth: depth})
+	return &party{ID: t.ID, Secret: secret}, err
+}
+
+// revokeSub has a key revoke what it, or somebody below it, has given.
+func revokeSub(tx *store.Tx, merchant, key, id string) error {
+	p, err := auth.HoldLive(tx, merchant, key)
+	if err == nil {
+		_, err = auth.RevokeSubToken(tx, p, id)
+	}
+	return err
 }
 
 // percentile of durations; 0 of none.
