@@ -90,7 +90,7 @@ func (g *Gate) checkNetwork(_ context.Context, c *call) error {
 }
 
 func foreignNetwork() *tools.Refusal {
-	return tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
+	return tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever gave it to you to add this network.",
 		"This credential may not be used from this network.")
 }
 

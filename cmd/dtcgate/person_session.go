@@ -20,13 +20,27 @@ type aPerson struct {
 	Person string `arg:"" help:"The person's name or id, per_…."`
 }
 
-// find gives the active person of that name or id.
+// findPerson gives the active person of that name or id.
 func (c aPerson) findPerson(tx *store.Tx, m auth.Merchant) (auth.Principal, error) {
 	p, err := auth.FindPerson(tx, m.ID, c.Person)
 	if errors.Is(err, store.ErrNotFound) {
 		err = fmt.Errorf("there is no active person %q: `dtcgate person list` shows them", c.Person)
 	}
 	return p, err
+}
+
+// change runs fn on the active person in one transaction that changes who may do what.
+func (c aPerson) change(ctx context.Context, a *app, fn func(tx *store.Tx, p auth.Principal) error) error {
+	return a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
+		if err := auth.BeginChange(tx, m.ID); err != nil {
+			return err
+		}
+		p, err := c.findPerson(tx, m)
+		if err != nil {
+			return err
+		}
+		return fn(tx, p)
+	})
 }
 
 type personInvite struct {
@@ -98,19 +112,12 @@ type personSignOut struct {
 
 func (c *personSignOut) Run(ctx context.Context, a *app) error {
 	var ended int64
-	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
-		if err := auth.BeginChange(tx, m.ID); err != nil {
-			return err
-		}
-		p, err := c.findPerson(tx, m)
-		if err != nil {
-			return err
-		}
+	err := c.change(ctx, a, func(tx *store.Tx, p auth.Principal) (err error) {
 		resource := "person:" + p.ID
 		if c.Session == "" {
-			ended, err = auth.RevokeSessions(tx, m.ID, p.ID, "")
+			ended, err = auth.RevokeSessions(tx, p.Merchant, p.ID, "")
 		} else {
-			ended, resource, err = 1, "session:"+c.Session, auth.RevokeSession(tx, m.ID, p.ID, c.Session)
+			ended, resource, err = 1, "session:"+c.Session, auth.RevokeSession(tx, p.Merchant, p.ID, c.Session)
 		}
 		if errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("%s has no live session %q: `dtcgate person sessions` shows them", c.Person, c.Session)
@@ -118,7 +125,7 @@ func (c *personSignOut) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return record(tx, audit.Entry{Merchant: m.ID, Event: "session.revoked", Resource: resource, Count: ended})
+		return record(tx, audit.Entry{Merchant: p.Merchant, Event: "session.revoked", Resource: resource, Count: ended})
 	})
 	if err != nil {
 		return err
@@ -133,19 +140,12 @@ type personEmail struct {
 }
 
 func (c *personEmail) Run(ctx context.Context, a *app) error {
-	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
-		if err := auth.BeginChange(tx, m.ID); err != nil {
-			return err
-		}
-		p, err := c.findPerson(tx, m)
-		if err != nil {
-			return err
-		}
-		if err := auth.SetEmail(tx, m.ID, p.ID, strings.TrimSpace(c.Address)); err != nil {
+	err := c.change(ctx, a, func(tx *store.Tx, p auth.Principal) error {
+		if err := auth.SetEmail(tx, p.Merchant, p.ID, strings.TrimSpace(c.Address)); err != nil {
 			return err
 		}
 		return record(tx, audit.Entry{
-			Merchant: m.ID, Event: "person.email", Resource: "person:" + p.ID, Personal: map[string]string{"email": c.Address},
+			Merchant: p.Merchant, Event: "person.email", Resource: "person:" + p.ID, Personal: map[string]string{"email": c.Address},
 		})
 	})
 	if err != nil {
