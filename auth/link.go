@@ -23,7 +23,7 @@ func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (plain s
 		ttl = LinkTime
 	}
 	if ttl < minLinkTime || ttl > MaxLinkTime {
-		return "", time.Time{}, fmt.Errorf("a link may be good for %s to %s, not for %s", minLinkTime, MaxLinkTime, ttl)
+		return "", time.Time{}, &Unfit{"time of a link", "is out of range", fmt.Sprintf("%s to %s", minLinkTime, MaxLinkTime)}
 	}
 	p, err := Live(tx, person)
 	if err != nil {

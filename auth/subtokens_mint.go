@@ -144,7 +144,7 @@ const keepSubTokens = 30 * 24 * time.Hour
 // maxForget bounds what one transaction forgets.
 const maxForget = 500
 
-// ForgetSubTokens drops sub-tokens whose time was over long ago, with their counts. None goes before those below it: they end no later.
+// ForgetSubTokens drops sub-tokens whose time was over long ago, with their counts, rates and taints. None goes before those below it: they end no later.
 func ForgetSubTokens(tx *store.Tx) error {
 	gone := `SELECT id FROM sub_tokens WHERE expires_at < $1 ORDER BY expires_at, id LIMIT $2`
 	before := store.Micros(tx.Now.Add(-keepSubTokens))
@@ -152,7 +152,7 @@ func ForgetSubTokens(tx *store.Tx) error {
 	if err == nil {
 		err = tx.Lock(`SELECT principal_id FROM principal_usage WHERE principal_id IN (`+gone+`) ORDER BY principal_id`, before, maxForget)
 	}
-	for _, from := range []string{`principal_usage WHERE principal_id`, `sub_token_above WHERE sub_token_id`, `sub_tokens WHERE id`} {
+	for _, from := range []string{`principal_usage WHERE principal_id`, `rate_limits WHERE principal_id`, `taints WHERE principal_id`, `sub_token_above WHERE sub_token_id`, `sub_tokens WHERE id`} {
 		if err == nil {
 			_, err = tx.Exec(`DELETE FROM `+from+` IN (`+gone+`)`, before, maxForget)
 		}

@@ -46,8 +46,9 @@ var checks = []check{
 }
 
 // grantChecks are those of the above that ask what the caller was given. They are asked again when that has changed between
-// the credential and the call's transaction, and of what is stored.
+// the credential and the call's transaction.
 var grantChecks = []check{
+	{"network", (*Gate).checkNetwork},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
 	{"resources", (*Gate).checkResources},

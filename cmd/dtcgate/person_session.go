@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -51,21 +52,17 @@ type personInvite struct {
 
 // Validate is called by kong: what it refuses is wrong use.
 func (c *personInvite) Validate() (err error) {
+	if c.For < time.Minute || c.For > auth.MaxLinkTime {
+		return fmt.Errorf("--for is 1m to %s, not %s", auth.MaxLinkTime, c.For)
+	}
 	c.PublicURL, err = parsePublicURL(c.PublicURL)
 	return err
 }
 
-// An invitation is a link to sign in with, which exists in this answer only.
-type invitation struct {
-	Person    string    `json:"person_id"`
-	Link      string    `json:"link"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
 func (c *personInvite) Run(ctx context.Context, a *app) error {
-	var in invitation
-	err := c.change(ctx, a, func(tx *store.Tx, p auth.Principal) (err error) {
-		in, err = invite(tx, p, c.PublicURL, c.For)
+	var in gate.Invitation
+	err := a.administer(ctx, c.forMerchant, func(g *gate.Gate, by gate.By) (err error) {
+		in, err = g.Invite(ctx, by, c.Person, c.PublicURL, c.For)
 		return err
 	})
 	if err != nil {
@@ -73,20 +70,6 @@ func (c *personInvite) Run(ctx context.Context, a *app) error {
 	}
 	return c.print(a, in, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n\nWith this link %s signs in, once, until %s. It is not shown again.\n", in.Link, visible(c.Person), when(in.ExpiresAt))
-	})
-}
-
-// linkPath is the page of one-time links. The secret follows behind a #, which browsers do not send and servers do not log.
-const linkPath = "/sign-in/link#"
-
-// invite makes a link for a person and the record of it.
-func invite(tx *store.Tx, p auth.Principal, address string, good time.Duration) (invitation, error) {
-	secret, expires, err := auth.MintLink(tx, p.Merchant, p.ID, good)
-	if err != nil {
-		return invitation{}, err
-	}
-	return invitation{Person: p.ID, Link: address + linkPath + secret, ExpiresAt: expires}, record(tx, audit.Entry{
-		Merchant: p.Merchant, Event: "person.invited", Resource: "person:" + p.ID,
 	})
 }
 
