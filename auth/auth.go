@@ -62,7 +62,8 @@ type Principal struct {
 	Session  string    // ses_…, of a person who signed in; empty for a token
 	StepUpAt time.Time // when the person last showed who they are, in that session
 
-	opener string // hash of the secret that opened a key, so that what a rotation ended is over for calls on their way too
+	opener string  // hash of the secret that opened a key or was a person's token, so that what a rotation ended is over for calls on their way too
+	most   []Scope // that the credential which let it in carries; nil: all
 }
 
 // Agent reports whether p may call tools. People decide; they call none.

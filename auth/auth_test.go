@@ -161,3 +161,56 @@ func why(err error) string {
 	}
 	return ""
 }
+
+// Whoever adds a person is shown the token, and must not hold with it what the person is given by others later.
+func TestATokenCarriesNoRightsThatItsPersonIsGivenLater(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		inTx(t, db, func(tx *store.Tx) error {
+			m, err := EnsureMerchant(tx, "demo")
+			if err != nil {
+				return err
+			}
+			p, token, err := AddPerson(tx, m.ID, "mara", "compliance")
+			if err != nil {
+				return err
+			}
+			before, err := Authenticate(tx, token)
+			if err != nil {
+				return err
+			}
+			if err := GiveRoles(tx, m.ID, p.ID, []string{"admin"}); err != nil {
+				return err
+			}
+			after, err := Authenticate(tx, token)
+			renewed, also := Renew(tx, before)
+			for name, got := range map[string]Principal{"a new request": after, "one under way": renewed} {
+				if !got.Has("customers:erase") || got.Has(KeysAdmin) || got.Has("orders:refund") {
+					t.Errorf("%s: the token carries %v", name, got.Scopes)
+				}
+			}
+			if err := errors.Join(err, also); err != nil {
+				return err
+			}
+			if err := GiveRoles(tx, m.ID, p.ID, []string{"support"}); err != nil {
+				return err
+			}
+			if less, err := Authenticate(tx, token); err != nil || less.Has("customers:erase") || !less.Has(ApprovalsResolve) {
+				t.Errorf("after losing a role the token carries %v, %v", less.Scopes, err)
+			}
+			again, err := NewToken(tx, m.ID, p.ID)
+			if err != nil {
+				return err
+			}
+			if now, err := Authenticate(tx, again); err != nil || !now.Has("orders:refund") {
+				t.Errorf("a new token carries %v, %v", now.Scopes, err)
+			}
+			if _, err := Authenticate(tx, token); why(err) != "unknown" {
+				t.Errorf("the token before: %v", err)
+			}
+			if _, err := Renew(tx, before); why(err) != "rotated" {
+				t.Errorf("a request under way with the token before: %v", err)
+			}
+			return nil
+		})
+	})
+}

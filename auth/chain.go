@@ -69,6 +69,7 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 		return Principal{}, err
 	}
 	now.opener = p.opener
+	now = now.atMost(p.most)
 	if p.Session != "" {
 		return now.signedIn(tx, p.Session)
 	}

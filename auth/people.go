@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth/secret"
@@ -20,6 +21,7 @@ type Person struct {
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
 
 	version int64
+	sum     string // of the token
 }
 
 // ErrNameTaken says that an active person of the merchant has the name already.
@@ -44,7 +46,37 @@ func AddPerson(tx *store.Tx, merchant, name string, roles ...string) (Person, st
 	if n == 0 {
 		return Person{}, "", ErrNameTaken
 	}
-	return p, token, GiveRoles(tx, merchant, p.ID, roles)
+	if err := GiveRoles(tx, merchant, p.ID, roles); err != nil {
+		return Person{}, "", err
+	}
+	return p, token, boundToken(tx, p.ID)
+}
+
+// NewToken gives a person, by id, a token in place of the one before, which ends. It is shown this once.
+func NewToken(tx *store.Tx, merchant, id string) (string, error) {
+	token := secret.New(secret.Person)
+	n, err := tx.Exec(`UPDATE people SET secret_sha256 = $1, hint = $2, version = version + 1 WHERE merchant_id = $3 AND id = $4 AND revoked_at IS NULL`,
+		secret.Hash(token), secret.Hint(token), merchant, id)
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("storing the token: %w", err)
+	}
+	return token, boundToken(tx, id)
+}
+
+// boundToken notes that a person's token carries the rights that the person has now, and never more: whoever was shown it may not hold
+// what the person is given later.
+func boundToken(tx *store.Tx, id string) error {
+	scopes, err := rightsOf(tx, id)
+	if err == nil {
+		_, err = tx.Exec(`UPDATE people SET token_scopes = $1 WHERE id = $2`, list(scopes), id)
+	}
+	if err != nil {
+		return fmt.Errorf("binding the token: %w", err)
+	}
+	return nil
 }
 
 // RevokePerson ends a person's token. It answers store.ErrNotFound when no active person has the name or id.
@@ -96,16 +128,34 @@ func SetEmail(tx *store.Tx, merchant, id, email string) error {
 }
 
 func authenticatePerson(tx *store.Tx, sum string) (Principal, error) {
-	var stored string
-	p, err := store.One(tx, func(r store.Row) (Person, error) { return scanPersonAnd(r, &stored) },
-		`SELECT `+personColumns+`, secret_sha256 FROM people WHERE secret_sha256 = $1`, sum)
-	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare([]byte(stored), []byte(sum)) != 1 {
+	var carries string
+	p, err := store.One(tx, func(r store.Row) (Person, error) { return scanPersonAnd(r, &carries) },
+		`SELECT `+personColumns+`, COALESCE(token_scopes, '') FROM people WHERE secret_sha256 = $1`, sum)
+	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare([]byte(p.sum), []byte(sum)) != 1 {
 		return Principal{}, &Refused{Why: "unknown"}
 	}
 	if err != nil {
 		return Principal{}, fmt.Errorf("reading the person: %w", err)
 	}
-	return p.principal(tx)
+	var most []Scope
+	if carries != "" {
+		if err := jsonList(&most).Scan(carries); err != nil {
+			return Principal{}, fmt.Errorf("reading the person: %w", err)
+		}
+		most = append([]Scope{}, most...) // none is not all
+	}
+	now, err := p.principal(tx)
+	now.opener = sum
+	return now.atMost(most), err
+}
+
+// atMost takes from p what the credential that let it in does not carry; nil carries everything.
+func (p Principal) atMost(scopes []Scope) Principal {
+	if scopes != nil {
+		p.most = scopes
+		p.Scopes = slices.DeleteFunc(slices.Clone(p.Scopes), func(s Scope) bool { return !slices.Contains(scopes, s) })
+	}
+	return p
 }
 
 // principal gives the person as who makes a call: with the rights of the roles it has now.
@@ -122,7 +172,7 @@ func (p Person) principal(tx *store.Tx) (Principal, error) {
 func (p Person) link() storedLink {
 	return storedLink{
 		Link:     Link{Kind: KindPerson, ID: p.ID, Name: p.Name, Ceiling: MaxLevel, Version: p.version},
-		merchant: p.Merchant, revoked: p.RevokedAt,
+		merchant: p.Merchant, revoked: p.RevokedAt, secrets: keySecrets{sum: p.sum},
 	}
 }
 
@@ -131,12 +181,12 @@ func personLink(tx *store.Tx, id string) (storedLink, error) {
 	return p.link(), err
 }
 
-const personColumns = `id, merchant_id, name, hint, created_at, revoked_at, version`
+const personColumns = `id, merchant_id, name, hint, created_at, revoked_at, version, secret_sha256`
 
 func scanPerson(r store.Row) (Person, error) { return scanPersonAnd(r) }
 
 func scanPersonAnd(r store.Row, more ...any) (Person, error) {
 	var p Person
-	err := r.Scan(append([]any{&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt), &p.version}, more...)...)
+	err := r.Scan(append([]any{&p.ID, &p.Merchant, &p.Name, &p.Hint, store.At(&p.CreatedAt), store.At(&p.RevokedAt), &p.version, &p.sum}, more...)...)
 	return p, err
 }

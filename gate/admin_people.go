@@ -83,6 +83,30 @@ func (g *Gate) Invite(ctx context.Context, by By, nameOrID, address string, good
 	})
 }
 
+// A NewToken is a person's token in place of the one before, which exists in this answer only.
+type NewToken struct {
+	Person string `json:"person_id"`
+	Token  string `json:"token"`
+}
+
+// NewToken gives a person, by name or id, a token in place of the one before. A token carries the rights that its person had when it was made,
+// and no more later; whoever makes one sees it, so it takes every right of the person.
+func (g *Gate) NewToken(ctx context.Context, by By, nameOrID string) (NewToken, error) {
+	op := Op{Event: "person.token", Scope: auth.KeysAdmin, Recent: true}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (n NewToken, e audit.Entry, err error) {
+		m, err := auth.FindMember(tx, p.Merchant, nameOrID)
+		if err != nil {
+			return n, e, noPerson(err)
+		}
+		if err := mayAppoint(tx, p, m.Roles); err != nil {
+			return n, e, err
+		}
+		n.Person = m.ID
+		n.Token, err = auth.NewToken(tx, p.Merchant, m.ID)
+		return n, audit.Entry{Resource: "person:" + m.ID}, err
+	})
+}
+
 // A RevokedPerson says what ended with a person.
 type RevokedPerson struct {
 	ID        string `json:"id"`

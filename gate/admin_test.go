@@ -98,6 +98,8 @@ func TestNobodyGivesWhatTheyDoNotHold(t *testing.T) {
 		o.refused("signing in as somebody who may more", tools.ForbiddenScope, err)
 		_, err = o.Invite(ctx, o.guard, "gus", "https://gate.example.com", 48*time.Hour)
 		o.refused("a link for days", tools.InvalidArguments, err)
+		_, err = o.NewToken(ctx, o.guard, "ada")
+		o.refused("taking a person's token", tools.ForbiddenScope, err)
 		in, err := o.Invite(ctx, o.admin, "gus", "https://gate.example.com", 0)
 		if o.must("inviting", err); !strings.HasPrefix(in.Link, "https://gate.example.com/sign-in/link#sq_lnk_") {
 			t.Errorf("the link is %s", in.Link)

@@ -38,6 +38,7 @@ func (s *Server) handleAdmin() {
 		{"PATCH", "/people/{id}", s.changePerson},
 		{"DELETE", "/people/{id}", s.revokePerson},
 		{"POST", "/people/{id}/link", s.invitePerson},
+		{"POST", "/people/{id}/token", s.renewToken},
 		{"GET", "/people/{id}/sessions", s.listSessions},
 		{"DELETE", "/people/{id}/sessions", s.revokeSessions},
 		{"DELETE", "/people/{id}/sessions/{session}", s.revokeSessions},

@@ -64,6 +64,11 @@ func (s *Server) invitePerson(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (s *Server) renewToken(w http.ResponseWriter, r *http.Request) {
+	token, err := s.gate.NewToken(r.Context(), administering(r, nil), r.PathValue("id"))
+	s.tellAs(w, r, http.StatusCreated, token, err)
+}
+
 func (s *Server) revokePerson(w http.ResponseWriter, r *http.Request) {
 	revoked, err := s.gate.RevokePerson(r.Context(), administering(r, nil), r.PathValue("id"))
 	s.tell(w, r, revoked, err)

@@ -65,6 +65,7 @@ var probes = map[string][]probe{
 	"POST /api/v1/admin/v1/people":                           {{by: "person", body: `{"name":"somebody","roles":["{{role}}"]}`}},
 	"PATCH /api/v1/admin/v1/people/{id}":                     {{by: "person", path: "/api/v1/admin/v1/people/{{person}}", body: `{"roles":["manager"]}`}},
 	"POST /api/v1/admin/v1/people/{id}/link":                 {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/link", body: `{}`}},
+	"POST /api/v1/admin/v1/people/{id}/token":                {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/token", body: `{}`}},
 	"DELETE /api/v1/admin/v1/people/{id}":                    {{by: "person", path: "/api/v1/admin/v1/people/{{person}}"}},
 	"GET /api/v1/admin/v1/people/{id}/sessions":              {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},
 	"DELETE /api/v1/admin/v1/people/{id}/sessions":           {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},

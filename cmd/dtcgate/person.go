@@ -17,6 +17,7 @@ type personCmds struct {
 	Roles  personRoles  `cmd:"" help:"Give a person other roles, from the next call on."`
 	Revoke personRevoke `cmd:"" help:"End a person's right to decide."`
 
+	Token    personToken    `cmd:"" help:"Give a person a token in place of the one before, and print it, this once."`
 	Invite   personInvite   `cmd:"" help:"Print a link with which a person signs in, once."`
 	Email    personEmail    `cmd:"" help:"Say by which address the identity provider knows a person."`
 	Sessions personSessions `cmd:"" help:"List where a person is signed in."`

@@ -73,6 +73,25 @@ func (c *personInvite) Run(ctx context.Context, a *app) error {
 	})
 }
 
+type personToken struct {
+	aPerson
+	asJSON
+}
+
+func (c *personToken) Run(ctx context.Context, a *app) error {
+	var n gate.NewToken
+	err := a.administer(ctx, c.forMerchant, func(g *gate.Gate, by gate.By) (err error) {
+		n, err = g.NewToken(ctx, by, c.Person)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(a, n, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\n\nThis is the token of %s, with the rights of now and no later ones. The one before has ended. It is not shown again.\n", n.Token, visible(c.Person))
+	})
+}
+
 type personSessions struct {
 	aPerson
 	asJSON
