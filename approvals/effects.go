@@ -66,9 +66,10 @@ func FindEffect(tx *store.Tx, merchant, principal, id string) (Effect, error) {
 	return e, err
 }
 
-// Effects gives what a principal has done since a time, newest first, at most limit of it.
+// Effects gives what a principal, or a sub-token under it, has done since a time, newest first, at most limit of it.
 func Effects(tx *store.Tx, merchant, principal string, since time.Time, limit int) ([]Effect, error) {
-	return store.All(tx, scanEffect, `SELECT `+effectColumns+` FROM effects WHERE merchant_id = $1 AND principal_id = $2 AND created_at >= $3
+	return store.All(tx, scanEffect, `SELECT `+effectColumns+` FROM effects WHERE merchant_id = $1 AND created_at >= $3
+			AND principal_id IN (SELECT CAST($2 AS TEXT) UNION ALL SELECT sub_token_id FROM sub_token_above WHERE above_id = $2)
 		ORDER BY created_at DESC, id DESC LIMIT $4`, merchant, principal, since.UnixMicro(), limit)
 }
 

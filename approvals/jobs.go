@@ -317,22 +317,15 @@ func pollAfter(s tools.JobStatus) int {
 	return 0
 }
 
-// Waiting counts the calls of principals that wait: for a person, for their time, for a worker. It walks what is open, and not
-// what was ever asked.
-func Waiting(tx *store.Tx, merchant string, principals []string) (int, error) {
-	open, err := store.All(tx, scanName, `SELECT j.principal_id FROM approvals a JOIN jobs j ON j.id = a.job_id
-		WHERE a.merchant_id = $1 AND a.state IN ('pending', 'approved')
-		UNION ALL SELECT principal_id FROM jobs WHERE merchant_id = $1 AND status = 'queued' AND approval_id = ''`, merchant)
+// Waiting counts the calls of a principal, and of all sub-tokens under it, that wait: for a person, for their time, for a worker. It walks
+// what is open, and neither what was ever asked nor the sub-tokens.
+func Waiting(tx *store.Tx, merchant, principal string) (n int, err error) {
+	err = tx.QueryRow(`SELECT COUNT(*) FROM (
+			SELECT j.principal_id AS asker FROM approvals a JOIN jobs j ON j.id = a.job_id WHERE a.merchant_id = $1 AND a.state IN ('pending', 'approved')
+			UNION ALL SELECT principal_id FROM jobs WHERE merchant_id = $1 AND status = 'queued' AND approval_id = '') waiting
+		WHERE asker = $2 OR EXISTS (SELECT 1 FROM sub_token_above s WHERE s.above_id = $2 AND s.sub_token_id = asker)`, merchant, principal).Scan(&n)
 	if err != nil {
-		return 0, fmt.Errorf("reading what waits: %w", err)
-	}
-	n := 0
-	for _, id := range open {
-		if slices.Contains(principals, id) {
-			n++
-		}
+		return 0, fmt.Errorf("counting what waits: %w", err)
 	}
 	return n, nil
 }
-
-func scanName(r store.Row) (s string, err error) { return s, r.Scan(&s) }

@@ -10,7 +10,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 // What it changes it marks, with the length and digest of the original, so that the original can still be recognized. A
 // secret of ours that somebody pasted where it does not belong is cut out first: the record cannot forget it.
 func bounded(s string, max int) string {
-	s = auth.RedactSecrets(s)
+	s = secret.Redact(s)
 	if len(s) <= max && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
 		return s
 	}

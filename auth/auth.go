@@ -1,9 +1,8 @@
 // Package auth says who calls.
 //
 // Every call has a Principal: an agent that holds a key or a sub-token, an agent that a configured issuer vouches for, or
-// a person. Secrets are opaque: 256 random bits with a prefix that names their kind and a checksum that refuses typing
-// mistakes before any lookup; the database keeps only their SHA-256, so a copy of it opens nothing. High-entropy secrets
-// need no slow hash.
+// a person. Secrets are opaque (package secret says what they look like), and the database keeps only their SHA-256, so a
+// copy of it opens nothing.
 //
 // A principal belongs to one merchant (the tenant) and never sees another. It is a chain of links (chain.go): sub-tokens,
 // the key or JWT they come from, the person who answers for it. Its reach is what every link allows, at the moment of
@@ -11,8 +10,8 @@
 // follows from these is decided in package gate, not here.
 //
 // Nothing is cached. A chain is read from the database when a request comes (Authenticate), again in the transaction of
-// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. Hold also keeps the
-// chain's rows from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
+// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. Hold also keeps
+// the merchant's rights from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
 //
 // Authenticate answers ErrUnknownCredential for a secret that is wrong, revoked or expired alike: the caller learns
 // nothing from the difference. The reason is for the record only.

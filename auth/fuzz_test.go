@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"math"
 	"net/http"
 	"reflect"
@@ -132,47 +131,4 @@ func listed(list any, want string) bool {
 		}
 	}
 	return false
-}
-
-// FuzzKey holds the parser of our own secrets to a second one: a prefix, 43 characters, and a CRC-32 of all before in six
-// digits of base 62.
-func FuzzKey(f *testing.F) {
-	f.Add(newSecret(prefixKey))
-	f.Add(newSecret(prefixPerson))
-	f.Add("")
-	f.Add(prefixKey)
-	f.Add(strings.ToUpper(newSecret(prefixKey)))
-	f.Add(newSecret(prefixKey) + "0")
-	f.Add(newSecret(prefixSub))
-	f.Add("st_" + strings.Repeat("0", randomLen+checksumLen))
-	f.Fuzz(func(t *testing.T, s string) {
-		for _, prefix := range []string{prefixKey, prefixSub, prefixPerson} {
-			if got, want := wellFormed(prefix, s), formed(prefix, s); got != want {
-				t.Fatalf("%q with %s: %t, and by the second parser %t", s, prefix, got, want)
-			}
-			body := prefix + s
-			if len(s) == randomLen && !wellFormed(prefix, body+digits(crc32.ChecksumIEEE([]byte(body)))) {
-				t.Fatalf("%q with its checksum is refused", body)
-			}
-		}
-	})
-}
-
-func formed(prefix, s string) bool {
-	rest, ok := strings.CutPrefix(s, prefix)
-	if !ok || len(rest) != 49 {
-		return false
-	}
-	body := s[:len(prefix)+43]
-	return s == body+digits(crc32.ChecksumIEEE([]byte(body)))
-}
-
-// digits writes n in six digits of base 62.
-func digits(n uint32) string {
-	var out []byte
-	for range 6 {
-		out = append([]byte{"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[n%62]}, out...)
-		n /= 62
-	}
-	return string(out)
 }

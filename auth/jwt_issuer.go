@@ -119,7 +119,7 @@ func (i *Issuers) Run(ctx context.Context) {
 
 func newIssuer(public string, c Issuer, onError func(error)) (*issuer, error) {
 	c.fill(public)
-	keys, err := parseOutbound(c.JWKSURL)
+	keys, err := ParseOutbound(c.JWKSURL)
 	if err != nil {
 		return nil, fmt.Errorf("jwks_url: %w", err)
 	}

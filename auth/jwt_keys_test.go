@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -239,87 +237,4 @@ func TestACallerThatLeavesDoesNotWaitForKeys(t *testing.T) {
 	if _, err := trusting(t, from, nil).Verify(ctx, from.Token(t, now, nil), now); !errors.Is(err, context.Canceled) {
 		t.Errorf("it got %v", err)
 	}
-}
-
-// privateHosts are addresses and spellings of them that must never be asked (threats T6 and T60).
-var privateHosts = []string{
-	"0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "169.254.169.254", "172.16.0.1",
-	"172.31.255.255", "192.0.0.1", "192.0.0.170", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255", "198.51.100.1",
-	"203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-	"::", "::2", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:8.8.8.8", "::10.0.0.1", "64:ff9b::a00:1", "64:ff9b::8.8.8.8", "64:ff9b:1::1", "100::1",
-	"2001::1", "2001:0:7f00:1::", "2001:10::1", "2001:20::1", "2001:db8::1", "2002:a00:1::", "2002:7f00:1::", "2620:4f:8000::1", "3fff::1", "5f00::1",
-	"fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "fe80::1%eth0", "2606:4700::1%eth0",
-}
-
-func TestPrivateAddressesAreNeitherConfiguredNorDialled(t *testing.T) {
-	for _, host := range privateHosts {
-		text := "https://" + host + "/keys"
-		if strings.Contains(host, ":") {
-			text = "https://[" + strings.ReplaceAll(host, "%", "%25") + "]/keys"
-		}
-		if u, err := parseOutbound(text); err == nil {
-			t.Errorf("%s may be asked: %v", text, u)
-		}
-		address := netip.MustParseAddr(host)
-		if err := only(public)("tcp", netip.AddrPortFrom(address, 443).String(), nil); !errors.Is(err, errNotPublic) {
-			t.Errorf("%s may be dialled: %v", host, err)
-		}
-	}
-	for _, host := range []string{"8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.1", "100.63.255.255", "2606:4700:4700::1111", "2a00:1450::1"} {
-		if err := only(public)("tcp", netip.AddrPortFrom(netip.MustParseAddr(host), 443).String(), nil); err != nil {
-			t.Errorf("%s may not be dialled: %v", host, err)
-		}
-	}
-}
-
-func TestAddressesInDisguiseAreNotConfigured(t *testing.T) {
-	for _, text := range []string{
-		"https://2130706433/keys", "https://0x7f000001/keys", "https://0x7f.1/keys", "https://017700000001/keys", "https://127.1/keys",
-		"https://0177.0.0.1/keys", "https://127.0.0.1./keys", "https://10.0.0.1./", "https://1.2.3/", "https://foo.0x7f/", "https://①②⑦.0.0.1/", "https://%31%30.0.0.1/",
-		"https://me@login.example.com/", "https://login.example.com@10.0.0.1/", "https:///keys", "https:login.example.com", "//login.example.com/keys",
-		"ftp://login.example.com/", "file:///etc/passwd", "javascript:alert(1)", "data:application/json,{}", "http://login.example.com/", "unix:///run/x",
-		"http://localhost.example.com/", "http://localhost./", "http://foo.localhost/", "http://[::ffff:127.0.0.1]/", "http://[::1%25lo]/", "https://login.example.com/#x", "", "keys",
-	} {
-		if u, err := parseOutbound(text); err == nil {
-			t.Errorf("%q may be asked: %v", text, u)
-		}
-	}
-	for _, text := range []string{"https://login.example.com/keys?v=1", "https://login.example.com:8443/", "http://127.0.0.1:1/keys", "http://localhost/keys", "http://[::1]/", "https://8.8.8.8/keys"} {
-		if _, err := parseOutbound(text); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// TestANameThatLeadsInsideIsNotAsked dials a listener that stands for what a name server's answer may point at.
-func TestANameThatLeadsInsideIsNotAsked(t *testing.T) {
-	inside, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inside.Close()
-	reached := make(chan struct{})
-	go func() {
-		if c, err := inside.Accept(); err == nil {
-			c.Close()
-			close(reached)
-		}
-	}()
-	client := outboundClient(&url.URL{Scheme: "https", Host: "login.example.com"})
-	if _, err := client.Get("http://" + inside.Addr().String()); !errors.Is(err, errNotPublic) { //nolint:noctx // a test
-		t.Errorf("it got %v", err)
-	}
-	local := outboundClient(&url.URL{Scheme: "http", Host: "localhost"})
-	if err := only(netip.Addr.IsLoopback)("tcp", "10.0.0.1:80", nil); !errors.Is(err, errNotPublic) {
-		t.Errorf("a service of this machine may lead to %v", err)
-	}
-	select {
-	case <-reached:
-		t.Error("the inside was reached")
-	default:
-	}
-	if answer, err := local.Get("http://" + inside.Addr().String()); err == nil { //nolint:noctx // a test
-		answer.Body.Close()
-	}
-	<-reached // by the one that may
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dtcgate/dtcgate/auth/authtest"
+	"github.com/dtcgate/dtcgate/auth/secret"
 )
 
 const publicURL = "https://gate.example.com"
@@ -215,7 +216,7 @@ func badForms(t testing.TB, from *authtest.Issuer, now time.Time, good map[strin
 		"exp that wraps round":         signed(strings.Replace(claims, `"exp":`, `"exp":9223372036854775807,"x":`, 1)),
 		"encrypted, five parts":        {token + ".." + parts[0], whyMalformed},
 		"only dots":                    {"..", whyMalformed},
-		"a secret of ours between two": {"." + newSecret(prefixKey) + ".", whyMalformed},
+		"a secret of ours between two": {"." + secret.New(secret.Key) + ".", whyMalformed},
 	}
 }
 

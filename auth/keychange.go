@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -45,14 +46,14 @@ func RotateKey(tx *store.Tx, merchant, id string, overlap time.Duration) (Key, s
 	if overlap < 0 || overlap > MaxOverlap {
 		return Key{}, "", &Unfit{"overlap", "is out of range", fmt.Sprintf("0 to %d hours; 0 ends the old secret at once", MaxOverlap/time.Hour)}
 	}
-	secret := newSecret(prefixKey)
+	plain := secret.New(secret.Key)
 	var until time.Time
 	if overlap > 0 {
 		until = tx.Now.Add(overlap)
 	}
 	n, err := tx.Exec(`UPDATE agent_keys SET old_sha256 = CASE WHEN CAST($1 AS BIGINT) IS NULL THEN NULL ELSE secret_sha256 END, old_until = $1,
 			secret_sha256 = $2, hint = $3
-		WHERE merchant_id = $4 AND id = $5 AND revoked_at IS NULL`, store.Micros(until), hashSecret(secret), hint(secret), merchant, id)
+		WHERE merchant_id = $4 AND id = $5 AND revoked_at IS NULL`, store.Micros(until), secret.Hash(plain), secret.Hint(plain), merchant, id)
 	if err == nil && n == 0 {
 		err = store.ErrNotFound
 	}
@@ -60,7 +61,7 @@ func RotateKey(tx *store.Tx, merchant, id string, overlap time.Duration) (Key, s
 		return Key{}, "", fmt.Errorf("storing the new secret: %w", err)
 	}
 	k, err := FindKey(tx, merchant, id)
-	return k, secret, err
+	return k, plain, err
 }
 
 // ChangeKey changes what a key may do, if it is still the version that somebody has seen, and gives it before and after. The

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -62,8 +63,8 @@ func MintKey(tx *store.Tx, k Key) (Key, string, error) {
 	if err := cmp.Or(k.check(tx), k.checkOwner(tx)); err != nil {
 		return Key{}, "", err
 	}
-	secret := newSecret(prefixKey)
-	k.ID, k.Hint, k.CreatedAt, k.Version = store.NewID("key", tx.Now), hint(secret), tx.Now, 1
+	plain := secret.New(secret.Key)
+	k.ID, k.Hint, k.CreatedAt, k.Version = store.NewID("key", tx.Now), secret.Hint(plain), tx.Now, 1
 	k.Actions = append([]string{}, k.Actions...) // none is [] and not null
 	var owner any
 	if k.Owner != "" {
@@ -72,13 +73,13 @@ func MintKey(tx *store.Tx, k Key) (Key, string, error) {
 	_, err := tx.Exec(`INSERT INTO agent_keys (id, merchant_id, name, secret_sha256, hint, scopes, requires_approval, ceiling, created_at, expires_at, actions,
 			owner_id, tools, resources, networks, per_minute, burst, depth)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-		k.ID, k.Merchant, k.Name, hashSecret(secret), k.Hint, list(k.Scopes), flag(k.RequiresApproval), k.Ceiling.String(),
+		k.ID, k.Merchant, k.Name, secret.Hash(plain), k.Hint, list(k.Scopes), flag(k.RequiresApproval), k.Ceiling.String(),
 		store.Micros(k.CreatedAt), store.Micros(k.ExpiresAt), list(k.Actions),
 		owner, list(k.Tools), list(k.Resources), list(k.Networks), k.Rate.PerMinute, k.Rate.Burst, k.Depth)
 	if err != nil {
 		return Key{}, "", fmt.Errorf("storing the key: %w", err)
 	}
-	return k, secret, nil
+	return k, plain, nil
 }
 
 // check holds a key that is to be stored to what a key can be. What is wrong with it is *Unfit.
@@ -127,16 +128,16 @@ func (k Key) checkOwner(tx *store.Tx) error {
 }
 
 // Authenticate finds the principal that a secret belongs to. Whatever is wrong with the secret, the error is a *Refused.
-func Authenticate(tx *store.Tx, secret string) (Principal, error) {
+func Authenticate(tx *store.Tx, plain string) (Principal, error) {
 	switch {
-	case secret == "":
+	case plain == "":
 		return Principal{}, &Refused{Why: "absent"}
-	case wellFormed(prefixKey, secret):
-		return authenticateKey(tx, hashSecret(secret))
-	case wellFormed(prefixSub, secret):
-		return authenticateSubToken(tx, hashSecret(secret))
-	case wellFormed(prefixPerson, secret):
-		return authenticatePerson(tx, hashSecret(secret))
+	case secret.WellFormed(secret.Key, plain):
+		return authenticateKey(tx, secret.Hash(plain))
+	case secret.WellFormed(secret.SubToken, plain):
+		return authenticateSubToken(tx, secret.Hash(plain))
+	case secret.WellFormed(secret.Person, plain):
+		return authenticatePerson(tx, secret.Hash(plain))
 	}
 	return Principal{}, &Refused{Why: "malformed"}
 }
@@ -230,7 +231,7 @@ func checkName(name string) error {
 		return &Unfit{"name", "holds a control character", "one line of text"}
 	case strings.HasPrefix(name, "per_"):
 		return &Unfit{"name", "looks like an id", "a name that does not begin with per_"}
-	case HoldsSecret(name):
+	case secret.In(name):
 		return &Unfit{"name", "holds a secret", "a name: secrets are shown once and never written down"}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -17,12 +18,12 @@ const (
 
 // MintLink makes the secret of a link with which a person may sign in once. It takes the place of an earlier one, so that a person
 // never has two. person is an id; one who is not there, or not the merchant's, is *Refused. ttl 0 is LinkTime.
-func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret string, expires time.Time, err error) {
+func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (plain string, expires time.Time, err error) {
 	if ttl == 0 {
 		ttl = LinkTime
 	}
 	if ttl < minLinkTime || ttl > MaxLinkTime {
-		return "", time.Time{}, fmt.Errorf("a link may be good for %s to %s, not for %s", minLinkTime, MaxLinkTime, ttl)
+		return "", time.Time{}, &Unfit{"time of a link", "is out of range", fmt.Sprintf("%s to %s", minLinkTime, MaxLinkTime)}
 	}
 	p, err := Live(tx, person)
 	if err != nil {
@@ -31,23 +32,42 @@ func MintLink(tx *store.Tx, merchant, person string, ttl time.Duration) (secret 
 	if p.Kind != KindPerson || p.Merchant != merchant {
 		return "", time.Time{}, &Refused{Why: "unknown"}
 	}
-	secret, expires = newSecret(prefixLink), tx.Now.Add(ttl)
+	plain, expires = secret.New(secret.Link), tx.Now.Add(ttl)
 	_, err = tx.Exec(`INSERT INTO sign_in_links (person_id, merchant_id, secret_sha256, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (person_id) DO UPDATE SET secret_sha256 = excluded.secret_sha256, created_at = excluded.created_at,
 			expires_at = excluded.expires_at, used_at = NULL`,
-		p.ID, p.Merchant, hashSecret(secret), store.Micros(tx.Now), store.Micros(expires))
+		p.ID, p.Merchant, secret.Hash(plain), store.Micros(tx.Now), store.Micros(expires))
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("storing the link: %w", err)
 	}
-	return secret, expires, nil
+	return plain, expires, nil
+}
+
+// dropLink ends the link that a person has not used yet. Whoever made it held what the person held then.
+func dropLink(tx *store.Tx, merchant, person string) error {
+	_, err := tx.Exec(`DELETE FROM sign_in_links WHERE merchant_id = $1 AND person_id = $2`, merchant, person)
+	if err != nil {
+		return fmt.Errorf("ending a link: %w", err)
+	}
+	return nil
+}
+
+// dropLinks is dropLink for everybody who has a role.
+func dropLinks(tx *store.Tx, merchant, role string) error {
+	_, err := tx.Exec(`DELETE FROM sign_in_links WHERE merchant_id = $1
+		AND person_id IN (SELECT person_id FROM person_roles WHERE merchant_id = $1 AND role = $2)`, merchant, role)
+	if err != nil {
+		return fmt.Errorf("ending links: %w", err)
+	}
+	return nil
 }
 
 // ProveByLink gives the person of a link. Whatever is wrong with the secret, the error is a *Refused.
-func ProveByLink(tx *store.Tx, secret string) (Proof, error) {
-	if !wellFormed(prefixLink, secret) {
+func ProveByLink(tx *store.Tx, plain string) (Proof, error) {
+	if !secret.WellFormed(secret.Link, plain) {
 		return Proof{}, &Refused{Why: "malformed"}
 	}
-	l, err := findLink(tx, hashSecret(secret))
+	l, err := findLink(tx, secret.Hash(plain))
 	if err != nil {
 		return Proof{}, err
 	}

@@ -43,7 +43,7 @@ func NewOIDC(c OIDCConfig, now func() time.Time) (*OIDC, error) {
 	if c.ClientID == "" {
 		return nil, errors.New("sign_in: client_id is missing: it is what the identity provider calls this server")
 	}
-	u, err := parseOutbound(c.Issuer)
+	u, err := ParseOutbound(c.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("sign_in: issuer: %w", err)
 	}

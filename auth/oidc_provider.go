@@ -147,9 +147,9 @@ func (m metadata) style(secret string) oauth2.AuthStyle {
 
 // checkEndpoint holds an address of a provider to https. With local, plain http to this machine will do: a provider under development.
 func checkEndpoint(address string, local bool) error {
-	u, err := parseOutbound(address)
+	u, err := ParseOutbound(address)
 	if err == nil && isLoopback(u) && !local {
-		err = errNotPublic
+		err = ErrNotPublic
 	}
 	return err
 }

@@ -80,6 +80,14 @@ func (h holder) WebAuthnName() string                       { return h.Name }
 func (h holder) WebAuthnDisplayName() string                { return h.Name }
 func (h holder) WebAuthnCredentials() []webauthn.Credential { return h.keys }
 
+// room refuses one passkey more than a person may have.
+func (h holder) room() error {
+	if len(h.keys) >= maxPasskeys {
+		return fmt.Errorf("%w: you have %d; remove one first", ErrPasskey, len(h.keys))
+	}
+	return nil
+}
+
 // BeginPasskey gives what p's browser needs to make a passkey, as the JSON of PublicKeyCredentialCreationOptions.
 func BeginPasskey(tx *store.Tx, origin string, p Principal) (json.RawMessage, Ceremony, error) {
 	rp, err := relyingParty(origin)
@@ -90,8 +98,8 @@ func BeginPasskey(tx *store.Tx, origin string, p Principal) (json.RawMessage, Ce
 	if err != nil {
 		return nil, Ceremony{}, err
 	}
-	if len(h.keys) >= maxPasskeys {
-		return nil, Ceremony{}, fmt.Errorf("%w: you have %d; remove one first", ErrPasskey, len(h.keys))
+	if err := h.room(); err != nil {
+		return nil, Ceremony{}, err
 	}
 	options, session, err := rp.BeginRegistration(h, webauthn.WithCredentialParameters(passkeyAlgorithms),
 		webauthn.WithExclusions(webauthn.Credentials(h.keys).CredentialDescriptors()))
@@ -117,6 +125,13 @@ func AddPasskey(tx *store.Tx, c Ceremony, p Principal, name string, response []b
 		return Passkey{}, err
 	}
 	if err := c.end(tx); err != nil {
+		return Passkey{}, err
+	}
+	h, err := holderOf(tx, p) // again: several may have begun while there was room for one
+	if err == nil {
+		err = h.room()
+	}
+	if err != nil {
 		return Passkey{}, err
 	}
 	k := Passkey{ID: store.NewID("pk", tx.Now), Merchant: p.Merchant, Person: p.ID, Name: name, CreatedAt: tx.Now}

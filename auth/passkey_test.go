@@ -288,6 +288,14 @@ func TestPasskeysThatAreNotTaken(t *testing.T) {
 			l.Errorf("a key of somebody else: %v", err)
 		}
 		l.person = mia
+		late, begun := newDevice(l.T), Ceremony{}
+		inTx(l.T, l.db, func(tx *store.Tx) error {
+			p, err := Live(tx, l.person)
+			if err == nil {
+				_, begun, err = BeginPasskey(tx, ourOrigin, p)
+			}
+			return err
+		})
 		for range maxPasskeys - 1 {
 			if err := l.register(newDevice(l.T)); err != nil {
 				l.Fatal(err)
@@ -295,6 +303,16 @@ func TestPasskeysThatAreNotTaken(t *testing.T) {
 		}
 		if err := l.register(newDevice(l.T)); !errors.Is(err, ErrPasskey) {
 			l.Errorf("one too many: %v", err)
+		}
+		err := l.db.InTx(l.Context(), func(tx *store.Tx) error {
+			p, err := Live(tx, l.person)
+			if err == nil {
+				_, err = AddPasskey(tx, begun, p, "late", late.make(begun))
+			}
+			return err
+		})
+		if !errors.Is(err, ErrPasskey) {
+			l.Errorf("one too many, begun in time: %v", err)
 		}
 	})
 }

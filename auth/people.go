@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -32,11 +33,11 @@ func AddPerson(tx *store.Tx, merchant, name string, roles ...string) (Person, st
 	if err := checkName(name); err != nil {
 		return Person{}, "", err
 	}
-	token := newSecret(prefixPerson)
-	p := Person{ID: store.NewID("per", tx.Now), Merchant: merchant, Name: name, Hint: hint(token), CreatedAt: tx.Now}
+	token := secret.New(secret.Person)
+	p := Person{ID: store.NewID("per", tx.Now), Merchant: merchant, Name: name, Hint: secret.Hint(token), CreatedAt: tx.Now}
 	n, err := tx.Exec(`INSERT INTO people (id, merchant_id, name, secret_sha256, hint, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		p.ID, p.Merchant, p.Name, hashSecret(token), p.Hint, store.Micros(p.CreatedAt))
+		p.ID, p.Merchant, p.Name, secret.Hash(token), p.Hint, store.Micros(p.CreatedAt))
 	if err != nil {
 		return Person{}, "", fmt.Errorf("storing the person: %w", err)
 	}

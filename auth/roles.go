@@ -76,7 +76,8 @@ func scanRole(r store.Row) (role Role, err error) {
 	return role, r.Scan(&role.Merchant, &role.Name, jsonList(&role.Scopes))
 }
 
-// PutRole makes a role, or changes what it holds. Whoever has it has other rights from then on.
+// PutRole makes a role, or changes what it holds. Whoever has it has other rights from then on, and needs another link to sign in with: the
+// one that waits was made by somebody who may hold less.
 func PutRole(tx *store.Tx, r Role) error {
 	if !goodRole.MatchString(r.Name) {
 		return &Unfit{"role", "has no good name", "a letter, then letters, digits, - and _, at most 40 in all, in lower case, such as buyer"}
@@ -90,6 +91,9 @@ func PutRole(tx *store.Tx, r Role) error {
 		ON CONFLICT (merchant_id, name) DO UPDATE SET scopes = excluded.scopes`, r.Merchant, r.Name, list(r.Scopes))
 	if err != nil || n != 1 {
 		return fmt.Errorf("storing a role: %w", err)
+	}
+	if err := dropLinks(tx, r.Merchant, r.Name); err != nil {
+		return err
 	}
 	var all int
 	if err := tx.QueryRow(`SELECT COUNT(*) FROM roles WHERE merchant_id = $1`, r.Merchant).Scan(&all); err != nil {
@@ -122,7 +126,7 @@ func DeleteRole(tx *store.Tx, merchant, name string) error {
 	return ErrRoleInUse
 }
 
-// GiveRoles makes these a person's roles, and no others.
+// GiveRoles makes these a person's roles, and no others. A link to sign in with that waits for the person ends, as with PutRole.
 func GiveRoles(tx *store.Tx, merchant, person string, roles []string) error {
 	n, err := tx.Exec(`UPDATE people SET version = version + 1 WHERE merchant_id = $1 AND id = $2 AND revoked_at IS NULL`, merchant, person)
 	if err == nil && n == 0 {
@@ -133,6 +137,9 @@ func GiveRoles(tx *store.Tx, merchant, person string, roles []string) error {
 	}
 	if _, err := tx.Exec(`DELETE FROM person_roles WHERE person_id = $1`, person); err != nil {
 		return fmt.Errorf("changing a person's roles: %w", err)
+	}
+	if err := dropLink(tx, merchant, person); err != nil {
+		return err
 	}
 	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
 		n, err := tx.Exec(`INSERT INTO person_roles (person_id, merchant_id, role) SELECT $1, merchant_id, name FROM roles

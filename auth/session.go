@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -99,12 +100,12 @@ func StartSession(tx *store.Tx, proof Proof, agent, old string) (Session, string
 	if err := makeRoom(tx, p); err != nil {
 		return Session{}, "", fmt.Errorf("ending old sessions: %w", err)
 	}
-	secret := newSecret(prefixSession)
+	plain := secret.New(secret.Session)
 	s := Session{
 		ID: store.NewID("ses", tx.Now), Merchant: p.Merchant, Person: p.ID, Method: proof.How, Agent: agentText(agent), Replaces: replaced,
 		CreatedAt: tx.Now, LastSeenAt: tx.Now, ExpiresAt: tx.Now.Add(SessionTime), StepUpAt: proof.At,
 	}
-	return s, secret, s.insert(tx, hashSecret(secret))
+	return s, plain, s.insert(tx, secret.Hash(plain))
 }
 
 func (s Session) insert(tx *store.Tx, sum string) error {
@@ -119,8 +120,8 @@ func (s Session) insert(tx *store.Tx, sum string) error {
 }
 
 // replace ends the session that a browser held and gives its id, "" when it held none that was live.
-func replace(tx *store.Tx, secret string) (string, error) {
-	_, s, err := AuthenticateSession(tx, secret)
+func replace(tx *store.Tx, plain string) (string, error) {
+	_, s, err := AuthenticateSession(tx, plain)
 	if err == nil {
 		err = RevokeSession(tx, s.Merchant, s.Person, s.ID)
 	}
@@ -160,14 +161,14 @@ func agentText(s string) string {
 
 // AuthenticateSession finds the person whose browser holds the secret of a cookie. The session and the person are read anew each
 // time, so that ending either holds from the next request on. Whatever is wrong with the secret, the error is a *Refused.
-func AuthenticateSession(tx *store.Tx, secret string) (Principal, Session, error) {
+func AuthenticateSession(tx *store.Tx, plain string) (Principal, Session, error) {
 	switch {
-	case secret == "":
+	case plain == "":
 		return Principal{}, Session{}, &Refused{Why: "absent"}
-	case !wellFormed(prefixSession, secret):
+	case !secret.WellFormed(secret.Session, plain):
 		return Principal{}, Session{}, &Refused{Why: "malformed"}
 	}
-	sum, stored := hashSecret(secret), ""
+	sum, stored := secret.Hash(plain), ""
 	s, err := store.One(tx, func(r store.Row) (Session, error) { return scanSessionAnd(r, &stored) },
 		`SELECT `+sessionColumns+`, secret_sha256 FROM sessions WHERE secret_sha256 = $1`, sum)
 	if err == nil && subtle.ConstantTimeCompare([]byte(stored), []byte(sum)) != 1 {
@@ -226,8 +227,12 @@ func RevokeSession(tx *store.Tx, merchant, person, id string) error {
 	return err
 }
 
-// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. The caller has called BeginChange.
+// RevokeSessions ends all sessions of a person but one ("" for none) and gives how many that were. It ends a link that was not used yet
+// too: whoever was in one of them may have made it to come back. The caller has called BeginChange.
 func RevokeSessions(tx *store.Tx, merchant, person, but string) (int64, error) {
+	if err := dropLink(tx, merchant, person); err != nil {
+		return 0, err
+	}
 	return tx.Exec(`UPDATE sessions SET revoked_at = $1 WHERE merchant_id = $2 AND person_id = $3 AND id <> $4 AND revoked_at IS NULL`,
 		store.Micros(tx.Now), merchant, person, but)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 )
@@ -122,14 +123,14 @@ func TestALinkThatIsNoLongerGood(t *testing.T) {
 		_, session := l.signIn(l.add("kim"), "")
 		l.now = l.now.Add(time.Hour)
 		for link, reason := range map[string]string{
-			first:                   "unknown", // a newer one took its place
-			second:                  "expired",
-			left:                    "revoked",
-			"":                      "malformed",
-			second[:len(second)-1]:  "malformed",
-			newSecret(prefixLink):   "unknown",
-			newSecret(prefixPerson): "malformed",
-			session:                 "malformed",
+			first:                     "unknown", // a newer one took its place
+			second:                    "expired",
+			left:                      "revoked",
+			"":                        "malformed",
+			second[:len(second)-1]:    "malformed",
+			secret.New(secret.Link):   "unknown",
+			secret.New(secret.Person): "malformed",
+			session:                   "malformed",
 		} {
 			if _, _, err := l.come(link, ""); why(err) != reason {
 				l.Errorf("%s: %v", reason, err)
@@ -198,7 +199,7 @@ func TestWhoIsDisabledIsSignedOutAtOnce(t *testing.T) {
 			l.Error(err)
 		}
 		// Somebody who is named as the one who left was does not get their session.
-		l.do(func(tx *store.Tx) error { _, _, err := AddPerson(tx, l.shop, l.person, "admin"); return err })
+		l.do(func(tx *store.Tx) error { _, _, err := AddPerson(tx, l.shop, "mia", "admin"); return err })
 		if p, err := l.opens(secret); err == nil {
 			l.Errorf("it opens %+v", p)
 		}
@@ -209,7 +210,7 @@ func TestSigningInNeverKeepsWhatTheBrowserHeld(t *testing.T) {
 	inLobby(t, func(l *lobby) {
 		_, mias := l.signIn(l.person, "")
 		other := l.add("noa")
-		for _, held := range []string{mias, "planted", newSecret(prefixSession), ""} {
+		for _, held := range []string{mias, "planted", secret.New(secret.Session), ""} {
 			_, fresh := l.signIn(other, held)
 			if fresh == held {
 				l.Error("the secret stayed")
@@ -307,20 +308,20 @@ func TestAgentTextIsCutAndPrintable(t *testing.T) {
 func TestSecretsOfSessionsAndLinksAreNotStored(t *testing.T) {
 	inLobby(t, func(l *lobby) {
 		link := l.link(l.person, 0)
-		_, secret, err := l.come(link, "")
+		_, cookie, err := l.come(link, "")
 		if err != nil {
 			l.Fatal(err)
 		}
 		l.do(func(tx *store.Tx) error {
-			for q, plain := range map[string]string{`SELECT secret_sha256 FROM sessions`: secret, `SELECT secret_sha256 FROM sign_in_links`: link} {
+			for q, plain := range map[string]string{`SELECT secret_sha256 FROM sessions`: cookie, `SELECT secret_sha256 FROM sign_in_links`: link} {
 				var sum string
-				if err := tx.QueryRow(q).Scan(&sum); err != nil || sum != hashSecret(plain) {
+				if err := tx.QueryRow(q).Scan(&sum); err != nil || sum != secret.Hash(plain) {
 					l.Errorf("%s: %q, %v", q, sum, err)
 				}
 			}
 			return nil
 		})
-		for _, s := range []string{secret, link} { // they open nothing but what they are for
+		for _, s := range []string{cookie, link} { // they open nothing but what they are for
 			if _, err := authenticate(l.T, l.db, s); why(err) != "malformed" {
 				l.Errorf("as a token it is %v", err)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -24,17 +25,17 @@ func MintSubToken(tx *store.Tx, p Principal, d Delegation) (SubToken, string, er
 	if err != nil {
 		return SubToken{}, "", err
 	}
-	secret := newSecret(prefixSub)
-	t.ID, t.Hint, t.version = store.NewID("sub", tx.Now), hint(secret), 1
+	plain := secret.New(secret.SubToken)
+	t.ID, t.Hint, t.version = store.NewID("sub", tx.Now), secret.Hint(plain), 1
 	_, err = tx.Exec(`INSERT INTO sub_tokens (id, merchant_id, parent_id, name, audience, secret_sha256, hint, scopes, actions, tools, resources, networks,
 			ceiling, per_minute, burst, depth, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-		t.ID, t.Merchant, t.Parent, t.Name, t.Audience, hashSecret(secret), t.Hint, list(t.Scopes), list(t.Actions), list(t.Tools), list(t.Resources), list(t.Networks),
+		t.ID, t.Merchant, t.Parent, t.Name, t.Audience, secret.Hash(plain), t.Hint, list(t.Scopes), list(t.Actions), list(t.Tools), list(t.Resources), list(t.Networks),
 		t.Ceiling.String(), t.Rate.PerMinute, t.Rate.Burst, t.Depth, store.Micros(t.CreatedAt), store.Micros(t.ExpiresAt))
 	if err != nil {
 		return SubToken{}, "", fmt.Errorf("storing the sub-token: %w", err)
 	}
-	return t, secret, t.standBelow(tx, p)
+	return t, plain, t.standBelow(tx, p)
 }
 
 // oneMore asks whether p may give out one more. The row that counts p's use is taken first, so that of two who mint at once the second
@@ -143,7 +144,7 @@ const keepSubTokens = 30 * 24 * time.Hour
 // maxForget bounds what one transaction forgets.
 const maxForget = 500
 
-// ForgetSubTokens drops sub-tokens whose time was over long ago, with their counts. None goes before those below it: they end no later.
+// ForgetSubTokens drops sub-tokens whose time was over long ago, with their counts, rates and taints. None goes before those below it: they end no later.
 func ForgetSubTokens(tx *store.Tx) error {
 	gone := `SELECT id FROM sub_tokens WHERE expires_at < $1 ORDER BY expires_at, id LIMIT $2`
 	before := store.Micros(tx.Now.Add(-keepSubTokens))
@@ -151,7 +152,7 @@ func ForgetSubTokens(tx *store.Tx) error {
 	if err == nil {
 		err = tx.Lock(`SELECT principal_id FROM principal_usage WHERE principal_id IN (`+gone+`) ORDER BY principal_id`, before, maxForget)
 	}
-	for _, from := range []string{`principal_usage WHERE principal_id`, `sub_token_above WHERE sub_token_id`, `sub_tokens WHERE id`} {
+	for _, from := range []string{`principal_usage WHERE principal_id`, `rate_limits WHERE principal_id`, `taints WHERE principal_id`, `sub_token_above WHERE sub_token_id`, `sub_tokens WHERE id`} {
 		if err == nil {
 			_, err = tx.Exec(`DELETE FROM `+from+` IN (`+gone+`)`, before, maxForget)
 		}

@@ -312,7 +312,10 @@ func TestWhatTheOwnerLosesEveryDescendantLosesAtOnce(t *testing.T) {
 func TestSubTokensEndAndAreForgottenLater(t *testing.T) {
 	trees(t, func(f *tree) {
 		parent := f.given(f.key, Delegation{Depth: 1, TTL: 2 * time.Hour})
-		child := f.given(parent, Delegation{TTL: time.Hour})
+		child := f.given(parent, Delegation{TTL: time.Hour, Rate: &Rate{PerMinute: 60}})
+		inTx(f.T, f.db, func(tx *store.Tx) error {
+			return errors.Join(Spend(tx, child), SetTaint(tx, child, "dtc_get_order", "call_1"))
+		})
 		f.now = f.now.Add(time.Hour)
 		f.opens("at its end", child, "expired")
 		f.opens("its parent", parent, "")
@@ -329,7 +332,8 @@ func TestSubTokensEndAndAreForgottenLater(t *testing.T) {
 		forget(1)
 		f.now = f.now.Add(2 * time.Minute)
 		forget(0)
-		if n := f.count(`SELECT COUNT(*) FROM sub_token_above`) + f.count(`SELECT COUNT(*) FROM principal_usage WHERE principal_id LIKE 'sub_%'`); n != 0 {
+		if n := f.count(`SELECT COUNT(*) FROM sub_token_above`) + f.count(`SELECT COUNT(*) FROM principal_usage WHERE principal_id LIKE 'sub_%'`) +
+			f.count(`SELECT COUNT(*) FROM rate_limits WHERE principal_id LIKE 'sub_%'`) + f.count(`SELECT COUNT(*) FROM taints`); n != 0 {
 			f.Errorf("%d rows of theirs are left", n)
 		}
 	})

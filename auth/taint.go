@@ -30,16 +30,21 @@ func SetTaint(tx *store.Tx, p Principal, tool, call string) error {
 	return nil
 }
 
-// TaintOf gives the taint of p, or nil when it has none or its time is over.
+// TaintOf gives the taint of p, or nil when it has none or its time is over. What stands above p taints it: whoever has read outsiders' text
+// would else be rid of it with a sub-token of its own.
 func TaintOf(tx *store.Tx, p Principal) (*Taint, error) {
-	t, err := store.One(tx, func(r store.Row) (t Taint, err error) {
-		return t, r.Scan(&t.Tool, &t.CallID, store.At(&t.Until))
-	}, `SELECT tool, call_id, until FROM taints WHERE principal_id = $1 AND until > $2`, p.ID, store.Micros(tx.Now))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+	var last *Taint
+	for _, l := range p.Links {
+		t, err := store.One(tx, func(r store.Row) (t Taint, err error) {
+			return t, r.Scan(&t.Tool, &t.CallID, store.At(&t.Until))
+		}, `SELECT tool, call_id, until FROM taints WHERE principal_id = $1 AND until > $2`, l.ID, store.Micros(tx.Now))
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return nil, fmt.Errorf("reading a taint: %w", err)
+		case last == nil || t.Until.After(last.Until):
+			last = &t
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading a taint: %w", err)
-	}
-	return &t, nil
+	return last, nil
 }

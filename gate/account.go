@@ -25,6 +25,10 @@ type Account struct {
 func (g *Gate) Account(ctx context.Context, p auth.Principal) (Account, error) {
 	var a Account
 	err := g.db.Read(ctx, func(tx *store.Tx) error {
+		p, err := renewed(tx, p)
+		if err != nil {
+			return err
+		}
 		sessions, err := auth.ListSessions(tx, p.Merchant, p.ID, "", accountMax)
 		if err != nil {
 			return err
@@ -72,7 +76,11 @@ func (g *Gate) EndOtherSessions(ctx context.Context, p auth.Principal, b Browser
 // have shown lately who they are.
 func (g *Gate) BeginPasskey(ctx context.Context, p auth.Principal, b Browser) (options json.RawMessage, sealed string, err error) {
 	err = g.db.Read(ctx, func(tx *store.Tx) error {
-		if err := confirmed(tx, p); err != nil {
+		p, err := renewed(tx, p)
+		if err == nil {
+			err = confirmed(tx, p)
+		}
+		if err != nil {
 			return err
 		}
 		made, c, err := auth.BeginPasskey(tx, b.Origin, p)

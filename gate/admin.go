@@ -159,13 +159,17 @@ func administrative(err error) *tools.Refusal {
 // A part is one part of what something may do, before and after a change.
 type part struct{ name, before, after string }
 
-// became says what of something has changed, in one line: each part before and after.
+// became says what of something has changed, in one line: which parts, where there are several, and then each before and after.
 func became(parts []part) string {
-	var all []string
+	var names, all []string
 	for _, p := range parts {
 		if p.before != p.after {
+			names = append(names, p.name)
 			all = append(all, fmt.Sprintf("%s: %s → %s", p.name, p.before, p.after))
 		}
+	}
+	if len(names) > 1 {
+		all = append([]string{"changed: " + strings.Join(names, ",")}, all...)
 	}
 	return strings.Join(all, "; ")
 }

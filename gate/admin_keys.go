@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +16,7 @@ import (
 )
 
 // KeyTerms are what a key lets its agent do, in the words of whoever mints or changes it. What is left out (nil) is as usual in a new key, and
-// as it was in a changed one; an empty list is one.
+// as it was in a changed one. An empty list takes a limit off a changed key, and is refused for a new one.
 type KeyTerms struct {
 	Name             *string  `json:"name,omitempty" jsonschema:"maxLength=80,description=What the record and people will call the agent"`
 	Scopes           []string `json:"scopes,omitempty" jsonschema:"maxItems=100,description=Its rights; orders:* and *:read are patterns"`
@@ -52,7 +52,7 @@ func (g *Gate) MintKey(ctx context.Context, by By, terms KeyTerms, owner string)
 		case !errors.Is(err, store.ErrNotFound):
 			return MintedKey{}, e, err
 		}
-		if err = g.apply(terms, &k, tx.Now); err == nil {
+		if err = errors.Join(terms.meant(), g.apply(terms, &k, tx.Now)); err == nil {
 			err = mayGive(p, k.Scopes)
 		}
 		if err != nil {
@@ -125,16 +125,18 @@ func (g *Gate) RevokeKey(ctx context.Context, by By, id string) (RevokedKey, err
 
 // dying counts what ends with principals: the sub-tokens under them, and the calls of all of these that wait.
 func dying(tx *store.Tx, merchant string, ids ...string) (subTokens, waiting int, err error) {
-	all := slices.Clone(ids)
 	for _, id := range ids {
-		heirs, err := auth.HeirsOf(tx, merchant, id)
+		heirs, err := auth.CountHeirs(tx, merchant, id)
 		if err != nil {
 			return 0, 0, err
 		}
-		all = append(all, heirs...)
+		calls, err := approvals.Waiting(tx, merchant, id)
+		if err != nil {
+			return 0, 0, err
+		}
+		subTokens, waiting = subTokens+heirs, waiting+calls
 	}
-	waiting, err = approvals.Waiting(tx, merchant, all)
-	return len(all) - len(ids), waiting, err
+	return subTokens, waiting, nil
 }
 
 // A UsedKey is a key with how often it and what hangs under it was used.
@@ -193,6 +195,20 @@ func noKey(err error) error {
 		return tools.Refuse(tools.NotFound, "List the keys and use an id of one that is not revoked.", "There is no active key of this id.")
 	}
 	return err
+}
+
+// meant refuses a new key with an empty list of what it is limited to: whoever made it up of nothing may have meant nothing, and the
+// key would be limited to nothing, which is everything.
+func (t KeyTerms) meant() error {
+	for _, limit := range []struct {
+		field string
+		list  []string
+	}{{"tools", t.Tools}, {"resources", t.Resources}, {"networks", t.Networks}} {
+		if limit.list != nil && len(limit.list) == 0 {
+			return tools.Wrong(limit.field, "is empty", "at least one, or left out for all", nil)
+		}
+	}
+	return nil
 }
 
 // apply writes terms over those of a key.
@@ -264,22 +280,23 @@ func scopesOf(names []string, among []auth.Scope) ([]auth.Scope, error) {
 	return auth.ParseScopes(names, among)
 }
 
-// termsOf lists what a key could do before and after, part by part, for the record.
+// termsOf lists what a key could do before and after, part by part, for the record. A text of the record is cut at its end, so what is
+// short comes first: no list can be made so long that the ceiling behind it is lost. The name is quoted, and cannot be read as more parts.
 func termsOf(before, after auth.Key) []part {
 	both := func(name string, say func(auth.Key) string) part { return part{name, say(before), say(after)} }
 	return []part{
-		both("name", func(k auth.Key) string { return k.Name }),
+		both("name", func(k auth.Key) string { return strconv.Quote(k.Name) }),
 		both("owner", func(k auth.Key) string { return k.Owner }),
+		both("requires_approval", func(k auth.Key) string { return fmt.Sprint(k.RequiresApproval) }),
+		both("ceiling", func(k auth.Key) string { return k.Ceiling.String() }),
+		both("expires", func(k auth.Key) string { return expiry(k.ExpiresAt) }),
+		both("depth", func(k auth.Key) string { return fmt.Sprint(k.Depth) }),
+		both("rate", func(k auth.Key) string { return fmt.Sprintf("%d/min burst %d", k.Rate.PerMinute, k.Rate.Burst) }),
 		both("scopes", func(k auth.Key) string { return words(k.Scopes) }),
 		both("actions", func(k auth.Key) string { return words(k.Actions) }),
 		both("tools", func(k auth.Key) string { return words(k.Tools) }),
 		both("resources", func(k auth.Key) string { return words(k.Resources) }),
 		both("networks", func(k auth.Key) string { return fmt.Sprint(k.Networks) }),
-		both("rate", func(k auth.Key) string { return fmt.Sprintf("%d/min burst %d", k.Rate.PerMinute, k.Rate.Burst) }),
-		both("ceiling", func(k auth.Key) string { return k.Ceiling.String() }),
-		both("requires_approval", func(k auth.Key) string { return fmt.Sprint(k.RequiresApproval) }),
-		both("expires", func(k auth.Key) string { return expiry(k.ExpiresAt) }),
-		both("depth", func(k auth.Key) string { return fmt.Sprint(k.Depth) }),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
@@ -52,6 +53,33 @@ func (g *Gate) GiveRoles(ctx context.Context, by By, nameOrID string, roles []st
 		}
 		e := audit.Entry{Resource: "person:" + m.ID, Reason: became([]part{{"roles", words(before), words(m.Roles)}})}
 		return m, e, staysOpen(tx, p)
+	})
+}
+
+// An Invitation is a link with which a person signs in, once. It exists in this answer only.
+type Invitation struct {
+	Person    string    `json:"person_id"`
+	Link      string    `json:"link"` // the secret follows behind a #, which browsers do not send and servers do not log
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// linkPath is the page of links to sign in with.
+const linkPath = "/sign-in/link#"
+
+// Invite makes the link with which a person, by name or id, signs in once to the server at an address. Whoever has the link is that
+// person, so it takes every right of theirs to make it.
+func (g *Gate) Invite(ctx context.Context, by By, nameOrID, address string, good time.Duration) (Invitation, error) {
+	op := Op{Event: "person.invited", Scope: auth.KeysAdmin, Recent: true}
+	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (in Invitation, e audit.Entry, err error) {
+		m, err := auth.FindMember(tx, p.Merchant, nameOrID)
+		if err != nil {
+			return in, e, noPerson(err)
+		}
+		if err := mayAppoint(tx, p, m.Roles); err != nil {
+			return in, e, err
+		}
+		secret, expires, err := auth.MintLink(tx, p.Merchant, m.ID, good)
+		return Invitation{m.ID, address + linkPath + secret, expires}, audit.Entry{Resource: "person:" + m.ID}, err
 	})
 }
 

@@ -94,6 +94,14 @@ func TestNobodyGivesWhatTheyDoNotHold(t *testing.T) {
 		o.refused("appointing more", tools.ForbiddenScope, err)
 		_, err = o.GiveRoles(ctx, o.guard, "gus", []string{"security", "admin"})
 		o.refused("promoting oneself", tools.ForbiddenScope, err)
+		_, err = o.Invite(ctx, o.guard, "ada", "https://gate.example.com", 0)
+		o.refused("signing in as somebody who may more", tools.ForbiddenScope, err)
+		_, err = o.Invite(ctx, o.guard, "gus", "https://gate.example.com", 48*time.Hour)
+		o.refused("a link for days", tools.InvalidArguments, err)
+		in, err := o.Invite(ctx, o.admin, "gus", "https://gate.example.com", 0)
+		if o.must("inviting", err); !strings.HasPrefix(in.Link, "https://gate.example.com/sign-in/link#sq_lnk_") {
+			t.Errorf("the link is %s", in.Link)
+		}
 		_, err = o.PutRole(ctx, o.guard, "security", []string{"keys:admin", "orders:refund"})
 		o.refused("widening one's own role", tools.ForbiddenScope, err)
 		_, err = o.PutRole(ctx, o.admin, "override", []string{"approvals:override"})

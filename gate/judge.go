@@ -12,6 +12,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -45,8 +46,9 @@ var checks = []check{
 }
 
 // grantChecks are those of the above that ask what the caller was given. They are asked again when that has changed between
-// the credential and the call's transaction, and of what is stored.
+// the credential and the call's transaction.
 var grantChecks = []check{
+	{"network", (*Gate).checkNetwork},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
 	{"resources", (*Gate).checkResources},
@@ -101,9 +103,9 @@ func (g *Gate) checkScope(_ context.Context, c *call) error {
 		return nil
 	}
 	if any := c.Tool.AnyScope; len(any) > 0 {
-		return lacks(any, "This key holds none of the scopes %s, one of which %s needs.", c.Tool.Name)
+		return lacks(any, "This credential holds none of the scopes %s, one of which %s needs.", c.Tool.Name)
 	}
-	return lacks([]auth.Scope{c.Tool.Scope}, "This key does not hold the scope %s, which %s needs.", c.Tool.Name)
+	return lacks([]auth.Scope{c.Tool.Scope}, "This credential does not hold the scope %s, which %s needs.", c.Tool.Name)
 }
 
 // checkNeeds asks for the scopes that this very call needs beyond those of its tool.
@@ -116,7 +118,7 @@ func (g *Gate) checkNeeds(_ context.Context, c *call) error {
 	if len(need) == 0 {
 		return nil
 	}
-	return lacks(need, "This key does not hold the scope %s, which this call of %s needs.", c.Tool.Name)
+	return lacks(need, "This credential does not hold the scope %s, which this call of %s needs.", c.Tool.Name)
 }
 
 // checkAction asks for the grant of the action that a call names. One that is not there and one that is not granted are
@@ -142,14 +144,14 @@ func (g *Gate) checkAction(_ context.Context, c *call) error {
 }
 
 func noAction(granted []string) error {
-	r := tools.Refuse(tools.NotFound, "Work without it, or ask whoever minted the key for a grant of the action.",
-		"There is no such action, or this key may not request it.")
+	r := tools.Refuse(tools.NotFound, "Work without it, or ask whoever gave you the credential for a grant of the action.",
+		"There is no such action, or this credential may not request it.")
 	if len(granted) > 0 {
 		list := strings.Join(granted, ", ")
 		r.Errors = &tools.Errors{Fields: []schemas.Wrong{{
-			Field: "action", Problem: "is none that this key may request", Expected: "one of: " + list, Example: granted[0],
+			Field: "action", Problem: "is none that this credential may request", Expected: "one of: " + list, Example: granted[0],
 		}}}
-		r.Next = "This key may request " + list + ". For any other, ask whoever minted it for a grant."
+		r.Next = "This credential may request " + list + ". For any other, ask whoever gave it to you for a grant."
 	}
 	return r
 }
@@ -157,7 +159,7 @@ func noAction(granted []string) error {
 // lacks refuses for missing scopes. The message names them and the tool.
 func lacks(missing []auth.Scope, message, tool string) *tools.Refusal {
 	names := scopeNames(missing)
-	r := tools.Refuse(tools.ForbiddenScope, "Work without it, or ask whoever minted the key for one with this scope.",
+	r := tools.Refuse(tools.ForbiddenScope, "Work without it, or ask whoever gave you the credential for one with this scope.",
 		message, strings.Join(names, ", "), tool)
 	r.Errors = &tools.Errors{Missing: names}
 	return r
@@ -175,7 +177,7 @@ func (g *Gate) checkArguments(ctx context.Context, c *call) error {
 	if err := c.takeKey(); err != nil {
 		return err
 	}
-	if auth.HoldsSecret(string(c.Args)) {
+	if secret.In(string(c.Args)) {
 		return pastedSecret()
 	}
 	c.asked = schemas.Fingerprint(c.Args)
@@ -320,7 +322,7 @@ func (g *Gate) checkCeiling(_ context.Context, c *call) error {
 		return nil
 	}
 	return tools.Refuse(tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
-		"This call is rated %s (%s); this key may go up to %s (%s).", level, level.Word(), c.Principal.Ceiling, c.Principal.Ceiling.Word())
+		"This call is rated %s (%s); this credential may go up to %s (%s).", level, level.Word(), c.Principal.Ceiling, c.Principal.Ceiling.Word())
 }
 
 // parks reports whether people are asked before the call runs, and rule says by which rule.
@@ -360,7 +362,7 @@ func asRefusal(err error) *tools.Refusal {
 	case administrative(err) != nil:
 		return administrative(err)
 	case errors.Is(err, store.ErrNotFound):
-		return tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
+		return tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this credential may not see it.")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		// Where the connection was lost during a commit nobody knows yet whether it counted; the key does, afterwards.
 		return tools.Refuse(tools.Unavailable, "Try again in a few seconds with the same idempotency key: what was done is answered and not done again.",

@@ -159,10 +159,17 @@ func (g *Gate) ceremony(ctx context.Context, b Browser, purpose auth.Purpose) (c
 }
 
 // signIn starts the session of whoever can prove who they are, in place of the one that the browser held. All of it, and its record, is one
-// transaction.
+// transaction. Whoever can prove nothing is found out by reading before it: anybody may try, and is not to keep those waiting who write.
 func (g *Gate) signIn(ctx context.Context, b Browser, prove func(*store.Tx) (auth.Proof, error)) (SignedIn, error) {
 	var in SignedIn
-	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+	err := g.db.Read(ctx, func(tx *store.Tx) error {
+		_, err := prove(tx)
+		return err
+	})
+	if err != nil {
+		return SignedIn{}, g.refuseSignIn(ctx, b, err)
+	}
+	err = g.db.InTx(ctx, func(tx *store.Tx) error {
 		proof, err := prove(tx)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,19 @@ func (g *Gate) checkResources(_ context.Context, c *call) error {
 	}
 	return tools.Refuse(tools.ForbiddenResource, "Work with the objects that were named to you, or ask whoever gave you the token for one that names it.",
 		"This credential is limited to some objects, and this call is about another.")
+}
+
+// checkNetwork asks whether the caller may still be where it is. That it might as it came is known.
+func (g *Gate) checkNetwork(_ context.Context, c *call) error {
+	if addr, _ := netip.ParseAddr(c.req.Source); !c.Principal.MayComeFrom(addr) {
+		return foreignNetwork()
+	}
+	return nil
+}
+
+func foreignNetwork() *tools.Refusal {
+	return tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever gave it to you to add this network.",
+		"This credential may not be used from this network.")
 }
 
 // checkRate takes the call from the rates of the caller's chain. A call that is refused later has been made all the same.

@@ -55,8 +55,7 @@ func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Pr
 	answer := unauthorized()
 	if refused := (*auth.Refused)(nil); errors.As(err, &refused) {
 		if refused.Why == "network" {
-			answer = tools.Refuse(tools.ForbiddenNetwork, "Call from where it was made for, or ask whoever minted it to add this network.",
-				"This credential may not be used from this network.")
+			answer = foreignNetwork()
 		}
 		g.used.countOne(refused.Merchant, refused.Who, auth.Used{Refusals: 1, LastUsedAt: g.db.Now()})
 		_, err = g.turnAway(ctx, stranger{

@@ -196,7 +196,7 @@ type Rewound struct {
 // maxRewind bounds how many effects one rewind looks at.
 const maxRewind = 1000
 
-// Rewind takes back, for an operator or a person, what a key did since a time, newest first, each effect in a transaction of its
+// Rewind takes back, for an operator or a person, what a key and all sub-tokens under it did since a time, newest first, each effect in a transaction of its
 // own, and tells what became of each. It needs none of the key's rights, for the key may be the reason. more says that there is older work
 // which it did not look at. Every error is a *tools.Refusal; an effect that cannot be undone is none.
 func (g *Gate) Rewind(ctx context.Context, p auth.Principal, key string, since time.Time, dryRun bool) (all []Rewound, more bool, err error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -83,7 +84,7 @@ func mayVote(p auth.Principal, b Ballot) error {
 		return b.Wrong
 	case b.Decision != approvals.Approve && b.Decision != approvals.Deny:
 		return tools.Wrong("decision", "is not a decision", "one of: approve, deny", "deny")
-	case auth.HoldsSecret(b.Reason):
+	case secret.In(b.Reason):
 		return pastedSecret()
 	case len(b.Reason) > maxReason:
 		return tools.Wrong("reason", "is too long", fmt.Sprintf("at most %d bytes", maxReason), nil)

@@ -37,6 +37,7 @@ func (s *Server) handleAdmin() {
 		{"POST", "/people", s.addPerson},
 		{"PATCH", "/people/{id}", s.changePerson},
 		{"DELETE", "/people/{id}", s.revokePerson},
+		{"POST", "/people/{id}/link", s.invitePerson},
 		{"GET", "/people/{id}/sessions", s.listSessions},
 		{"DELETE", "/people/{id}/sessions", s.revokeSessions},
 		{"DELETE", "/people/{id}/sessions/{session}", s.revokeSessions},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/schemas"
@@ -45,6 +46,21 @@ func (s *Server) changePerson(w http.ResponseWriter, r *http.Request) {
 	if in, who, ok := admit[personChange](s, w, r, personChanges); ok {
 		m, err := s.gate.GiveRoles(r.Context(), who, r.PathValue("id"), in.Roles)
 		s.tell(w, r, m, err)
+	}
+}
+
+// An invitation is the body that asks for a link with which a person signs in.
+type invitation struct {
+	TTL int64 `json:"ttl_seconds,omitempty" jsonschema:"minimum=60,maximum=86400,description=For how long the link is good; 900 if left out"`
+}
+
+var invitations = schemas.Of[invitation]()
+
+// invitePerson answers with the link. Where nobody can tell under which address people reach the server it is a path.
+func (s *Server) invitePerson(w http.ResponseWriter, r *http.Request) {
+	if in, who, ok := admit[invitation](s, w, r, invitations); ok {
+		link, err := s.gate.Invite(r.Context(), who, r.PathValue("id"), s.origin(r), time.Duration(in.TTL)*time.Second)
+		s.tellAs(w, r, http.StatusCreated, link, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,12 @@ func TestPeopleAdministerPeopleAndRolesOverREST(t *testing.T) {
 		g.admin("ada", 404, "DELETE", "/roles/seller", "")
 		if m := g.admin("ada", 200, "PATCH", "/people/"+id, `{"roles":["admin"]}`); fmt.Sprint(m["roles"]) != "[admin]" || m["token"] != nil {
 			t.Errorf("changed is %v", m)
+		}
+		link := fmt.Sprint(g.admin("mara", 201, "POST", "/people/"+g.ids["ada"]+"/link", `{"ttl_seconds":60}`)["link"])
+		g.admin("mara", 400, "POST", "/people/"+g.ids["ada"]+"/link", `{"ttl_seconds":59}`)
+		_, code, _ := strings.Cut(link, "/sign-in/link#")
+		if resp, text := g.once("POST", "/sign-in/link", url.Values{"code": {code}}.Encode(), asForm, asPage); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("by %s: %s %s", link, resp.Status, text)
 		}
 		page := g.admin("mara", 200, "GET", "/people?state=active", "")
 		if len(page["people"].([]any)) != 2 {

@@ -148,6 +148,8 @@ func (s *Server) connectRefusal(r *http.Request, err error) error {
 		return tools.Refuse(tools.NotFound, "Ask the operator which providers are configured.", "There is no such provider.")
 	case errors.Is(err, vault.ErrNoSession):
 		return tools.Refuse(tools.ForbiddenScope, "Sign in with a browser, then open this address in it.", "Only a person who is signed in connects outside systems.")
+	case errors.Is(err, vault.ErrStepUp):
+		return tools.Refuse(tools.StepUpRequired, "Confirm who you are on /me, then try again.", "This takes a confirmation of who you are that is not older than %s.", auth.StepUpTime)
 	case errors.Is(err, auth.ErrUnknownCredential):
 		return tools.Refuse(tools.Unauthorized, "Sign in again.", "You are no longer signed in.")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

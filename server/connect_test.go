@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -201,4 +202,19 @@ func TestConnectingIsRefused(t *testing.T) {
 	if w := g.as(ann, g.server.beginConnection, "GET", "/connect/x", map[string]string{"provider": "x"}); w.Code != http.StatusNotFound {
 		t.Errorf("no such provider: %d", w.Code)
 	}
+}
+
+// Whoever finds a session open does not put an account of their own in the place of the person's.
+func TestConnectingTakesAConfirmationThatIsRecent(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		g, now := newConnecting(t, db), time.Now()
+		db.Now = func() time.Time { return now }
+		p := g.someone("demo", "mia", "manager")
+		g.begin(p)
+		now = now.Add(auth.StepUpTime + time.Second)
+		w := g.as(p, g.server.beginConnection, "GET", "/connect/acme", acme)
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "STEP_UP_REQUIRED") || w.Header().Get("Location") != "" {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -114,7 +115,7 @@ func (s *Server) logLine(a *answer, r *http.Request, v *visit) {
 		{"rpc", v.rpc}, {"tool", v.tool}, {"code", v.code}, {"call_id", v.callID}, {"principal", v.principal.ID}, {"source", v.source},
 	} {
 		if field[1] != "" {
-			e = e.Str(field[0], auth.RedactSecrets(field[1]))
+			e = e.Str(field[0], secret.Redact(field[1]))
 		}
 	}
 	e.Float64("ms", float64(time.Since(v.started).Microseconds())/1000).Int("bytes", a.bytes).Msg("request")
@@ -125,7 +126,7 @@ const shownMax = 200
 
 // shown is text of a request in a form that may stand in a line or an answer.
 func shown(s string) string {
-	s = auth.RedactSecrets(s)
+	s = secret.Redact(s)
 	if len(s) > shownMax {
 		s = s[:shownMax] + "…"
 	}

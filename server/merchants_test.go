@@ -64,6 +64,7 @@ var probes = map[string][]probe{
 	"GET /api/v1/admin/v1/people":                            {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/people":                           {{by: "person", body: `{"name":"somebody","roles":["{{role}}"]}`}},
 	"PATCH /api/v1/admin/v1/people/{id}":                     {{by: "person", path: "/api/v1/admin/v1/people/{{person}}", body: `{"roles":["manager"]}`}},
+	"POST /api/v1/admin/v1/people/{id}/link":                 {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/link", body: `{}`}},
 	"DELETE /api/v1/admin/v1/people/{id}":                    {{by: "person", path: "/api/v1/admin/v1/people/{{person}}"}},
 	"GET /api/v1/admin/v1/people/{id}/sessions":              {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},
 	"DELETE /api/v1/admin/v1/people/{id}/sessions":           {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions"}},

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/dtcgate/dtcgate/approvals"
-	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
@@ -81,7 +81,7 @@ func readBody[T any](w http.ResponseWriter, r *http.Request, schema *schemas.Sch
 	if err != nil {
 		return none, tools.Refuse(tools.InvalidArguments, hint, "The body cannot be read: %s.", err)
 	}
-	if auth.HoldsSecret(string(canonical)) {
+	if secret.In(string(canonical)) {
 		return none, tools.Refuse(tools.InvalidArguments, "Leave it out, and rotate or revoke it.", "The body holds a key or token of this gate.")
 	}
 	if wrong := schema.Check(canonical); len(wrong) > 0 {

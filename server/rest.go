@@ -108,7 +108,7 @@ func only(answer json.RawMessage, member string) (json.RawMessage, error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this key may not see it.")
+		return nil, tools.Refuse(tools.NotFound, "Search for it, and use the id exactly as it was given.", "There is no such object, or this credential may not see it.")
 	}
 	return list[0], nil
 }

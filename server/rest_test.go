@@ -190,7 +190,7 @@ func TestRoutesAreClosed(t *testing.T) {
 	admin := []string{
 		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate", "GET /subtokens", "DELETE /subtokens/{id}",
 		"GET /people", "POST /people", "PATCH /people/{id}", "DELETE /people/{id}",
-		"GET /people/{id}/sessions", "DELETE /people/{id}/sessions", "DELETE /people/{id}/sessions/{session}",
+		"POST /people/{id}/link", "GET /people/{id}/sessions", "DELETE /people/{id}/sessions", "DELETE /people/{id}/sessions/{session}",
 		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
 	}
 	for i, route := range admin {

@@ -146,7 +146,7 @@ func (b broker) run(c *Call, fn func(*Action, *Call) error) error {
 	}
 	a := b.byID[w.Action]
 	if a == nil {
-		return Refuse(NotFound, "Ask for an action that this key may request.", "There is no such action.") // the gate says it better, and before
+		return Refuse(NotFound, "Ask for an action that this credential may request.", "There is no such action.") // the gate says it better, and before
 	}
 	args, err := a.accept(w)
 	if err != nil {

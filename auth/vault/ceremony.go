@@ -37,7 +37,8 @@ const (
 type Answer struct{ State, Code, Issuer, Error string }
 
 // Begin starts connecting a person who is signed in, and gives the address at the provider that this person's browser goes
-// to. The answer is taken from the same session only. A second beginning in one session ends the first.
+// to. The person must have shown lately who they are: whoever finds a session open could else put an account of their own in the place of
+// this person's, and be sent what is meant for it. The answer is taken from the same session only. A second beginning in one session ends the first.
 func (v *Vault) Begin(ctx context.Context, by By, name string) (string, error) {
 	p, err := v.provider(name)
 	if err != nil {
@@ -58,7 +59,7 @@ func (v *Vault) Begin(ctx context.Context, by By, name string) (string, error) {
 		return "", err
 	}
 	err = v.db.InTx(ctx, func(tx *store.Tx) error {
-		if err := by.hold(tx); err != nil {
+		if err := by.confirmed(tx); err != nil {
 			return err
 		}
 		return c.insert(tx)

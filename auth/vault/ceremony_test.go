@@ -68,6 +68,7 @@ func TestConnectingAgainEndsTheEarlierConnection(t *testing.T) {
 func TestAStateIsGoodOnceAndForOneSession(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		begin := func() Answer {
+			r.person = r.confirmed(r.person)
 			address, err := r.Begin(t.Context(), by(r.person), "acme")
 			if err != nil {
 				t.Fatal(err)

@@ -12,14 +12,16 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/dtcgate/dtcgate/auth"
 )
 
 // Limits on what is asked of a provider.
 const (
 	askTime   = 10 * time.Second // for the whole exchange
-	dialTime  = 5 * time.Second
-	maxAnswer = 64 << 10 // bytes of an answer's body
-	maxToken  = 16 << 10 // bytes of one token
+	shakeTime = 5 * time.Second  // for the TLS handshake
+	maxAnswer = 64 << 10         // bytes of an answer's body
+	maxToken  = 16 << 10         // bytes of one token
 	maxScopes = 100
 )
 
@@ -31,7 +33,7 @@ func newClient(allow func(netip.Addr) bool) *http.Client {
 		Timeout:       askTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: bounded{&http.Transport{
-			Proxy: nil, DialContext: dialer(allow).DialContext, TLSHandshakeTimeout: dialTime, ForceAttemptHTTP2: true,
+			Proxy: nil, DialContext: auth.Dialer(allow).DialContext, TLSHandshakeTimeout: shakeTime, ForceAttemptHTTP2: true,
 			MaxResponseHeaderBytes: 32 << 10, MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
 		}},
 	}

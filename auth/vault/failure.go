@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/dtcgate/dtcgate/auth"
 )
 
 // A Failure is why a provider gave no tokens, in a word of a closed list. Nothing a provider wrote gets any further.
@@ -52,7 +54,7 @@ func failure(err error) *Failure {
 		return own
 	case errors.As(err, &answered):
 		return refusal(answered)
-	case errors.Is(err, errAddress):
+	case errors.Is(err, auth.ErrNotPublic):
 		return &Failure{Code: failAddress}
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
 		return &Failure{Code: failTimeout}

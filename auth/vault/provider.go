@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/oauth2"
+
+	"github.com/dtcgate/dtcgate/auth"
 )
 
 // A Provider describes an outside system and the client that we are to it, as an operator writes it down. The secret is
@@ -142,21 +144,16 @@ func (p Provider) checkAddresses() error {
 	return nil
 }
 
-// checkAddress accepts https, and http on a loopback address. A private address is found when it is dialled; one that is
-// written down is refused at the start.
+// checkAddress accepts what auth.ParseOutbound does, and a loopback address, which must not be a name, where that is wanted.
 func (p Provider) checkAddress(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" || u.Opaque != "" || u.User != nil || u.Fragment != "" {
-		return errors.New("it must be an address such as https://login.example.com/oauth/token")
-	}
-	local := isLoopback(u)
-	switch {
-	case local != p.AllowPrivate && local:
+	u, err := auth.ParseOutbound(raw)
+	switch local := err == nil && auth.HasLoopback(u); {
+	case err != nil:
+		return err
+	case local && !p.AllowPrivate:
 		return errors.New("an address of this machine needs allow_private, and is for tests and development")
-	case local != p.AllowPrivate:
+	case !local && p.AllowPrivate:
 		return errors.New("allow_private is for 127.0.0.1 and [::1] only")
-	case u.Scheme != "https" && (u.Scheme != "http" || !local):
-		return errors.New("it must be https")
 	}
 	return nil
 }
@@ -201,7 +198,7 @@ func (p Provider) allowed() func(netip.Addr) bool {
 	if p.AllowPrivate {
 		return netip.Addr.IsLoopback
 	}
-	return public
+	return auth.Public
 }
 
 // maxLabel bounds what people call a provider and a provider calls an account, in bytes.

@@ -25,6 +25,15 @@ func (b By) hold(tx *store.Tx) error {
 	return err
 }
 
+// confirmed is hold for what a session that was left open must not do.
+func (b By) confirmed(tx *store.Tx) error {
+	p, err := auth.Hold(tx, b.Principal)
+	if err == nil && tx.Now.Sub(p.StepUpAt) > auth.StepUpTime {
+		err = ErrStepUp
+	}
+	return err
+}
+
 // alive refuses people who are gone, or are another merchant's: what they granted opens nothing for anybody.
 func alive(tx *store.Tx, merchant, person string) error {
 	p, err := auth.Live(tx, person)

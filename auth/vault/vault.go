@@ -55,6 +55,8 @@ var (
 	ErrBroken = errors.New("the connection is broken")
 	// ErrNoSession says that only a person who is signed in can connect: the answer comes back to that browser.
 	ErrNoSession = errors.New("connecting needs a person who is signed in")
+	// ErrStepUp says that the person in the session has not shown lately who they are.
+	ErrStepUp = errors.New("connecting needs a person who has shown lately who they are")
 	// ErrSealed says that no master key at hand opens what is stored, or that it was stored for something else.
 	ErrSealed = errors.New("the stored tokens do not open: restore the vault's key, or connect again")
 )

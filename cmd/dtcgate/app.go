@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -133,7 +134,7 @@ func (a *app) administer(ctx context.Context, f forMerchant, fn func(*gate.Gate,
 		if err != nil {
 			return err
 		}
-		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(auth.Redacting(a.err))})
+		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(secret.Redacting(a.err))})
 		return fn(g, gate.By{Principal: auth.OperatorPrincipal(m.ID), Transport: "cli"})
 	})
 }

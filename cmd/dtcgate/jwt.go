@@ -42,12 +42,8 @@ func (c *jwtList) Run(ctx context.Context, a *app) error {
 	return c.print(a, agents, func(w io.Writer) {
 		rows := [][]string{}
 		for _, agent := range agents {
-			state := "active"
-			if !agent.RevokedAt.IsZero() {
-				state = "revoked " + when(agent.RevokedAt)
-			}
 			rows = append(rows, []string{
-				agent.ID, visible(agent.Subject), visible(agent.Issuer), agent.Owner, agent.Ceiling.String(), state, when(agent.FirstSeenAt), scopeList(agent.Scopes),
+				agent.ID, visible(agent.Subject), visible(agent.Issuer), agent.Owner, agent.Ceiling.String(), activeUntil(agent.RevokedAt), when(agent.FirstSeenAt), scopeList(agent.Scopes),
 			})
 		}
 		table(w, []string{"ID", "SUBJECT", "ISSUER", "OWNER", "CEILING", "STATE", "FIRST SEEN", "SCOPES"}, rows)

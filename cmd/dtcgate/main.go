@@ -113,6 +113,11 @@ func explainUsage(w io.Writer, err error) {
 func explain(w io.Writer, err error) {
 	if r := (*tools.Refusal)(nil); errors.As(err, &r) {
 		fmt.Fprintf(w, "dtcgate: %s %s (%s)\n", r.Message, r.Next, r.Code)
+		if r.Errors != nil {
+			for _, f := range r.Errors.Fields {
+				fmt.Fprintf(w, "  %s %s; expected: %s\n", f.Field, f.Problem, f.Expected)
+			}
+		}
 		return
 	}
 	fmt.Fprintf(w, "dtcgate: %v\n", err)

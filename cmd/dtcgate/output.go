@@ -98,6 +98,14 @@ func when(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
+// activeUntil says in a list whether something is active or when it was revoked.
+func activeUntil(revoked time.Time) string {
+	if revoked.IsZero() {
+		return "active"
+	}
+	return "revoked " + when(revoked)
+}
+
 // isTerminal reports whether w is a terminal, or another device that nobody reads as a file.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

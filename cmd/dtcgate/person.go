@@ -61,11 +61,7 @@ func (c *personList) Run(ctx context.Context, a *app) error {
 	return c.print(a, people, func(w io.Writer) {
 		rows := [][]string{}
 		for _, p := range people {
-			state := "active"
-			if !p.RevokedAt.IsZero() {
-				state = "revoked " + when(p.RevokedAt)
-			}
-			rows = append(rows, []string{p.ID, p.Name, p.Hint, state, strings.Join(p.Roles, ",")})
+			rows = append(rows, []string{p.ID, p.Name, p.Hint, activeUntil(p.RevokedAt), strings.Join(p.Roles, ",")})
 		}
 		table(w, []string{"ID", "NAME", "TOKEN", "STATE", "ROLES"}, rows)
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -19,13 +20,27 @@ type aPerson struct {
 	Person string `arg:"" help:"The person's name or id, per_…."`
 }
 
-// find gives the active person of that name or id.
+// findPerson gives the active person of that name or id.
 func (c aPerson) findPerson(tx *store.Tx, m auth.Merchant) (auth.Principal, error) {
 	p, err := auth.FindPerson(tx, m.ID, c.Person)
 	if errors.Is(err, store.ErrNotFound) {
 		err = fmt.Errorf("there is no active person %q: `dtcgate person list` shows them", c.Person)
 	}
 	return p, err
+}
+
+// change runs fn on the active person in one transaction that changes who may do what.
+func (c aPerson) change(ctx context.Context, a *app, fn func(tx *store.Tx, p auth.Principal) error) error {
+	return a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
+		if err := auth.BeginChange(tx, m.ID); err != nil {
+			return err
+		}
+		p, err := c.findPerson(tx, m)
+		if err != nil {
+			return err
+		}
+		return fn(tx, p)
+	})
 }
 
 type personInvite struct {
@@ -37,28 +52,17 @@ type personInvite struct {
 
 // Validate is called by kong: what it refuses is wrong use.
 func (c *personInvite) Validate() (err error) {
+	if c.For < time.Minute || c.For > auth.MaxLinkTime {
+		return fmt.Errorf("--for is 1m to %s, not %s", auth.MaxLinkTime, c.For)
+	}
 	c.PublicURL, err = parsePublicURL(c.PublicURL)
 	return err
 }
 
-// An invitation is a link to sign in with, which exists in this answer only.
-type invitation struct {
-	Person    string    `json:"person_id"`
-	Link      string    `json:"link"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
 func (c *personInvite) Run(ctx context.Context, a *app) error {
-	var in invitation
-	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) (err error) {
-		if err := auth.BeginChange(tx, m.ID); err != nil {
-			return err
-		}
-		p, err := c.findPerson(tx, m)
-		if err != nil {
-			return err
-		}
-		in, err = invite(tx, p, c.PublicURL, c.For)
+	var in gate.Invitation
+	err := a.administer(ctx, c.forMerchant, func(g *gate.Gate, by gate.By) (err error) {
+		in, err = g.Invite(ctx, by, c.Person, c.PublicURL, c.For)
 		return err
 	})
 	if err != nil {
@@ -66,20 +70,6 @@ func (c *personInvite) Run(ctx context.Context, a *app) error {
 	}
 	return c.print(a, in, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n\nWith this link %s signs in, once, until %s. It is not shown again.\n", in.Link, visible(c.Person), when(in.ExpiresAt))
-	})
-}
-
-// linkPath is the page of one-time links. The secret follows behind a #, which browsers do not send and servers do not log.
-const linkPath = "/sign-in/link#"
-
-// invite makes a link for a person and the record of it.
-func invite(tx *store.Tx, p auth.Principal, address string, good time.Duration) (invitation, error) {
-	secret, expires, err := auth.MintLink(tx, p.Merchant, p.ID, good)
-	if err != nil {
-		return invitation{}, err
-	}
-	return invitation{Person: p.ID, Link: address + linkPath + secret, ExpiresAt: expires}, record(tx, audit.Entry{
-		Merchant: p.Merchant, Event: "person.invited", Resource: "person:" + p.ID,
 	})
 }
 
@@ -122,19 +112,12 @@ type personSignOut struct {
 
 func (c *personSignOut) Run(ctx context.Context, a *app) error {
 	var ended int64
-	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
-		if err := auth.BeginChange(tx, m.ID); err != nil {
-			return err
-		}
-		p, err := c.findPerson(tx, m)
-		if err != nil {
-			return err
-		}
+	err := c.change(ctx, a, func(tx *store.Tx, p auth.Principal) (err error) {
 		resource := "person:" + p.ID
 		if c.Session == "" {
-			ended, err = auth.RevokeSessions(tx, m.ID, p.ID, "")
+			ended, err = auth.RevokeSessions(tx, p.Merchant, p.ID, "")
 		} else {
-			ended, resource, err = 1, "session:"+c.Session, auth.RevokeSession(tx, m.ID, p.ID, c.Session)
+			ended, resource, err = 1, "session:"+c.Session, auth.RevokeSession(tx, p.Merchant, p.ID, c.Session)
 		}
 		if errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("%s has no live session %q: `dtcgate person sessions` shows them", c.Person, c.Session)
@@ -142,7 +125,7 @@ func (c *personSignOut) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return record(tx, audit.Entry{Merchant: m.ID, Event: "session.revoked", Resource: resource, Count: ended})
+		return record(tx, audit.Entry{Merchant: p.Merchant, Event: "session.revoked", Resource: resource, Count: ended})
 	})
 	if err != nil {
 		return err
@@ -157,19 +140,12 @@ type personEmail struct {
 }
 
 func (c *personEmail) Run(ctx context.Context, a *app) error {
-	err := a.change(ctx, c.forMerchant, func(tx *store.Tx, m auth.Merchant) error {
-		if err := auth.BeginChange(tx, m.ID); err != nil {
-			return err
-		}
-		p, err := c.findPerson(tx, m)
-		if err != nil {
-			return err
-		}
-		if err := auth.SetEmail(tx, m.ID, p.ID, strings.TrimSpace(c.Address)); err != nil {
+	err := c.change(ctx, a, func(tx *store.Tx, p auth.Principal) error {
+		if err := auth.SetEmail(tx, p.Merchant, p.ID, strings.TrimSpace(c.Address)); err != nil {
 			return err
 		}
 		return record(tx, audit.Entry{
-			Merchant: m.ID, Event: "person.email", Resource: "person:" + p.ID, Personal: map[string]string{"email": c.Address},
+			Merchant: p.Merchant, Event: "person.email", Resource: "person:" + p.ID, Personal: map[string]string{"email": c.Address},
 		})
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/server"
@@ -118,7 +119,7 @@ func newLog(w io.Writer, dev bool) zerolog.Logger {
 	if dev || isTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
 	}
-	return zerolog.New(auth.Redacting(w)).With().Timestamp().Logger()
+	return zerolog.New(secret.Redacting(w)).With().Timestamp().Logger()
 }
 
 // A running gate is a server with all that works beside it.
