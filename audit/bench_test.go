@@ -9,7 +9,7 @@ import (
 
 func eachEngine(b *testing.B, fn func(b *testing.B, db *store.DB)) {
 	for _, engine := range storetest.Engines(b) {
-		b.Run(engine, func(b *testing.B) { fn(b, storetest.Open(b, storetest.DSN(b, engine))) })
+		b.Run(engine, func(b *testing.B) { fn(b, storetest.New(b, engine)) })
 	}
 }
 

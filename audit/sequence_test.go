@@ -328,7 +328,7 @@ func TestRunSequencesUntilItsEnd(t *testing.T) {
 }
 
 func TestRunReportsErrorsAndGoesOn(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	l, _ := newLog(t, db)
 	ctx, stop := context.WithCancel(t.Context())
 	failing, recovered := make(chan struct{}), make(chan struct{})

@@ -488,7 +488,7 @@ func TestCheckpointsKeptOutsideAgreeWithAnUntouchedRecord(t *testing.T) {
 
 // TestCheckpointHasOneSpelling: base64 has bits that do not count, and a note may hold signatures of others.
 func TestCheckpointHasOneSpelling(t *testing.T) {
-	l, verifiers := newLog(t, storetest.Open(t, storetest.DSN(t, "sqlite")))
+	l, verifiers := newLog(t, storetest.New(t, "sqlite"))
 	c := checkpoint{origin: l.signer.Name(), size: 3, previous: 2}
 	signed, err := c.sign(l.signer)
 	fatalIf(t, err)

@@ -229,7 +229,7 @@ func TestManyTokensAtOnceMakeOneAgent(t *testing.T) {
 }
 
 func TestAnIssuerCannotFillTheDatabase(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	var now time.Time
 	merchant, token := tokens(t, db, &now)
 	if _, _, err := admit(t, db, token); err != nil {

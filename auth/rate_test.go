@@ -52,7 +52,7 @@ func rated(id string, r Rate) Principal {
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestARateLetsThroughWhatTheNaiveBucketDoes(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	n := 0
 	rapid.Check(t, func(t *rapid.T) {
 		n++
@@ -84,7 +84,7 @@ func TestARateLetsThroughWhatTheNaiveBucketDoes(t *testing.T) {
 }
 
 func TestAClockThatIsSetNeitherOpensNorShutsARate(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	n := 0
 	rapid.Check(t, func(t *rapid.T) {
 		n++

@@ -63,7 +63,7 @@ func TestACancelThatComesWhileAJobBeginsStopsIt(t *testing.T) {
 
 // On SQLite no worker can claim a job while a step of it runs: there is one writer.
 func TestAStepOfAWorkerThatLosesItsLeaseMeanwhileIsUndone(t *testing.T) {
-	h, k := newHooked(t, storetest.Open(t, storetest.DSN(t, "postgres")))
+	h, k := newHooked(t, storetest.New(t, "postgres"))
 	j := h.begun("3", "slow")
 	at := newGap()
 	var steps atomic.Int64
@@ -126,7 +126,7 @@ func TestWorkersAndSweepersLapseTheSameRequests(t *testing.T) {
 // A job whose effect was refused is queued again until its end is written down, and another worker may take it up before.
 // On SQLite there is one writer, so that the two cannot meet.
 func TestAJobThatFailsWhileAnotherWorkerTakesItUpBlocksNeither(t *testing.T) {
-	h, _ := newHooked(t, storetest.Open(t, storetest.DSN(t, "postgres")))
+	h, _ := newHooked(t, storetest.New(t, "postgres"))
 	id := h.approved("test_hook")
 	failed := make(chan error, 1)
 	h.tx(func(tx *store.Tx) error {

@@ -61,7 +61,7 @@ func newTab(t *testing.T) *tab {
 	if at < 0 {
 		t.Skip("there is no Chromium, so what people see is not tested; .ci/browser installs it")
 	}
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	m := &moment{}
 	db.Now = m.now
 	g := newRig(t, db, fakes)

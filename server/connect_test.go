@@ -167,7 +167,7 @@ func TestAPersonConnectsWithABrowserAndAnAdminEndsIt(t *testing.T) {
 }
 
 func TestConnectingIsRefused(t *testing.T) {
-	g := newConnecting(t, storetest.Open(t, storetest.DSN(t, "sqlite")))
+	g := newConnecting(t, storetest.New(t, "sqlite"))
 	ann := g.someone(rigMerchant, "ann", "marketing")
 	token := ann
 	token.Session = ""

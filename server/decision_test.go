@@ -88,7 +88,7 @@ func TestOneDecisionForAllTransports(t *testing.T) {
 
 // decide makes all the calls one way and gives the bodies and the record, without what differs from run to run.
 func decide(t *testing.T, engine string, call way) (bodies []string, record []string) {
-	g := &story{rig: newRig(t, storetest.Open(t, storetest.DSN(t, engine)), fakes)}
+	g := &story{rig: newRig(t, storetest.New(t, engine), fakes)}
 	g.mint("key", false, "orders:read", "orders:write")
 	g.mint("poor", false)
 	g.mint("careful", true, "marketing:send")

@@ -23,7 +23,7 @@ const (
 // newPages is a rig under a name that may have passkeys, with one person and a clock that can be put forward.
 func newPages(t *testing.T) (*rig, *moment) {
 	t.Helper()
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	m := &moment{}
 	db.Now = m.now
 	g := newRig(t, db, fakes)

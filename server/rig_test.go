@@ -87,7 +87,7 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 // newSQLiteRig is a rig on a fresh SQLite file, with the fake tools.
 func newSQLiteRig(t *testing.T) *rig {
 	t.Helper()
-	return newRig(t, storetest.Open(t, storetest.DSN(t, "sqlite")), fakes)
+	return newRig(t, storetest.New(t, "sqlite"), fakes)
 }
 
 func (g *rig) must(err error) {

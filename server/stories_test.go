@@ -46,7 +46,7 @@ func TestStories(t *testing.T) {
 			tell(t, copyOf(t, demo), file, *update)
 			if strings.HasPrefix(name, "story-") {
 				t.Run("postgres", func(t *testing.T) {
-					db := storetest.Open(t, storetest.DSN(t, "postgres"))
+					db := storetest.New(t, "postgres")
 					loadDemo(t, db)
 					tell(t, db, file, false)
 				})

@@ -30,7 +30,7 @@ const (
 // newTokenRig is a rig that trusts an issuer.
 func newTokenRig(t *testing.T, registry *tools.Registry) (*rig, *authtest.Issuer) {
 	t.Helper()
-	g, from := newRig(t, storetest.Open(t, storetest.DSN(t, "sqlite")), registry), authtest.NewIssuer(t)
+	g, from := newRig(t, storetest.New(t, "sqlite"), registry), authtest.NewIssuer(t)
 	log := zerolog.New(g.log)
 	issuers, err := auth.NewIssuers(publicURL, []auth.Issuer{{
 		Name: "test", Issuer: from.URL, JWKSURL: from.KeysURL(), Claims: auth.ClaimNames{Merchant: "merchant"}, Ceiling: "high", RequiresApproval: true,

@@ -131,7 +131,7 @@ func TestBadBatchHoldsUpNoOther(t *testing.T) {
 }
 
 func TestCarrierReportsAndTriesAgain(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	mail(t, db, "cmp_1", "1")
 	blocked := filepath.Join(t.TempDir(), "outbox")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {

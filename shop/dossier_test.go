@@ -27,7 +27,7 @@ var notPersonal = map[string]string{
 // TestEveryTableAboutCustomersIsAnswered fails for a new table that leads to a customer until it is known what becomes of it
 // when the customer asks for the data, or for its end.
 func TestEveryTableAboutCustomersIsAnswered(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	shopTables := "|" + strings.Join(tables, "|") + "|"
 	held := map[string]bool{"dossiers": true}
 	for _, h := range holdings {

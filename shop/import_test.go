@@ -87,7 +87,7 @@ func TestImportAddsUpOrders(t *testing.T) {
 // TestDatesMoveByWholeWeeks imports on each day of a week: the data must end on the latest Friday before the day.
 func TestDatesMoveByWholeWeeks(t *testing.T) {
 	inOneGoroutine(t)
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	for i := range 8 {
 		today := sunday.AddDate(0, 0, i)
 		s := importTiny(t, db, merchant, shop.Options{Today: today})

@@ -21,7 +21,7 @@ import (
 // TestWritersNeverDeadlock lets sixteen callers do all that the shop can do, on a handful of the same rows, and fails when
 // PostgreSQL has to end a circle of them: the order of locks in the package comment is kept by all.
 func TestWritersNeverDeadlock(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "postgres"))
+	db := storetest.New(t, "postgres")
 	loadDemo(t, db)
 	c := newCrowd(t, db)
 	db.Now = func() time.Time { return sunday.Add(time.Duration(c.days.Load()) * 25 * time.Hour) }

@@ -23,7 +23,7 @@ func TestThePageIsAsItWouldBeWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := page(t.Context(), storetest.Open(t, storetest.DSN(t, "sqlite")))
+	text, err := page(t.Context(), storetest.New(t, "sqlite"))
 	if err != nil {
 		t.Fatal(err)
 	}

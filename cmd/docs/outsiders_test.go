@@ -127,7 +127,7 @@ func count(v any, name string) (inside, outside int) {
 // TestNoSentenceForPeopleHidesAnything puts characters that cannot be seen into every text argument of every write: the call
 // is refused, or what people read of it before they agree does not hold them.
 func TestNoSentenceForPeopleHidesAnything(t *testing.T) {
-	d := must(newDemo(t.Context(), storetest.Open(t, storetest.DSN(t, "sqlite"))))(t)
+	d := must(newDemo(t.Context(), storetest.New(t, "sqlite")))(t)
 	d.free.Links[0].Actions = []string{"*"}
 	calls := d.foreignCalls(t)
 	for _, tool := range d.writes() {

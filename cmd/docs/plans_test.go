@@ -78,7 +78,7 @@ func realShop(t *testing.T, engine, merchant string) *store.DB {
 		t.Logf("the real merchant's data is not in %s: the plans are those of the generated one alone", dir)
 		return nil
 	}
-	db := storetest.Open(t, storetest.DSN(t, engine))
+	db := storetest.New(t, engine)
 	if _, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{Today: today}); err != nil {
 		t.Fatal(err)
 	}

@@ -139,8 +139,8 @@ const callers = 64
 func TestManyAtOnceAreOneAfterAnother(t *testing.T) {
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
-			crowd := must(newDemo(t.Context(), storetest.Open(t, storetest.DSN(t, engine))))(t)
-			queue := must(newDemo(t.Context(), storetest.Open(t, storetest.DSN(t, engine))))(t)
+			crowd := must(newDemo(t.Context(), storetest.New(t, engine)))(t)
+			queue := must(newDemo(t.Context(), storetest.New(t, engine)))(t)
 			for _, tool := range crowd.writes() {
 				t.Run(tool.Name, func(t *testing.T) { atOnce(t, crowd, queue, tool) })
 			}

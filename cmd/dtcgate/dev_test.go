@@ -12,7 +12,7 @@ import (
 // TestShopOfAnEarlierVersionIsMadeAnewOrNamed starts on a shop without what searches and sums are read from.
 func TestShopOfAnEarlierVersionIsMadeAnewOrNamed(t *testing.T) {
 	for source, want := range map[shop.Source]string{shop.Generated: "what was changed in it is gone", shop.Imported: "demo import PATH"} {
-		db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+		db := storetest.New(t, "sqlite")
 		start := func() (*greeting, string) {
 			g := &greeting{cmd: func(args string) string { return args }}
 			if err := g.prepare(t.Context(), db); err != nil {

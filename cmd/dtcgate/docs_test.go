@@ -114,7 +114,7 @@ func child(n *kong.Node, name string) *kong.Node {
 
 func TestDocumentedRequestsHaveRoutes(t *testing.T) {
 	testNetwork := auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	s, err := server.New(server.Config{
 		Gate: gate.New(gate.Config{DB: db, Tools: registry}), Tools: registry, DB: db, Log: zerolog.Nop(),
 		Networks: server.Networks{Agents: testNetwork, Admins: testNetwork}, // httptest's requests come from there

@@ -95,6 +95,9 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 // Start starts the server after Stop or Kill, and waits until it answers.
 func (s *Server) Start() error {
 	options := fmt.Sprintf("-c listen_addresses= -c unix_socket_directories='%s' -c fsync=%s -c max_connections=300", s.dir, s.fsync)
+	if s.fsync == "off" {
+		options += " -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0"
+	}
 	return s.run("pg_ctl", "-D", s.data(), "-l", filepath.Join(s.dir, "log"), "-o", options, "-w", "start")
 }
 

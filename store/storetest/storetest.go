@@ -8,11 +8,8 @@ package storetest
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,7 +20,7 @@ import (
 	"github.com/dtcgate/dtcgate/store"
 )
 
-// URLVariable names the PostgreSQL that tests use; each test makes and drops a schema in it.
+// URLVariable names the PostgreSQL that tests use; each test has a schema of its own in it.
 const URLVariable = "DTCGATE_TEST_DATABASE_URL"
 
 // Engines are the engines every storage test runs on.
@@ -33,14 +30,19 @@ func Engines(testing.TB) []string { return []string{"sqlite", "postgres"} }
 func Each(t *testing.T, fn func(t *testing.T, db *store.DB)) {
 	t.Helper()
 	for _, engine := range Engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			dsn := DSN(t, engine)
-			if engine == "sqlite" {
-				copyMigrated(t, dsn)
-			}
-			fn(t, Open(t, dsn))
-		})
+		t.Run(engine, func(t *testing.T) { fn(t, New(t, engine)) })
 	}
+}
+
+// New opens an empty, migrated database of the test's own.
+func New(t testing.TB, engine string) *store.DB {
+	t.Helper()
+	if engine == "sqlite" {
+		dsn := DSN(t, engine)
+		copyMigrated(t, dsn)
+		return Open(t, dsn)
+	}
+	return Open(t, cleanSchema(t))
 }
 
 // EachFilled is Each on databases that fill has filled. On SQLite it fills one database a process and key, and copies it: a load takes
@@ -49,15 +51,15 @@ func EachFilled(t *testing.T, key string, fill func(context.Context, *store.DB) 
 	t.Helper()
 	for _, engine := range Engines(t) {
 		t.Run(engine, func(t *testing.T) {
-			dsn := DSN(t, engine)
 			if engine == "sqlite" {
+				dsn := DSN(t, engine)
 				copyFilled(t, key, fill, dsn)
+				fn(t, Open(t, dsn))
+				return
 			}
-			db := Open(t, dsn)
-			if engine != "sqlite" {
-				if err := fill(t.Context(), db); err != nil {
-					t.Fatal(err)
-				}
+			db := New(t, engine)
+			if err := fill(t.Context(), db); err != nil {
+				t.Fatal(err)
 			}
 			fn(t, db)
 		})
@@ -94,17 +96,19 @@ func Open(t testing.TB, dsn string) *store.DB {
 	return db
 }
 
-// DSN is the address of an empty database of the test's own, which disappears when the test ends.
+// DSN is the address of an empty database of the test's own, without this program's schema, which disappears when the test ends.
 func DSN(t testing.TB, engine string) string {
 	t.Helper()
 	if engine == "sqlite" {
 		return filepath.Join(t.TempDir(), "test.db")
 	}
-	return schema(t)
+	name, dsn := newSchema(t)
+	t.Cleanup(func() { dropSchema(t, name) })
+	return dsn
 }
 
 // copyMigrated saves a test the migrations, which cost it more than all the rest.
-func copyMigrated(t *testing.T, path string) {
+func copyMigrated(t testing.TB, path string) {
 	t.Helper()
 	file, err := migrated()
 	if err == nil {
@@ -150,31 +154,9 @@ var shared = sync.OnceValues(func() (*sql.DB, error) {
 			return nil, err
 		}
 	}
-	return sql.Open("pgx", os.Getenv(URLVariable))
+	db, err := sql.Open("pgx", os.Getenv(URLVariable))
+	if err != nil {
+		return nil, err
+	}
+	return db, errors.Join(sweep(db), hold(db))
 })
-
-// schema makes a PostgreSQL schema and returns an address whose search_path is that schema.
-func schema(t testing.TB) string {
-	t.Helper()
-	db, err := shared()
-	if err != nil {
-		t.Fatalf("starting PostgreSQL for tests: %v", err)
-	}
-	name := "test_" + rand.Text()
-	if _, err := db.ExecContext(t.Context(), fmt.Sprintf("CREATE SCHEMA %q", name)); err != nil {
-		t.Fatalf("making a schema in %s: %v", URLVariable, err)
-	}
-	t.Cleanup(func() {
-		if _, err := db.ExecContext(context.Background(), fmt.Sprintf("DROP SCHEMA %q CASCADE", name)); err != nil {
-			t.Errorf("dropping a test's schema: %v", err)
-		}
-	})
-	dsn, err := url.Parse(os.Getenv(URLVariable))
-	if err != nil {
-		t.Fatalf("%s is not an address postgres://…", URLVariable)
-	}
-	q := dsn.Query()
-	q.Set("search_path", `"`+name+`"`)
-	dsn.RawQuery = q.Encode()
-	return dsn.String()
-}

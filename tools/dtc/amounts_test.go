@@ -14,7 +14,7 @@ import (
 
 // The bounds of an amount are not in the schema, so each tool that takes one must ask for them.
 func TestAmountsHaveBounds(t *testing.T) {
-	db := storetest.Open(t, storetest.DSN(t, "sqlite"))
+	db := storetest.New(t, "sqlite")
 	db.Now = func() time.Time { return sunday }
 	if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
 		t.Fatal(err)

@@ -460,7 +460,8 @@ func refusalThatComesFirstCounts(h *house) {
 			sent <- err
 		}()
 		for waiting := 0; waiting == 0; {
-			if err := tx.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE NOT granted").Scan(&waiting); err != nil {
+			if err := tx.QueryRow(`SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND pid IN
+				(SELECT pid FROM pg_locks WHERE relation = CAST('customers' AS regclass))`).Scan(&waiting); err != nil {
 				return err
 			}
 		}

@@ -24,7 +24,7 @@ func realHouse(t *testing.T, engine, dir string) *house {
 	if _, err := os.Stat(filepath.Join(dir, "orders.csv.gz")); err != nil {
 		t.Skipf("the real merchant's data is not in %s: nothing to compare with", dir)
 	}
-	db := storetest.Open(t, storetest.DSN(t, engine))
+	db := storetest.New(t, engine)
 	if _, err := shop.Import(t.Context(), db, merchant, dir, shop.Options{KeepDates: true, Today: sunday}); err != nil {
 		t.Fatal(err)
 	}

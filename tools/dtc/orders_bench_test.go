@@ -19,7 +19,7 @@ func BenchmarkSearchOrders(b *testing.B) {
 	}
 	for _, engine := range storetest.Engines(b) {
 		b.Run(engine, func(b *testing.B) {
-			db := storetest.Open(b, storetest.DSN(b, engine))
+			db := storetest.New(b, engine)
 			began := time.Now()
 			if _, err := shop.Import(b.Context(), db, merchant, realData, shop.Options{KeepDates: true, Today: sunday}); err != nil {
 				b.Fatal(err)

@@ -411,7 +411,7 @@ func BenchmarkSearchProducts(b *testing.B) {
 	if _, err := os.Stat(filepath.Join(realData, "orders.csv.gz")); err != nil {
 		b.Skipf("the real merchant's data is not in %s: nothing to measure", realData)
 	}
-	db := storetest.Open(b, storetest.DSN(b, "sqlite"))
+	db := storetest.New(b, "sqlite")
 	if _, err := shop.Import(b.Context(), db, merchant, realData, shop.Options{Today: sunday}); err != nil {
 		b.Fatal(err)
 	}

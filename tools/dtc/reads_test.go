@@ -378,7 +378,7 @@ func cancelJobStopsAndRepeats(h *house) {
 
 // FuzzCursor holds that whatever is sent as a cursor is a page or a refusal, and that nobody reads with another's.
 func FuzzCursor(f *testing.F) {
-	db := storetest.Open(f, storetest.DSN(f, "sqlite"))
+	db := storetest.New(f, "sqlite")
 	f.Add([]byte("AAAA"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		h := newHouse(t, db)
