@@ -198,11 +198,11 @@ func TestKeysAreAskedForInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []time.Duration
 		start := time.Now()
-		fail := true
+		var back atomic.Bool
 		k := &keySet{url: &url.URL{Scheme: "https", Host: "login.example.com"}, now: time.Now, onError: func(error) {}}
 		k.client = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 			asked = append(asked, time.Since(start))
-			if fail {
+			if !back.Load() {
 				return nil, errors.New("away")
 			}
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"keys":[]}`))}, nil
@@ -212,7 +212,7 @@ func TestKeysAreAskedForInTheBackground(t *testing.T) {
 		go func() { k.run(ctx); close(done) }()
 		time.Sleep(90 * time.Second)
 		synctest.Wait()
-		fail = false
+		back.Store(true)
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
 		stop()

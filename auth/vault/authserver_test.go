@@ -113,9 +113,26 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, s.redirect+"?"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), http.StatusFound)
 }
 
+// answers lets fn answer requests for tokens, as far as it reports that it did; nil ends that.
+func (s *authServer) answers(fn func(http.ResponseWriter, *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = fn
+}
+
+// meanwhile lets fn happen while a token is asked for; nil ends that.
+func (s *authServer) meanwhile(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.during = fn
+}
+
 func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
-	if s.during != nil {
-		s.during()
+	s.mu.Lock()
+	during := s.during
+	s.mu.Unlock()
+	if during != nil {
+		during()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -208,12 +208,12 @@ func TestARotationDuringARefreshLosesNoToken(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		c := r.connect(r.person)
 		r.forward(time.Hour)
-		r.as.during = func() {
-			r.as.during = nil
+		r.as.meanwhile(func() {
+			r.as.meanwhile(nil)
 			if _, err := r.RotateKey(t.Context(), operator); err != nil {
 				t.Error(err)
 			}
-		}
+		})
 		access, err := r.token()
 		if err != nil || !r.as.good(access) {
 			t.Fatal(err)

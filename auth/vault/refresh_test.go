@@ -138,12 +138,12 @@ func TestPeopleInParallelNeverGetEachOthersTokens(t *testing.T) {
 func TestNoTransactionIsOpenWhileAProviderIsAsked(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		written := 0
-		r.as.during = func() { // on SQLite this waits for every other transaction
+		r.as.meanwhile(func() { // on SQLite this waits for every other transaction
 			if err := r.db.Ping(t.Context()); err != nil {
 				t.Error(err)
 			}
 			written++
-		}
+		})
 		r.connect(r.person)
 		r.forward(time.Hour)
 		if _, err := r.token(); err != nil || written != 2 {
@@ -157,11 +157,11 @@ func TestTheAnswerIsKeptWhenWhoAskedHasGone(t *testing.T) {
 		c := r.connect(r.person)
 		r.forward(time.Hour)
 		ctx, leave := contextOf(t)
-		r.as.during = leave
+		r.as.meanwhile(leave)
 		if _, _, err := r.Token(ctx, r.person.Merchant, r.person.ID, "acme"); err == nil {
 			t.Error("the caller left and was answered")
 		}
-		r.as.during = nil
+		r.as.meanwhile(nil)
 		r.drain()
 		if row := r.row(c.ID); row.Version != 2 || row.Attempts != 0 {
 			t.Errorf("version %d after %d failures: %s", row.Version, row.Attempts, row.LastError)
@@ -189,16 +189,16 @@ func TestALostAnswerBreaksTheConnectionAndIsNotTriedForEver(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		c := r.connect(r.person)
 		r.forward(time.Hour)
-		r.as.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		r.as.answers(func(w http.ResponseWriter, req *http.Request) bool {
 			r.as.client(req)
 			r.as.fromRefresh(discard{}, req)
 			panic(http.ErrAbortHandler)
-		}
+		})
 		f := (*Failure)(nil)
 		if _, err := r.token(); !errors.As(err, &f) || f.Code != failReach {
 			t.Fatal(err)
 		}
-		r.as.answer = nil
+		r.as.answers(nil)
 		r.forward(time.Minute)
 		if _, err := r.token(); !errors.Is(err, ErrBroken) {
 			t.Fatal(err)
@@ -240,11 +240,11 @@ func TestAProviderThatFailsIsAskedEverLessOften(t *testing.T) {
 		c := r.connect(r.person)
 		r.forward(time.Hour)
 		status := http.StatusServiceUnavailable
-		r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		r.as.answers(func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Retry-After", "120")
 			refuse(w, status, planted)
 			return true
-		}
+		})
 		for failures := int64(1); failures <= 14; failures++ {
 			if _, err := r.token(); err == nil || strings.Contains(err.Error(), planted) {
 				t.Fatalf("failure %d: %v", failures, err)
@@ -265,7 +265,7 @@ func TestAProviderThatFailsIsAskedEverLessOften(t *testing.T) {
 			}
 			r.forward(wait + time.Second)
 		}
-		r.as.answer = nil
+		r.as.answers(nil)
 		if access, err := r.token(); err != nil || !r.as.good(access) {
 			t.Error(err)
 		}
@@ -279,7 +279,7 @@ func TestATokenThatIsGoodIsHandedOutWhileTheProviderIsAway(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		r.connect(r.person)
 		first, _ := r.token()
-		r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool { refuse(w, 500, ""); return true }
+		r.as.answers(func(w http.ResponseWriter, _ *http.Request) bool { refuse(w, 500, ""); return true })
 		r.forward(time.Hour - margin/2)
 		if access, err := r.token(); err != nil || access != first {
 			t.Errorf("%q %v", access, err)
@@ -304,7 +304,7 @@ func TestRunRefreshesBeforeTheEnd(t *testing.T) {
 		}
 		r.forward(c.RefreshAt.Sub(r.now()) + time.Second)
 		ctx, stop := contextOf(t)
-		r.as.during = stop // Run ends while the provider is asked, and stores the answer all the same
+		r.as.meanwhile(stop) // Run ends while the provider is asked, and stores the answer all the same
 		r.Run(ctx)
 		if row := r.row(c.ID); row.Version != 2 || !row.ExpiresAt.After(c.ExpiresAt) {
 			t.Errorf("version %d, until %s", row.Version, row.ExpiresAt)
@@ -381,12 +381,12 @@ func TestARevocationDuringARefreshWins(t *testing.T) {
 		c := r.connect(r.person)
 		r.forward(time.Hour)
 		r.as.forgives = true
-		r.as.during = func() {
-			r.as.during = nil
+		r.as.meanwhile(func() {
+			r.as.meanwhile(nil)
 			if _, err := r.Revoke(t.Context(), by(r.person), c.ID); err != nil {
 				t.Error(err)
 			}
-		}
+		})
 		if _, err := r.token(); !errors.Is(err, ErrNotConnected) {
 			t.Error(err)
 		}
@@ -464,7 +464,7 @@ func TestAPersonWhoGoesDuringARefreshGetsNoToken(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
 		r.connect(r.person)
 		r.forward(time.Hour)
-		r.as.during = func() { r.goes(r.person) }
+		r.as.meanwhile(func() { r.goes(r.person) })
 		if access, err := r.token(); !errors.Is(err, ErrNotConnected) || access != "" {
 			t.Errorf("%q %v", access, err)
 		}
@@ -515,11 +515,11 @@ func TestTokensWithoutAnEndOrARefreshAreTakenAsTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := r.as.visit(address, "ann")
-		r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		r.as.answers(func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write([]byte(`{"access_token":"only","token_type":"bearer","expires_in":60}`))
 			return true
-		}
+		})
 		c, err := r.Finish(t.Context(), by(r.person), "acme", a)
 		if err != nil || !c.RefreshAt.IsZero() {
 			t.Fatal(c.RefreshAt, err)
@@ -570,14 +570,14 @@ func TestAProvidersMoodIsReadAsAWordOfOurs(t *testing.T) {
 			row := r.connect(r.person)
 			r.forward(time.Hour)
 			seen := 0
-			r.as.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			r.as.answers(func(w http.ResponseWriter, _ *http.Request) bool {
 				seen++
 				w.Header().Set("Location", r.as.URL+"/token") // would get client secret and refresh token, if followed
 				refuse(w, c.status, c.code)
 				return true
-			}
+			})
 			_, _ = r.token()
-			r.as.answer = nil
+			r.as.answers(nil)
 			if got := r.row(row.ID); got.LastError != c.want || seen != 1 {
 				t.Errorf("%d %s: %q after %d questions", c.status, c.code, got.LastError, seen)
 			}

@@ -127,16 +127,16 @@ func TestPlantedSecretsAreNowhereInClear(t *testing.T) {
 		r.forward(time.Hour)
 		refused := r.as.answer
 		for _, status := range []int{500, 302, 200, 400} {
-			r.as.answer = func(w http.ResponseWriter, req *http.Request) bool {
+			r.as.answers(func(w http.ResponseWriter, req *http.Request) bool {
 				w.Header().Set("Location", "http://"+planted+".example/?"+req.PostFormValue("refresh_token"))
 				refuse(w, status, req.PostFormValue("refresh_token"))
 				return true
-			}
+			})
 			_, err = r.token()
 			note(err)
 			r.forward(2 * maxPause)
 		}
-		r.as.answer = refused
+		r.as.answers(refused)
 		access, err := r.token()
 		note(err)
 		second := r.connect(someone(t, r.db, "shop", "bob"))
