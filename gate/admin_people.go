@@ -288,14 +288,15 @@ func (g *Gate) RevokeSessionsOf(ctx context.Context, by By, person, session stri
 	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (EndedSessions, audit.Entry, error) {
 		ended := EndedSessions{1}
 		m, err := auth.FindMember(tx, p.Merchant, person)
+		resource := "person:" + m.ID
 		switch {
 		case err != nil:
 			return ended, audit.Entry{}, noPerson(err)
 		case session != "":
-			err = auth.RevokeSession(tx, p.Merchant, m.ID, session)
+			resource, err = "session:"+session, auth.RevokeSession(tx, p.Merchant, m.ID, session)
 		default:
 			ended.Ended, err = auth.RevokeSessions(tx, p.Merchant, m.ID, "")
 		}
-		return ended, audit.Entry{Resource: "person:" + m.ID, Count: ended.Ended}, err
+		return ended, audit.Entry{Resource: resource, Count: ended.Ended}, err
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // aPerson is the argument of commands about one person.
@@ -130,26 +131,18 @@ type personSignOut struct {
 }
 
 func (c *personSignOut) Run(ctx context.Context, a *app) error {
-	var ended int64
-	err := c.change(ctx, a, func(tx *store.Tx, p auth.Principal) (err error) {
-		resource := "person:" + p.ID
-		if c.Session == "" {
-			ended, err = auth.RevokeSessions(tx, p.Merchant, p.ID, "")
-		} else {
-			ended, resource, err = 1, "session:"+c.Session, auth.RevokeSession(tx, p.Merchant, p.ID, c.Session)
-		}
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%s has no live session %q: `dtcgate person sessions` shows them", c.Person, c.Session)
-		}
-		if err != nil {
-			return err
-		}
-		return record(tx, audit.Entry{Merchant: p.Merchant, Event: "session.revoked", Resource: resource, Count: ended})
+	var ended gate.EndedSessions
+	err := a.administer(ctx, c.forMerchant, func(g *gate.Gate, by gate.By) (err error) {
+		ended, err = g.RevokeSessionsOf(ctx, by, c.Person, c.Session)
+		return err
 	})
+	if r := (*tools.Refusal)(nil); c.Session != "" && errors.As(err, &r) && r.Code == tools.NotFound {
+		return fmt.Errorf("%s has no live session %q: `dtcgate person sessions` shows them", visible(c.Person), c.Session)
+	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "Ended %d session(s) of %s.\n", ended, visible(c.Person))
+	fmt.Fprintf(a.out, "Ended %d session(s) of %s.\n", ended.Ended, visible(c.Person))
 	return nil
 }
 
