@@ -124,16 +124,7 @@ func newWire(base string) *wire {
 
 // send makes the call and notes what came back. An error means that no answer came.
 func (w *wire) send(c *call) error {
-	r, err := c.request(w.base)
-	if err != nil {
-		return err
-	}
-	answer, err := w.client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
+	answer, raw, err := w.exchange(c)
 	if err != nil {
 		return err
 	}
@@ -141,6 +132,21 @@ func (w *wire) send(c *call) error {
 		return c.readMCP(raw)
 	}
 	return c.readREST(answer, raw)
+}
+
+// exchange makes the call and gives the answer with its whole body.
+func (w *wire) exchange(c *call) (*http.Response, []byte, error) {
+	r, err := c.request(w.base)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := w.client.Do(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	return answer, raw, err
 }
 
 func (c *call) request(base string) (*http.Request, error) {

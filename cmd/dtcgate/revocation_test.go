@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -286,16 +285,7 @@ func (s *siege) report() {
 
 // ask sends a call and notes what came back. What is refused before it reaches MCP comes as over REST.
 func ask(w *wire, c *call) error {
-	r, err := c.request(w.base)
-	if err != nil {
-		return err
-	}
-	answer, err := w.client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
+	answer, raw, err := w.exchange(c)
 	switch {
 	case err != nil:
 		return err
