@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
@@ -141,7 +143,7 @@ func (p *Policy) rulesFor(t *tools.Tool) []*approvalRule {
 	return some
 }
 
-// Profile gives a profile by name. The empty name is Scoped.
+// profile gives a profile by name. The empty name is Scoped.
 func (p *Policy) profile(name string) *profile {
 	if name == "" {
 		name = Scoped
@@ -152,7 +154,10 @@ func (p *Policy) profile(name string) *profile {
 // Scoped is the profile of a key that names none. It grants nothing.
 const Scoped = "scoped"
 
-// Profiles gives the names of the document's profiles with what a key that is given one should know.
+// Profiles gives the names of the document's profiles, sorted.
+func (p *Policy) Profiles() []string { return slices.Sorted(maps.Keys(p.profiles)) }
+
+// Profile gives a profile of the document.
 func (p *Policy) Profile(name string) (Profile, bool) {
 	found := p.profile(name)
 	if found == nil {
