@@ -246,19 +246,18 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	case r.ID == "":
 		return nil
 	}
-	if ok, err := approvals.Endorsed(c.Tx, r); err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "Nobody who approved it may decide any more."))
+	if !r.Intact() {
+		return altered()
 	}
-	if shown, err := approvals.EffectHash(r.Preview); err != nil || shown != r.Binding.EffectHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "What was shown does not fit its hash.")
-	}
-	if stored, err := r.Binding.Hash(); err != nil || stored != r.BindingHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
+	if ok, err := approvals.Satisfied(c.Tx, r, r.Rule); err != nil || !ok {
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
+			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
 	}
 	now, err := bind(c)
 	if err != nil {
 		return err
 	}
+	now.RuleHash = r.Binding.RuleHash     // judged above, by the votes
 	now.EffectHash = r.Binding.EffectHash // judged below: less than what was shown is fine
 	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "What the request is about has changed since it was approved.")
@@ -267,6 +266,11 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "It would reach more customers or cost more than was approved.")
 	}
 	return nil
+}
+
+// altered refuses what is not stored as it was asked.
+func altered() *tools.Refusal {
+	return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
 }
 
 // within reports whether now is at most shown, in the same currency. No money is within every amount.
