@@ -64,7 +64,11 @@ func insertRequest(tx *store.Tx, r Request) error {
 
 // Told is what the agent is told about the question that its call became.
 func (r Request) Told() *tools.Approval {
-	return &tools.Approval{ApprovalID: r.ID, Rule: r.Rule.Name, Needs: r.Needs, NeedsNow: r.Missing, ExpiresAt: r.ExpiresAt, Fingerprint: r.Fingerprint}
+	told := &tools.Approval{ApprovalID: r.ID, Rule: r.Rule.Name, Needs: r.Needs, ExpiresAt: r.ExpiresAt, Fingerprint: r.Fingerprint}
+	if r.Missing != r.Needs {
+		told.NeedsNow = r.Missing
+	}
+	return told
 }
 
 // Find gives a request by its own id or its job's. One of another merchant is store.ErrNotFound.
