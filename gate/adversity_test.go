@@ -219,6 +219,11 @@ func TestAKeyIsKeptWhileItsCallWaits(t *testing.T) {
 		k.pass(wait - keepKeys)
 		h.resume()
 		h.sweep()
+		if again := h.parked("test_hook", args); again.JobID != first.JobID {
+			t.Errorf("the key was forgotten as soon as its job had ended: %s %s", first.JobID, again.JobID)
+		}
+		k.pass(keepKeys + time.Second)
+		h.sweep()
 		if n := h.count(`SELECT COUNT(*) FROM idempotency`); n != 0 || h.effects() != 1 {
 			t.Errorf("%d keys are kept for ever, %d effects", n, h.effects())
 		}

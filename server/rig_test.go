@@ -118,10 +118,14 @@ func (g *rig) mintKey(k auth.Key) string {
 	return g.secrets[k.Name]
 }
 
-func (g *rig) person(name string) string {
+// person adds somebody with roles, a manager without any.
+func (g *rig) person(name string, roles ...string) string {
 	g.Helper()
+	if len(roles) == 0 {
+		roles = []string{"manager"}
+	}
 	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
-		p, secret, err := auth.AddPerson(tx, g.store, name, "manager")
+		p, secret, err := auth.AddPerson(tx, g.store, name, roles...)
 		g.secrets[name], g.ids[name] = secret, p.ID
 		return err
 	}))

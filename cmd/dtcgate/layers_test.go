@@ -42,11 +42,8 @@ var layers = []struct {
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
 	{"approvals", false, "what waits, whoever may decide"},
-<<<<<<< HEAD
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
-=======
 	{"gate/budget", false, "counts what calls use up together, whatever the policy says they may"},
->>>>>>> h-budget
 	{"gate", false, "judges with all of the above; no transport"},
 	{"server", false, "translates between the wire and the gate, decides nothing"},
 	{"cmd/docs", false, "tells what the tools are, by running them"},
