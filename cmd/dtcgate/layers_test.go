@@ -42,6 +42,7 @@ var layers = []struct {
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
 	{"approvals", false, "what waits, whoever may decide"},
+	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
 	{"gate/trust", false, "how much an agent is trusted; it knows no policy but its own rules"},
 	{"gate", false, "judges with all of the above; no transport"},
 	{"server", false, "translates between the wire and the gate, decides nothing"},

@@ -72,6 +72,18 @@ type Sandbox struct {
 	Tools   []string   `json:"tools,omitempty"` // names and patterns; nil: all
 }
 
+// Allows reports whether a tool may be called, by name or path, at a level.
+func (b Sandbox) Allows(t *tools.Tool, l auth.Level) bool {
+	if len(b.Tools) == 0 {
+		return l <= b.Ceiling
+	}
+	fits := func(pattern string) bool { return auth.Fits(pattern, t.Name) || auth.Fits(pattern, t.Path) }
+	return l <= b.Ceiling && slices.ContainsFunc(b.Tools, fits)
+}
+
+// Below reports whether a sandbox is narrower than one that is needed.
+func (r Rules) Below(b Sandbox, need Level) bool { return !b.Level.AtLeast(need) }
+
 // Used reports whether the rules say anything.
 func (r Rules) Used() bool { return r.Sandboxes != nil }
 
