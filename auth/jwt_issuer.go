@@ -136,7 +136,7 @@ func newIssuer(public string, c Issuer, onError func(error)) (*issuer, error) {
 		return nil, fmt.Errorf("ceiling: %w", err)
 	}
 	return &issuer{Issuer: c, scopes: scopes, ceiling: ceiling, keys: &keySet{
-		url: keys, client: outboundClient(keys), now: time.Now, onError: onError,
+		url: keys, client: OutboundClient(keys), now: time.Now, onError: onError,
 	}}, nil
 }
 

@@ -38,6 +38,13 @@ const (
 	Internal            Code = "INTERNAL"
 )
 
+// Codes are all of them.
+var Codes = []Code{
+	ForbiddenScope, ForbiddenTool, ForbiddenResource, ForbiddenNetwork, StepUpRequired, RateLimited, RiskCeiling,
+	InvalidArguments, StaleExpectation, LimitExceeded, NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized,
+	ForbiddenApprover, ApprovalExpired, ApprovalInvalidated, Unavailable, Internal,
+}
+
 // A Refusal is why a call did not run, in one shape on every transport. Its texts are ours: outsiders' text and the
 // caller's own values never stand in them.
 type Refusal struct {
