@@ -42,6 +42,7 @@ var layers = []struct {
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
 	{"approvals", false, "what waits, whoever may decide"},
+	{"gate/policy/condition", false, "a pure question to Cedar about one call; it reads no row and knows no document"},
 	{"gate", false, "judges with all of the above; no transport"},
 	{"server", false, "translates between the wire and the gate, decides nothing"},
 	{"cmd/docs", false, "tells what the tools are, by running them"},
