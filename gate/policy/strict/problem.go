@@ -10,3 +10,32 @@ type Problem struct {
 	Expected   string `json:"expected,omitempty"`
 	Suggestion string `json:"suggestion,omitempty"`
 }
+// Suggest gives the nearest of among by edit distance, "" when nothing is near.
+func Suggest(word string, among []string) string {
+	best, least := "", len(word)/3+2
+	for _, a := range among {
+		if d := distance(word, a); d < least {
+			best, least = a, d
+		}
+	}
+	return best
+}
+
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			last, row[j+1] = row[j+1], min(last+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
