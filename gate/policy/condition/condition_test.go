@@ -255,12 +255,12 @@ func TestReadsNamesWhatCanBeLookedAt(t *testing.T) {
 func TestTheProverLearnsConstantsAndWhatItCannotSearch(t *testing.T) {
 	s := ready(t, `
 	@id("a") forbid (principal in Profile::"support", action in [Action::"dtc_refund_order"], resource) when { context.effect.money_minor > 50000 || 5 <= context.effect.customers };
-	@id("b") permit (principal, action, resource) when { context.trust.greaterThan(decimal("70.0")) && [1, 2].contains(context.effect.level) && !context.tainted };
+	@id("b") permit (principal, action, resource) when { context.trust.greaterThan(decimal("70.1")) && [1, 2].contains(context.effect.level) && !context.tainted };
 	@id("c") permit (principal, action, resource) when { context.effect.money_minor * 2 > 7 && resource.type == "order" && principal.name like "a*" };
 	@id("d") permit (principal == Agent::"key_a", action, resource) when { context has source || principal in [Profile::"support"] };`)
 	got := s.Thresholds()
 	for path, want := range map[string][]int64{
-		"context.effect.money_minor": {50000}, "context.effect.customers": {5}, "context.trust": {70000}, "context.effect.level": {1, 2},
+		"context.effect.money_minor": {50000}, "context.effect.customers": {5}, "context.trust": {70100}, "context.effect.level": {1, 2},
 	} {
 		if !equal(got[path], want) {
 			t.Errorf("%s: %v, not %v", path, got[path], want)

@@ -17,7 +17,7 @@ type Request struct {
 	Scopes                            []string
 	Ceiling                           int64
 	RequiresApproval                  bool
-	Tool, Path                        string
+	Tool, Path                        string   // the groups of actions come from the tool itself and not from Path
 	Action                            string   // provider:action, of a call that asks for one
 	Resources                         []string // type:id; none is one resource without type and id
 	Input                             []byte   // canonical arguments
@@ -180,7 +180,7 @@ var callParts = []part[Request]{
 		return cedar.IPAddr(netip.PrefixFrom(plain, plain.BitLen()))
 	}},
 	flag("tainted", func(q *Request) bool { return q.Tainted }),
-	textual("transport", func(q *Request) string { return q.Transport }),
+	textual("transport", func(q *Request) string { return q.Transport }, "mcp", "rest"),
 	{name: "trust", shape: shape{kind: decimal}, value: func(q *Request) cedar.Value { return thousandths(q.Trust) }},
 }
 

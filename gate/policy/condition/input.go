@@ -115,7 +115,10 @@ func (s *shape) readRecord(d *jsontext.Decoder, w *want) (cedar.Value, error) {
 	if _, err := d.ReadToken(); err != nil {
 		return nil, err
 	}
-	m := cedar.RecordMap{}
+	var m cedar.RecordMap
+	if w != nil {
+		m = cedar.RecordMap{}
+	}
 	for d.PeekKind() != '}' {
 		if err := s.readMember(d, w, m); err != nil {
 			return nil, err

@@ -198,11 +198,17 @@ func (r *review) constant(path []string, shapes []*shape, v types.Value) {
 	if !is || slices.ContainsFunc(shapes, func(s *shape) bool { return s.can(string(word)) }) {
 		return
 	}
-	var words []string
+	words := wordsOf(shapes)
+	r.found(line, fmt.Sprintf("%s is never %q", name, string(word)), "one of "+strings.Join(words, ", "), strict.Suggest(strings.ToLower(string(word)), words))
+}
+
+// wordsOf lists what the shapes can be, but for nothing at all.
+func wordsOf(shapes []*shape) []string {
+	var all []string
 	for _, s := range shapes {
-		words = append(words, s.words...)
+		all = append(all, s.words...)
 	}
-	r.found(line, fmt.Sprintf("%s is never %q", name, string(word)), "one of "+strings.Join(sorted(words), ", "), strict.Suggest(strings.ToLower(string(word)), sorted(words)))
+	return slices.DeleteFunc(sorted(all), func(w string) bool { return w == "" })
 }
 
 // can reports whether a text can be that word.

@@ -51,6 +51,15 @@ func (s *shape) member(name string) *member {
 	return nil
 }
 
+// worded is the record with the words that one of its texts can be.
+func (s *shape) worded(name string, words []string) *shape {
+	m := s.member(name)
+	of := *m.shape
+	of.words = words
+	m.shape = &of
+	return s
+}
+
 func (s *shape) names() []string {
 	var all []string
 	for _, m := range s.members {

@@ -95,7 +95,7 @@ func threshold(v types.Value) (int64, bool) {
 	case types.Long:
 		return int64(v), true
 	case types.Decimal:
-		return int64(math.Floor(v.Float() * 1000)), true
+		return int64(math.Floor(math.Round(v.Float()*10_000) / 10)), true // a decimal has four places
 	}
 	return 0, false
 }

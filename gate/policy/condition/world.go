@@ -31,6 +31,8 @@ type place struct {
 	entity  cedar.Entity // with the groups as parents
 	input   *shape
 	context *shape
+
+	principal *shape // the same for all
 }
 
 // newWorld makes the types. An error is a tool whose schema cannot be told to Cedar.
@@ -39,8 +41,10 @@ func newWorld(r *tools.Registry, profiles []string) (*world, error) {
 	for i, name := range slices.Sorted(slices.Values(profiles)) {
 		w.profiles[name] = i + 1
 	}
+	principal := shapeOf(agentParts).worded("profile", append([]string{""}, profiles...))
 	for i, t := range r.All() {
 		p := newPlace(i, t)
+		p.principal = principal
 		w.places = append(w.places, p)
 		w.byName[t.Name] = p
 		w.groups = append(w.groups, groupsOf(t)...)
@@ -65,10 +69,19 @@ func newPlace(number int, t *tools.Tool) *place {
 	if p.input == nil {
 		p.input = &shape{kind: record}
 	}
-	p.context = shapeOf(callParts)
+	p.context = shapeOf(callParts).worded("action", actionsOf(t))
 	p.context.members = append(p.context.members,
 		member{"input", p.input, false}, member{"effect", shapeOf(effectParts), false}, member{"time", shapeOf(timeParts), false})
 	return p
+}
+
+// actionsOf is what context.action can be.
+func actionsOf(t *tools.Tool) []string {
+	all := []string{""}
+	for _, a := range t.Actions {
+		all = append(all, a.ID())
+	}
+	return all
 }
 
 // groupsOf names the groups of actions that a tool is in: orders.* for orders.refund, api.* and api.get.* for api.get.x, and reads or writes.
@@ -155,7 +168,7 @@ func (p *place) resolve(path []string) resolution {
 func (p *place) variable(name string) *shape {
 	switch name {
 	case "principal":
-		return shapeOf(agentParts)
+		return p.principal
 	case "resource":
 		return shapeOf(resourceParts)
 	case "context":
@@ -173,7 +186,7 @@ func (w *world) actionNames() []string {
 	return all
 }
 
-// known is the tool or group that somebody may have meant: by a path or an alias, or by a similar name.
+// meant is the tool or group that somebody may have meant: by a path or an alias, or by a similar name.
 func (w *world) meant(id string, nearest func(string, []string) string) string {
 	if t, ok := w.registry.Find(id); ok {
 		return t.Name

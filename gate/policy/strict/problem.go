@@ -12,7 +12,7 @@ type Problem struct {
 }
 // Suggest gives the nearest of among by edit distance, "" when nothing is near.
 func Suggest(word string, among []string) string {
-	best, least := "", len(word)/3+2
+	best, least := "", max(1, len(word)/3)+1
 	for _, a := range among {
 		if d := distance(word, a); d < least {
 			best, least = a, d
