@@ -43,6 +43,7 @@ var layers = []struct {
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
 	{"approvals", false, "what waits, whoever may decide"},
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
+	{"gate/policy/condition", false, "a pure question to Cedar about one call; it reads no row and knows no document"},
 	{"gate/budget", false, "counts what calls use up together, whatever the policy says they may"},
 	{"gate/trust", false, "how much an agent is trusted; it knows no policy but its own rules"},
 	{"gate/policy", false, "what operators say about their agents, as one pure decision"},
