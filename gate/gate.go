@@ -104,6 +104,8 @@ type call struct {
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need
 	preview  tools.Preview
+	objects  []tools.Object // that it is about
+	rows     []tools.Object // that its answer shows
 	out      Outcome
 	job      string        // of a parked or queued call
 	stored   approvals.Job // of a call that is resumed
@@ -192,8 +194,11 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
 		}
-		answer, err = c.Tool.Handler().Read(&c.Call)
-		return err
+		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
+			return err
+		}
+		c.rows = c.Tool.Handler().Rows(answer)
+		return errors.Join(g.judgeTx(c, answerChecks), err)
 	})
 	return answer, err
 }

@@ -41,7 +41,6 @@ var checks = []check{
 	{"tools", (*Gate).checkTools},
 	{"rate", (*Gate).checkRate},
 	{"arguments", (*Gate).checkArguments},
-	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 }
 
@@ -51,18 +50,25 @@ var grantChecks = []check{
 	{"network", (*Gate).checkNetwork},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
-	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 }
 
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
 // because the ceiling is about this call and not about the worst one.
 var (
-	readChecks  = []check{{"standing", (*Gate).checkStanding}, {"needs", (*Gate).checkNeeds}, {"ceiling", (*Gate).checkCeiling}}
+	readChecks = []check{
+		{"standing", (*Gate).checkStanding},
+		{"objects", (*Gate).checkObjects},
+		{"needs", (*Gate).checkNeeds},
+		{"ceiling", (*Gate).checkCeiling},
+	}
 	writeChecks = []check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}, {"ceiling", (*Gate).checkCeiling}}
 
 	// heldChecks come before anything of a write, also before the answer to a repeat of it.
-	heldChecks = []check{{"standing", (*Gate).checkHeld}}
+	heldChecks = []check{{"standing", (*Gate).checkHeld}, {"objects", (*Gate).checkObjects}}
+
+	// answerChecks are asked of what was read, before it is on record and told.
+	answerChecks = []check{{"rows", (*Gate).checkRows}}
 )
 
 func (g *Gate) judge(ctx context.Context, c *call, list []check) error {

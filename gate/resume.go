@@ -23,7 +23,7 @@ var resumeChecks = []check{
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
 	{"bytes", (*Gate).checkBytes},
-	{"resources", (*Gate).checkResources},
+	{"objects", (*Gate).checkObjects},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
@@ -37,7 +37,7 @@ var stepChecks = []check{
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
 	{"bytes", (*Gate).checkBytes},
-	{"resources", (*Gate).checkResources},
+	{"objects", (*Gate).checkObjects},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 }

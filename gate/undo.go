@@ -19,8 +19,9 @@ import (
 // may not unmake it either. A person who rewinds what a key did needs none of the key's rights. The arguments are kept only
 // while there is something to take back.
 var (
-	lookChecks = []check{{"tool", (*Gate).checkTool}, {"scope", (*Gate).checkScope}, {"tools", (*Gate).checkTools}, {"resources", (*Gate).checkResources}}
+	lookChecks = []check{{"tool", (*Gate).checkTool}, {"scope", (*Gate).checkScope}, {"tools", (*Gate).checkTools}}
 	undoChecks = []check{
+		{"objects", (*Gate).checkObjects},
 		{"action", (*Gate).checkAction},
 		{"needs", (*Gate).checkNeeds},
 		{"ceiling", (*Gate).checkCeiling},

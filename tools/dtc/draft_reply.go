@@ -32,7 +32,8 @@ var draftReply = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/tickets/{ticket_id}/drafts"}},
 }, tools.Func[draftReplyIn, draftReplyOut]{
 	Preview: previewDraft, Write: draft,
-	Undo: tools.Reversible(keepDraft, takeDraftBack),
+	Objects: func(c *tools.Call, in draftReplyIn) ([]tools.Object, error) { return aboutTicket(c, in.TicketID) },
+	Undo:    tools.Reversible(keepDraft, takeDraftBack),
 })
 
 // check refuses a ticket that takes no draft, and what staff could not see in a text that they may send as it stands.

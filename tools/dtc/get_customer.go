@@ -36,7 +36,12 @@ var getCustomer = tools.Define(tools.Spec{
 	Scope: "customers:read", Risk: tools.Risk{DataOut: 2, Taint: true}, Resource: "customer:/customer_no", Undo: nothing,
 	Example: `{"customer_no":"1002"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/customers/{customer_no}"}},
-}, tools.Func[getCustomerIn, getCustomerOut]{Read: readCustomer, Needs: needsContact, Rate: rateContact})
+}, tools.Func[getCustomerIn, getCustomerOut]{
+	Read: readCustomer, Needs: needsContact, Rate: rateContact,
+	Rows: func(out getCustomerOut) []tools.Object {
+		return append(each(out.RecentOrders, orderObject), customerObject(out.Customer))
+	},
+})
 
 // needsContact asks for the right to contact data only where it is handed out.
 func needsContact(_ *tools.Call, in getCustomerIn) ([]auth.Scope, error) {

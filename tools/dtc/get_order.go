@@ -51,7 +51,13 @@ var getOrder = tools.Define(tools.Spec{
 	Scope: "orders:read", Risk: tools.Risk{DataOut: 2, Taint: true}, Resource: "order:/order_no", Undo: nothing,
 	Example: `{"order_no":"70001"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders/{order_no}"}},
-}, tools.Func[getOrderIn, getOrderOut]{Read: readOrder})
+}, tools.Func[getOrderIn, getOrderOut]{
+	Read: readOrder,
+	Objects: func(_ *tools.Call, in getOrderIn) ([]tools.Object, error) {
+		return []tools.Object{aboutOrder(in.OrderNo)}, nil
+	},
+	Rows: func(out getOrderOut) []tools.Object { return []tools.Object{orderObject(out.Order)} },
+})
 
 const (
 	maxLines     = 200

@@ -50,7 +50,12 @@ var getTickets = tools.Define(tools.Spec{
 	Scope: "support:read", Risk: tools.Risk{DataOut: 2, Taint: true}, Resource: "ticket:/ticket_id", Undo: nothing,
 	Example: `{"queue":"returns","status":"open"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/tickets"}, {Method: "GET", Path: "/tickets/{ticket_id}", Only: "tickets"}},
-}, tools.Func[getTicketsIn, getTicketsOut]{Read: readTickets})
+}, tools.Func[getTicketsIn, getTicketsOut]{
+	Read: readTickets, Objects: aboutTickets,
+	Rows: func(out getTicketsOut) []tools.Object {
+		return each(out.Tickets, func(row ticketRow) tools.Object { return ticketObject(row.Ticket) })
+	},
+})
 
 func readTickets(c *tools.Call, in getTicketsIn) (getTicketsOut, error) {
 	d, err := desk(c)

@@ -24,7 +24,15 @@ var listAdAccounts = tools.Define(tools.Spec{
 	Scope: "ads:read", Risk: tools.Risk{DataOut: 1}, Resource: "ad_account:*", Undo: nothing,
 	Example: `{"platform":"meta","days":30}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/ads/accounts"}},
-}, tools.Func[listAdAccountsIn, listAdAccountsOut]{Read: readAdAccounts})
+}, tools.Func[listAdAccountsIn, listAdAccountsOut]{
+	Read: readAdAccounts,
+	Rows: func(out listAdAccountsOut) (all []tools.Object) {
+		for _, a := range out.Accounts {
+			all = append(all, adAccountObjects(a)...)
+		}
+		return all
+	},
+})
 
 func readAdAccounts(c *tools.Call, in listAdAccountsIn) (out listAdAccountsOut, err error) {
 	d, cut, err := in.open(c)

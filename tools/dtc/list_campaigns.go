@@ -21,7 +21,10 @@ var listCampaigns = tools.Define(tools.Spec{
 		"For text, recipients and cost use dtc_preview_campaign; to make one, dtc_create_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}}, Example: `{"status":"sent"}`,
-}, tools.Func[listCampaignsIn, listCampaignsOut]{Read: readCampaigns})
+}, tools.Func[listCampaignsIn, listCampaignsOut]{
+	Read: readCampaigns,
+	Rows: func(out listCampaignsOut) []tools.Object { return each(out.Campaigns, sendObject) },
+})
 
 func readCampaigns(c *tools.Call, in listCampaignsIn) (out listCampaignsOut, err error) {
 	d, cut, err := in.open(c)

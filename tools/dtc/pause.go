@@ -32,7 +32,7 @@ var pause = tools.Define(tools.Spec{
 	Undo:    "A person resumes it",
 	Routes:  []tools.Route{{Method: "POST", Path: "/pause"}},
 	Example: `{"kind":"discount","id":"AUTUMN15","reason":"It gives too much away"}`,
-}, tools.Func[pauseIn, pauseOut]{Needs: needsOfPause, Preview: previewPause, Write: stopIt})
+}, tools.Func[pauseIn, pauseOut]{Objects: aboutPause, Needs: needsOfPause, Preview: previewPause, Write: stopIt})
 
 // A brake stops things of one kind.
 type brake struct {

@@ -66,7 +66,10 @@ var searchCustomers = tools.Define(tools.Spec{
 	Scope: "customers:read", Risk: tools.Risk{DataOut: 2}, Resource: "customer:*", Undo: nothing,
 	Example: `{"where":{"country":"Germany","min_orders":2},"sort":"most_spent","limit":3}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/customers/search"}},
-}, tools.Func[searchCustomersIn, searchCustomersOut]{Read: readCustomers})
+}, tools.Func[searchCustomersIn, searchCustomersOut]{
+	Read: readCustomers,
+	Rows: func(out searchCustomersOut) []tools.Object { return each(out.Customers, customerObject) },
+})
 
 // readCustomers tells no names and no addresses: a customer is a number here.
 func readCustomers(c *tools.Call, in searchCustomersIn) (out searchCustomersOut, err error) {

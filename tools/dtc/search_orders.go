@@ -29,7 +29,10 @@ var searchOrders = tools.Define(tools.Spec{
 	Scope: "orders:read", Risk: tools.Risk{DataOut: 2}, Resource: "order:*", Undo: nothing,
 	Example: `{"query":"mug","status":"open","sort":"largest","limit":5}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders"}},
-}, tools.Func[searchOrdersIn, searchOrdersOut]{Read: readOrders})
+}, tools.Func[searchOrdersIn, searchOrdersOut]{
+	Read: readOrders,
+	Rows: func(out searchOrdersOut) []tools.Object { return each(out.Orders, orderObject) },
+})
 
 // readOrders tells no names and no addresses: a customer is a number here.
 func readOrders(c *tools.Call, in searchOrdersIn) (out searchOrdersOut, err error) {

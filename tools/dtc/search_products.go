@@ -39,7 +39,15 @@ var searchProducts = tools.Define(tools.Spec{
 	Scope: "catalog:read", Risk: tools.Risk{DataOut: 1}, Resource: "product:*", Undo: nothing,
 	Routes:  []tools.Route{{Method: "GET", Path: "/products"}},
 	Example: `{"query":"mug","stock":"in_stock","sort":"best_selling"}`,
-}, tools.Func[searchProductsIn, searchProductsOut]{Read: readProducts})
+}, tools.Func[searchProductsIn, searchProductsOut]{
+	Read: readProducts,
+	Rows: func(out searchProductsOut) (all []tools.Object) {
+		for _, row := range out.Products {
+			all = append(all, productObjects(row)...)
+		}
+		return all
+	},
+})
 
 func readProducts(c *tools.Call, in searchProductsIn) (out searchProductsOut, err error) {
 	d, cut, err := in.open(c)
