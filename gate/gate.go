@@ -130,7 +130,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	return &call{
 		Call: tools.Call{
 			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
-			Delegates: delegates{g}, PolicyVersion: policyVersion,
+			Delegates: delegates{g}, Plans: plans{g}, PolicyVersion: policyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,

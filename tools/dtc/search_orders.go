@@ -24,8 +24,8 @@ type searchOrdersOut struct {
 
 var searchOrders = tools.Define(tools.Spec{
 	Name: "dtc_search_orders", Path: "orders.search", Title: "Search orders",
-	Description: "Finds orders, newest first. For the lines and version of one use dtc_get_order; for sums use dtc_get_sales_summary " +
-		"and add nothing up yourself.",
+	Description: "Finds orders, newest first. For the lines and version of one use dtc_get_order; for sums dtc_get_sales_summary: add " +
+		"nothing up yourself.",
 	Scope: "orders:read", Risk: tools.Risk{DataOut: 2}, Resource: "order:*", Undo: nothing,
 	Example: `{"query":"mug","status":"open","sort":"largest","limit":5}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders"}},
