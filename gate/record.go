@@ -2,8 +2,10 @@ package gate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -34,7 +36,7 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		Personal:      map[string]string{"arguments": string(c.Args)},
 	}
 	if t := c.Tool; t != nil {
-		e.Tool, e.Level = t.Name, c.risk.Level().String()
+		e.Tool, e.Level, e.Facts = t.Name, c.risk.Level().String(), c.recorded()
 		if !c.unread() {
 			e.Resource = t.ResourceOf(c.Args)
 		}
@@ -51,6 +53,26 @@ func (c *call) decidedBy() string {
 		return c.policy.Letting(&c.facts)
 	}
 	return c.rule
+}
+
+// recorded are the facts of the call as they are kept. Objects that stand in the arguments stand there alone, where they can be erased.
+func (c *call) recorded() json.RawMessage {
+	f := c.facts
+	if c.unread() || !c.aliased() {
+		f.Objects = nil
+	}
+	raw, err := json.Marshal(f)
+	if err != nil { // of a type that has no such value
+		return nil
+	}
+	return raw
+}
+
+// aliased reports whether an object of the call goes by a name that its arguments do not tell.
+func (c *call) aliased() bool {
+	return slices.ContainsFunc(c.objects, func(o tools.Object) bool {
+		return len(o) > 1 || len(o) == 1 && !slices.Contains(c.Tool.ResourcesOf(c.Args), o[0])
+	})
 }
 
 // unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be
@@ -70,6 +92,9 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 	r := *asRefusal(cause)
 	// Nothing of the call was done, so its entry may not speak of a job or an approval as if they were there.
 	c.job, c.approval = "", approvals.Request{}
+	if r.Code == tools.NotFound {
+		c.objects = nil // of what is not there no name is kept
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
