@@ -92,6 +92,7 @@ type Request struct {
 	JobID         string        `json:"job_id"`
 	State         State         `json:"state"`
 	Class         tools.Class   `json:"class"`
+	Rule          Rule          `json:"rule"`
 	Needs         string        `json:"needs"`
 	Binding       Binding       `json:"binding"`
 	BindingHash   string        `json:"binding_sha256"`

@@ -33,6 +33,7 @@ type Issuer struct {
 
 	Scopes  []string `yaml:"scopes"`  // the most that any of its tokens gives; orders:* and *:read are patterns
 	Ceiling string   `yaml:"ceiling"` // the riskiest call of its agents; none: medium
+	Profile string   `yaml:"profile"` // of its agents, in the policy; none grants nothing
 
 	RequiresApproval bool `yaml:"requires_approval"` // people confirm every call of an approval class, as with a key
 }

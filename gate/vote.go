@@ -129,7 +129,7 @@ func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 func recordRepeat(tx *store.Tx, p auth.Principal, r approvals.Request, b Ballot) error {
 	_, err := audit.Append(tx, audit.Entry{
 		Merchant: p.Merchant, Event: "approval.vote", Transport: b.Channel, Source: b.Source, Actor: p.Chain()[0], Chain: p.Chain(),
-		Status: "replayed", JobID: r.JobID, ApprovalID: r.ID, Binding: r.BindingHash, PolicyVersion: policyVersion,
+		Status: "replayed", JobID: r.JobID, ApprovalID: r.ID, Binding: r.BindingHash, PolicyVersion: p.PolicyVersion,
 	})
 	return err
 }
@@ -170,14 +170,14 @@ func explain(r approvals.Request, err error) error {
 // refusePerson records what somebody who is no agent was refused, and gives the refusal.
 func (g *Gate) refusePerson(ctx context.Context, p auth.Principal, event string, b Ballot, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
-	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), policyVersion
+	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), p.PolicyVersion
 	g.logInternal(r.CallID, r.Code, cause)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		_, err := audit.Append(tx, audit.Entry{
 			Merchant: p.Merchant, Event: event, CallID: r.CallID, Transport: b.Channel, Source: b.Source,
-			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: policyVersion,
+			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: p.PolicyVersion,
 			Personal: map[string]string{"id": b.ID},
 		})
 		return err
@@ -217,7 +217,7 @@ func look[T any](ctx context.Context, g *Gate, p auth.Principal, id string, read
 		err = g.db.InTx(ctx, func(tx *store.Tx) error {
 			_, err := audit.Append(tx, audit.Entry{
 				Merchant: p.Merchant, Event: "approval.read", Actor: p.Chain()[0], Chain: p.Chain(), Status: string(tools.Done),
-				ApprovalID: id, PolicyVersion: policyVersion,
+				ApprovalID: id, PolicyVersion: p.PolicyVersion,
 			})
 			return err
 		})
