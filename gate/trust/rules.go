@@ -1,6 +1,8 @@
 package trust
 
 import (
+	"slices"
+
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/tools"
 )
