@@ -30,6 +30,7 @@ var resumeChecks = []check{
 	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
+	{"trust", (*Gate).checkTrust},
 	{"effect", (*Gate).checkEffect},
 	{"objects", asks((*policy.Policy).GrantsObjects)},
 	{"freeze", asks((*policy.Policy).Frozen)},

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,6 +38,10 @@ func (g *Gate) trustRules(tx *store.Tx, merchant string) (trust.Rules, int64, er
 	}
 	return p.Document.Trust, version, nil
 }
+
+// checkTrust reads what a stored call is judged by beside what was stored: the trust in its caller as it is now, and whether it is tainted.
+// One that comes from a transport has it from its standing.
+func (g *Gate) checkTrust(_ context.Context, c *call) error { return c.learn() }
 
 // signal moves the trust in an agent, in the transaction that records why. "" is nobody.
 func (g *Gate) signal(tx *store.Tx, merchant, agent string, s trust.Signal) error {

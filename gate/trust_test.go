@@ -108,12 +108,13 @@ func TestAnApprovedCallOfAnAgentThatIsNotTrustedAnyMoreDoesNotRun(t *testing.T) 
 
 func TestSubTokensShareTheTrustInTheirKey(t *testing.T) {
 	guarded(t, func(t *testing.T, h *house) {
-		sub := h.give(h.give(h.free, auth.Delegation{Name: "a"}), auth.Delegation{Name: "b"})
+		key := h.rooted(false)
+		sub := h.give(h.give(key, auth.Delegation{Name: "a", Depth: 1}), auth.Delegation{Name: "b"})
 		_, err := h.call(sub, "test_move", noLamp)
 		wantCode(t, err, tools.NotFound)
-		_, err = h.call(h.free, "test_move", oneLamp)
+		_, err = h.call(key, "test_move", oneLamp)
 		wantCode(t, err, tools.TrustTooLow)
-		_, err = h.call(h.give(h.free, auth.Delegation{Name: "fresh"}), "test_move", oneLamp)
+		_, err = h.call(h.give(key, auth.Delegation{Name: "fresh"}), "test_move", oneLamp)
 		wantCode(t, err, tools.TrustTooLow)
 	})
 }
