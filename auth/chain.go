@@ -21,7 +21,7 @@ type Link struct {
 	Scopes           []Scope
 	Actions          []string // of what dtc_request_action does; of agents only
 	Tools            []string // names and patterns; empty: all
-	Resources        []string // type:id and type:*; empty: all
+	Resources        []string // type:id, type:* and type:part/*; empty: all
 	Networks         Networks // where it may be used from; empty: anywhere
 	Ceiling          Level
 	Rate             Rate
@@ -211,13 +211,16 @@ func join(merchant string, links []Link) Principal {
 // MayCall reports whether every link lets p call a tool that goes by these names.
 func (p Principal) MayCall(names ...string) bool {
 	return p.every(func(l Link) []string { return l.Tools }, func(pattern string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return fits(pattern, name) })
+		return slices.ContainsFunc(names, func(name string) bool { return Fits(pattern, name) })
 	})
 }
 
-// MayTouch reports whether every link lets p reach a resource, type:id.
-func (p Principal) MayTouch(resource string) bool {
-	return p.every(func(l Link) []string { return l.Resources }, func(pattern string) bool { return fits(pattern, resource) })
+// MayTouch reports whether every link lets p reach an object that goes by these names, type:id. One link may know it by another
+// name than the next. What has no name is reached by nobody who is limited.
+func (p Principal) MayTouch(names ...string) bool {
+	return p.every(resourcesOf, func(pattern string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return Fits(pattern, name) })
+	})
 }
 
 // every reports whether each link's list, where it has one, holds something that is right.
@@ -230,17 +233,22 @@ func (p Principal) every(list func(Link) []string, right func(string) bool) bool
 	return true
 }
 
-// fits reports whether a pattern names something: exactly, or by all that begins like it when it ends in ".*", "_*" or ":*".
-// There is no other star.
-func Fits(pattern, name string) bool { return fits(pattern, name) }
-
-func fits(pattern, name string) bool {
+// Fits reports whether a pattern names something: exactly, by all that begins like it when it ends in ".*", "_*", ":*" or "/*", or,
+// as "*" alone, everything that has a name. There is no other star. The name of a set is compared as any name is: queue:* fits
+// queue:returns/*, and the other way round it does not.
+func Fits(pattern, name string) bool {
 	head, star := strings.CutSuffix(pattern, "*")
-	if !star {
+	switch {
+	case !star:
 		return pattern == name
+	case head == "":
+		return name != ""
 	}
-	return head != "" && strings.ContainsRune("._:", rune(head[len(head)-1])) && len(name) > len(head) && strings.HasPrefix(name, head)
+	return strings.ContainsRune(starAfter, rune(head[len(head)-1])) && len(name) > len(head) && strings.HasPrefix(name, head)
 }
+
+// starAfter are the characters at which a name may be cut off with a star: a pattern never holds a part of a word.
+const starAfter = "._:/"
 
 // MayComeFrom reports whether every link may be used from an address.
 func (p Principal) MayComeFrom(addr netip.Addr) bool {

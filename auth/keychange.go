@@ -129,7 +129,7 @@ func narrows[T any](few, many []T, allows func(few, many T) bool) bool {
 func equal[T comparable](a, b T) bool { return a == b }
 
 // covers reports whether a pattern names everything that another does.
-func covers(few, many string) bool { return few == many || fits(many, few) }
+func covers(few, many string) bool { return few == many || Fits(many, few) }
 
 // holdsAll reports whether a network has all addresses of another.
 func holdsAll(few, many netip.Prefix) bool {

@@ -214,8 +214,8 @@ const (
 	maxPattern  = 120
 )
 
-// goodPattern is a name, or what all of several begin with.
-var goodPattern = regexp.MustCompile(`^[A-Za-z0-9_.:#,-]*[A-Za-z0-9_.:#,*-]$`)
+// goodPattern is a name, or what all of several begin with. A star alone is none: whoever is to have everything is given no list.
+var goodPattern = regexp.MustCompile(`^[A-Za-z0-9_.:/#,-]*[A-Za-z0-9_.:/#,*-]$`)
 
 func checkPatterns(field string, all []string) error {
 	if len(all) > maxPatterns {
@@ -223,8 +223,8 @@ func checkPatterns(field string, all []string) error {
 	}
 	for _, p := range all {
 		star := strings.IndexByte(p, '*')
-		if len(p) > maxPattern || !goodPattern.MatchString(p) || star == 0 || star > 0 && !strings.ContainsRune("._:", rune(p[star-1])) {
-			return &Unfit{field, "hold one that is no name and no pattern", "whole names, or what several begin with up to a . _ or : and then *, such as order:*"}
+		if len(p) > maxPattern || !goodPattern.MatchString(p) || star == 0 || star > 0 && !strings.ContainsRune(starAfter, rune(p[star-1])) {
+			return &Unfit{field, "hold one that is no name and no pattern", "whole names, or what several begin with up to a . _ : or / and then *, such as order:*"}
 		}
 	}
 	return nil

@@ -107,11 +107,14 @@ type call struct {
 	facts    policy.Facts   // what the policy is asked about it
 	ask      approvals.Rule // whose consent it waits for
 	parked   bool           // it does
+	planned  bool           // it is only judged, and not made
 	rule     string         // that decided
 	risk     tools.Risk
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need
 	preview  tools.Preview
+	objects  []tools.Object // that it is about
+	rows     []tools.Object // that its answer shows
 	out      Outcome
 	job      string        // of a parked or queued call
 	stored   approvals.Job // of a call that is resumed
@@ -137,7 +140,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	c := &call{
 		Call: tools.Call{
 			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
-			Delegates: delegates{g}, PolicyVersion: p.PolicyVersion,
+			Delegates: delegates{g}, Plans: plans{g}, PolicyVersion: p.PolicyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,
@@ -204,8 +207,11 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
 		}
-		answer, err = c.Tool.Handler().Read(&c.Call)
-		return err
+		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
+			return err
+		}
+		c.rows = c.Tool.Handler().Rows(answer)
+		return errors.Join(g.judgeTx(c, answerChecks), err)
 	})
 	return answer, err
 }

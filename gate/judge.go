@@ -35,7 +35,6 @@ var checks = []check{
 	{"profile", asks((*policy.Policy).Grants)},
 	{"rate", (*Gate).checkRate},
 	{"arguments", (*Gate).checkArguments},
-	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 }
 
@@ -48,14 +47,18 @@ var grantChecks = []check{
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
 	{"profile", asks((*policy.Policy).Grants)},
-	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 }
 
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
 // because the ceiling is about this call and not about the worst one.
 var (
-	readChecks  = append([]check{{"standing", (*Gate).checkStanding}, {"needs", (*Gate).checkNeeds}}, effectChecks...)
+	readChecks = append([]check{
+		{"standing", (*Gate).checkStanding},
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
+		{"needs", (*Gate).checkNeeds},
+	}, effectChecks...)
 	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
 		{"approval", (*Gate).checkApproval},
 		{"budgets", (*Gate).checkBudgets},
@@ -63,7 +66,6 @@ var (
 
 	// effectChecks are about what the call would do.
 	effectChecks = []check{
-		{"objects", asks((*policy.Policy).GrantsObjects)},
 		{"freeze", asks((*policy.Policy).Frozen)},
 		{"ceiling", (*Gate).checkCeiling},
 		{"profile ceiling", asks((*policy.Policy).Under)},
@@ -73,7 +75,14 @@ var (
 	}
 
 	// heldChecks come before anything of a write, also before the answer to a repeat of it.
-	heldChecks = []check{{"standing", (*Gate).checkHeld}}
+	heldChecks = []check{
+		{"standing", (*Gate).checkHeld},
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
+	}
+
+	// answerChecks are asked of what was read, before it is on record and told.
+	answerChecks = []check{{"rows", (*Gate).checkRows}}
 )
 
 func (g *Gate) judge(ctx context.Context, c *call, list []check) error {

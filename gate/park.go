@@ -22,7 +22,7 @@ func (g *Gate) park(c *call) error {
 	}
 	job := c.newJob()
 	c.approval, err = approvals.Park(c.Tx, job, approvals.Request{
-		Class: c.class, Rule: c.ask, Needs: c.ask.Needs(), Binding: binding, Preview: c.preview,
+		Class: c.class, Rule: c.ask, Binding: binding, Preview: c.preview,
 		AgentReason: args.why(), AskedBy: askedBy(c.Principal),
 	})
 	if err != nil {
@@ -31,8 +31,8 @@ func (g *Gate) park(c *call) error {
 	r := c.approval
 	return c.answer(tools.Result{
 		Status: tools.PendingApproval, JobID: job.JobID, Poll: pollPath(job.JobID), Preview: &c.preview, Undo: c.Tool.Undo,
-		Approval: &tools.Approval{ApprovalID: r.ID, Needs: r.Needs, ExpiresAt: r.ExpiresAt, Fingerprint: r.Fingerprint},
-	}, fmt.Sprintf("Parked for people: nothing was done. %s has to approve by %s (fingerprint %s). Poll dtc_get_job with %s about every 30 s, or go on with other work.",
+		Approval: r.Told(),
+	}, fmt.Sprintf("Parked for people: nothing was done. It needs the approval of %s, by %s (fingerprint %s). Poll dtc_get_job with %s about every 30 s, or go on with other work.",
 		r.Needs, r.ExpiresAt.Format(time.RFC3339), r.Fingerprint, job.JobID))
 }
 

@@ -108,6 +108,7 @@ func (c *call) know() {
 	f.Agent, f.Name, f.Kind, f.Profile, f.Owner = root.ID, p.Name, p.Kind, root.Profile, p.Owner()
 	f.Scopes, f.Ceiling, f.RequiresApproval = p.Scopes, p.Ceiling, p.RequiresApproval
 	f.Tool, f.Args, f.Merchant, f.At = c.Tool, c.Args, p.Merchant, c.Started
+	f.Objects = c.objects
 	f.Source, f.Transport, f.DryRun, f.Resumed = c.req.Source, c.req.Transport, c.dryRun, c.Resumed
 	if p.ID != root.ID {
 		f.Caller = p.ID
@@ -121,23 +122,26 @@ func (c *call) learn() error {
 		return err
 	}
 	c.facts.Tainted = taint != nil
-	if c.policy == nil {
-		return nil
-	}
 	c.facts.Trust, err = trust.Of(c.Tx, c.policy.Document.Trust, c.Principal.Merchant, c.facts.Agent)
 	return err
 }
 
 // checkBudgets takes from the budgets what the call uses up: for good when it runs now, and on hold when it waits.
 func (g *Gate) checkBudgets(_ context.Context, c *call) error {
-	take := budget.Spend
+	charges, merchant := c.policy.Charges(&c.facts), c.Principal.Merchant
+	var err error
 	switch {
+	case len(charges) == 0 && !c.Resumed:
+	case c.planned:
+		err = budget.Fits(c.Tx, merchant, charges)
 	case c.Resumed:
-		take = budget.Settle
+		err = budget.Settle(c.Tx, merchant, c.ID, charges)
 	case c.parked || c.Tool.Handler().Step != nil:
-		take = budget.Reserve
+		err = budget.Reserve(c.Tx, merchant, c.ID, charges)
+	default:
+		err = budget.Spend(c.Tx, merchant, charges)
 	}
-	return overBudget(take(c.Tx, c.Principal.Merchant, c.ID, c.policy.Charges(&c.facts)), c)
+	return overBudget(err, c)
 }
 
 func overBudget(err error, c *call) error {

@@ -27,12 +27,12 @@ var resumeChecks = []check{
 	{"tools", (*Gate).checkTools},
 	{"profile", asks((*policy.Policy).Grants)},
 	{"bytes", (*Gate).checkBytes},
-	{"resources", (*Gate).checkResources},
+	{"objects", (*Gate).checkObjects},
+	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"trust", (*Gate).checkTrust},
 	{"effect", (*Gate).checkEffect},
-	{"objects", asks((*policy.Policy).GrantsObjects)},
 	{"freeze", asks((*policy.Policy).Frozen)},
 	{"ceiling", (*Gate).checkCeiling},
 	{"profile ceiling", asks((*policy.Policy).Under)},
@@ -53,8 +53,8 @@ var stepChecks = []check{
 	{"tools", (*Gate).checkTools},
 	{"profile", asks((*policy.Policy).Grants)},
 	{"bytes", (*Gate).checkBytes},
-	{"resources", (*Gate).checkResources},
-	{"objects", asks((*policy.Policy).GrantsObjects)},
+	{"objects", (*Gate).checkObjects},
+	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 }
@@ -264,19 +264,17 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	case r.ID == "":
 		return nil
 	}
+	if !r.Intact() {
+		return altered()
+	}
 	if err := endorsed(c, r); err != nil {
 		return err
-	}
-	if shown, err := approvals.EffectHash(r.Preview); err != nil || shown != r.Binding.EffectHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "What was shown does not fit its hash.")
-	}
-	if stored, err := r.Binding.Hash(); err != nil || stored != r.BindingHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
 	}
 	now, err := bind(c)
 	if err != nil {
 		return err
 	}
+	now.RuleHash = r.Binding.RuleHash                                                 // judged above, by the votes
 	now.EffectHash = r.Binding.EffectHash                                             // judged below: less than what was shown is fine
 	now.PolicyVersion, now.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule // judged above: another policy may ask for as much or less
 	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
@@ -292,15 +290,21 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 func endorsed(c *call, r approvals.Request) error {
 	ok, err := approvals.Satisfied(c.Tx, r, r.Rule)
 	if err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "Those who approved it may not decide about it any more."))
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
+			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
 	}
 	if c.parked && c.PolicyVersion != r.Binding.PolicyVersion {
 		ok, err = approvals.Satisfied(c.Tx, r, c.ask)
 	}
 	if err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed, and asks for more people than have approved it."))
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
 	}
 	return nil
+}
+
+// altered refuses what is not stored as it was asked.
+func altered() *tools.Refusal {
+	return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
 }
 
 // within reports whether now is at most shown, in the same currency. No money is within every amount.

@@ -26,10 +26,10 @@ var (
 		{"scope", (*Gate).checkScope},
 		{"tools", (*Gate).checkTools},
 		{"profile", asks((*policy.Policy).Grants)},
-		{"resources", (*Gate).checkResources},
-		{"objects", asks((*policy.Policy).GrantsObjects)},
 	}
 	undoChecks = []check{
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
 		{"action", (*Gate).checkAction},
 		{"needs", (*Gate).checkNeeds},
 		{"ceiling", (*Gate).checkCeiling},

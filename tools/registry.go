@@ -81,8 +81,8 @@ func (t *Tool) Reachable(ceiling auth.Level) bool { return t.Brake || t.Risk.Lev
 // ResourcesOf names the objects that a call is about, each as type:id, from its canonical arguments; type:* or type:+ where it is
 // about a set or a new object. A part of Spec.Resource that begins with a slash is a pointer to an argument (RFC 6901), in which *
 // stands for each element of a list. A call whose arguments name no object is about "".
-func (t *Tool) ResourcesOf(args []byte) []string {
-	kind, id, two := strings.Cut(t.Resource, ":")
+func (s Spec) ResourcesOf(args []byte) []string {
+	kind, id, two := strings.Cut(s.Resource, ":")
 	if !two {
 		return pointed(args, kind)
 	}
@@ -98,8 +98,8 @@ func (t *Tool) ResourcesOf(args []byte) []string {
 const maxResource = 200
 
 // ResourceOf is ResourcesOf as one name for the record and the binding, type:id,id,…; a long one is cut, and says how many there are.
-func (t *Tool) ResourceOf(args []byte) string {
-	all := t.ResourcesOf(args)
+func (s Spec) ResourceOf(args []byte) string {
+	all := s.ResourcesOf(args)
 	kind, _, _ := strings.Cut(all[0], ":")
 	var b strings.Builder
 	for i, one := range all {

@@ -44,7 +44,7 @@ func (p *Policy) charge(all []budget.Charge, b Budget, name string, f *Facts) []
 	if c.Amount == 0 {
 		return all
 	}
-	c.From, c.Until = budget.Period(string(b.Every), f.At, p.zone)
+	c.From, c.Until = budget.Period(b.Every, f.At, p.zone)
 	return append(all, c)
 }
 
@@ -62,10 +62,10 @@ func (b Budget) subject(f *Facts) string {
 func (v *Vector) days() []Budget {
 	var all []Budget
 	if v.Money.PerDayMinor > 0 {
-		all = append(all, Budget{Name: "money", Per: PerKey, Every: Day, Money: v.Money.perDay()})
+		all = append(all, Budget{Name: "money", Per: PerKey, Every: budget.Day, Money: v.Money.perDay()})
 	}
 	if v.Customers.PerDay > 0 {
-		all = append(all, Budget{Name: "customers", Per: PerKey, Every: Day, Customers: &v.Customers.PerDay})
+		all = append(all, Budget{Name: "customers", Per: PerKey, Every: budget.Day, Customers: &v.Customers.PerDay})
 	}
 	return all
 }

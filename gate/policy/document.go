@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/budget"
 	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/tools"
@@ -127,7 +128,7 @@ type Limits struct {
 type Budget struct {
 	Name      string      `yaml:"name" json:"name"`
 	Per       Subject     `yaml:"per" json:"per"`
-	Every     Period      `yaml:"every" json:"every"`
+	Every     budget.Kind      `yaml:"every" json:"every"`
 	Money     *shop.Money `yaml:"money,omitempty" json:"money,omitempty"`
 	Customers *int64      `yaml:"customers,omitempty" json:"customers,omitempty"`
 	Calls     *int64      `yaml:"calls,omitempty" json:"calls,omitempty"`
@@ -142,17 +143,6 @@ const (
 	PerKey      Subject = "key"
 	PerChain    Subject = "chain"
 	PerMerchant Subject = "merchant"
-)
-
-// A Period is how long a budget lasts: an hour, day, week (from Monday) or month of the calendar, in Limits.Zone.
-type Period string
-
-// The periods.
-const (
-	Hour  Period = "hour"
-	Day   Period = "day"
-	Week  Period = "week"
-	Month Period = "month"
 )
 
 // Contact bounds how customers are written to.

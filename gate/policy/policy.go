@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
@@ -67,7 +69,7 @@ func New(text []byte, registry *tools.Registry) (*Policy, []strict.Problem) {
 		return nil, problems
 	}
 	lines := strict.Lines(text)
-	problems := p.ready(lines)
+	problems := append(p.ready(lines), p.typed(registry)...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -109,6 +111,37 @@ func (p *Policy) ready(lines map[string]strict.Position) []strict.Problem {
 	return problems
 }
 
+// typed holds what is written in Cedar to the tools that there are. A condition that does not fit them denies everything, so that a policy with
+// one is better known as none.
+func (p *Policy) typed(registry *tools.Registry) []strict.Problem {
+	profiles := slices.Sorted(maps.Keys(p.Document.Profiles))
+	if p.conditions == nil {
+		return nil
+	}
+	problems := p.conditions.Check(registry, profiles)
+	for i, r := range p.rules {
+		if r.when == nil {
+			continue
+		}
+		for _, wrong := range r.when.Check(registry, profiles, r.about(registry)) {
+			wrong.Path = fmt.Sprintf("approvals[%d].when", i)
+			problems = append(problems, wrong)
+		}
+	}
+	return problems
+}
+
+// about lists the tools whose calls the rule can match.
+func (r *approvalRule) about(registry *tools.Registry) []string {
+	var about []string
+	for _, t := range registry.All() {
+		if t.Writes() && (len(r.Tools) == 0 || names(r.Tools, t)) {
+			about = append(about, t.Name)
+		}
+	}
+	return about
+}
+
 // Language is the version of the document's language.
 const Language = 1
 
@@ -141,7 +174,7 @@ func (p *Policy) rulesFor(t *tools.Tool) []*approvalRule {
 	return some
 }
 
-// Profile gives a profile by name. The empty name is Scoped.
+// profile gives a profile by name. The empty name is Scoped.
 func (p *Policy) profile(name string) *profile {
 	if name == "" {
 		name = Scoped
@@ -152,7 +185,10 @@ func (p *Policy) profile(name string) *profile {
 // Scoped is the profile of a key that names none. It grants nothing.
 const Scoped = "scoped"
 
-// Profiles gives the names of the document's profiles with what a key that is given one should know.
+// Profiles gives the names of the document's profiles, sorted.
+func (p *Policy) Profiles() []string { return slices.Sorted(maps.Keys(p.profiles)) }
+
+// Profile gives a profile of the document.
 func (p *Policy) Profile(name string) (Profile, bool) {
 	found := p.profile(name)
 	if found == nil {

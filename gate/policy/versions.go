@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -65,12 +66,24 @@ func Install(tx *store.Tx, merchant string, source []byte, author string) (bool,
 	if err != nil || now != 0 {
 		return false, err
 	}
-	_, err = Publish(tx, Version{Merchant: merchant, Source: string(source), Author: author, Note: "The policy that a merchant begins with."}, 0)
+	v, err := Publish(tx, Version{Merchant: merchant, Source: string(source), Author: author, Note: "The policy that a merchant begins with."}, 0)
 	if errors.Is(err, ErrMoved) { // by another process, just now
 		return false, nil
 	}
+	if err == nil {
+		_, err = audit.Append(tx, audit.Entry{
+			Merchant: merchant, Event: EventPublished, Actor: author, Chain: []string{author}, Status: "done", Resource: v.Resource(), Reason: v.Note,
+			PolicyVersion: v.Number,
+		})
+	}
 	return err == nil, err
 }
+
+// EventPublished is the event of a new version on the record.
+const EventPublished = "policy.published"
+
+// Resource names a version on the record.
+func (v Version) Resource() string { return fmt.Sprintf("policy:%d", v.Number) }
 
 // Find gives a version of a merchant's policy; 0 stands for the one in force.
 func Find(tx *store.Tx, merchant string, number int64) (Version, error) {

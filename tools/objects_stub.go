@@ -1,3 +1,0 @@
-package tools
-
-type Object []string
