@@ -121,7 +121,7 @@ func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 		if err := recordRepeat(tx, p, r, b); err != nil {
 			return Decided{}, err
 		}
-	} else if err := g.denied(tx, r, vote); err != nil {
+	} else if err := g.denied(tx, r, v); err != nil {
 		return Decided{}, err
 	}
 	return decided(tx, p, r.ID)

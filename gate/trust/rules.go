@@ -5,7 +5,6 @@ import (
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/tools"
-	"slices"
 )
 
 // Rules are the part of a policy that is about trust. Without Sandboxes trust is not used: nothing is written down, and everybody is in
