@@ -309,15 +309,15 @@ func TestNoRecordWithoutThePolicyInForce(t *testing.T) {
 			status, code string
 			checks       int
 		}{
-			{h.free, "test_read", `{}`, "done", "", 10},
-			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 11},
-			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 11},
-			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 11},
-			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 11},
-			{poor, "test_move", `{"thing":"lamp","amount":1}`, "refused", "FORBIDDEN_SCOPE", 2},
-			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 5},
-			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 10},
-			{h.free, "test_nothing", `{}`, "refused", "UNKNOWN_TOOL", 1},
+			{h.free, "test_read", `{}`, "done", "", 20},
+			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 22},
+			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 22},
+			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 22},
+			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 22},
+			{poor, "test_move", `{"thing":"lamp","amount":1}`, "refused", "FORBIDDEN_SCOPE", 4},
+			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 8},
+			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 14},
+			{h.free, "test_nothing", `{}`, "refused", "UNKNOWN_TOOL", 2},
 		} {
 			_, _ = h.call(c.p, c.tool, c.args)
 			e := h.entries("call")[0]

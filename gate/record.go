@@ -29,7 +29,7 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 	e := audit.Entry{
 		Merchant: c.Principal.Merchant, Event: event, CallID: c.ID, Transport: c.req.Transport, Source: c.req.Source,
 		Actor: c.Principal.Chain()[0], Chain: c.Principal.Chain(), Tool: c.req.Tool, Action: c.action, Status: status, Checks: c.checks,
-		PolicyVersion: c.Principal.PolicyVersion, PolicyRule: c.rule, JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
+		PolicyVersion: c.Principal.PolicyVersion, PolicyRule: c.decidedBy(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
 		IdempotencyKey: c.key, Customers: c.preview.Customers,
 		LatencyMicros: g.db.Now().Sub(c.Started).Microseconds(),
 		Personal:      map[string]string{"arguments": string(c.Args)},
@@ -44,6 +44,14 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		e.MoneyMinor, e.Currency = m.AmountMinor, m.Currency
 	}
 	return e
+}
+
+// decidedBy names the rule that decided: what refused, asked people, or let the call through.
+func (c *call) decidedBy() string {
+	if c.rule == "" && c.policy != nil && c.Tool != nil {
+		return c.policy.Letting(&c.facts)
+	}
+	return c.rule
 }
 
 // unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be

@@ -232,7 +232,7 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 
 // asker is who asked for a job, without any right.
 func asker(j approvals.Job) auth.Principal {
-	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain}
+	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain, PolicyVersion: j.Policy}
 }
 
 // stored is the call of a job, made by p.

@@ -15,7 +15,7 @@ const (
 // Approval says whose consent a call waits for, and by which rule; parks is false for one that runs without being asked, whose rule is the
 // one that lets it. What a condition of a rule cannot decide is asked.
 func (p *Policy) Approval(f *Facts) (rule approvals.Rule, parks bool) {
-	rule = approvals.Rule{Name: p.letting(f)}
+	rule = approvals.Rule{Name: p.Letting(f)}
 	if f.DryRun || f.Tool.Brake || !f.Tool.Writes() {
 		return rule, false
 	}
@@ -45,8 +45,8 @@ func (p *Policy) MayRun(profile, action string) bool {
 	return own != nil && own.mayRun(action)
 }
 
-// letting names the rule that lets a call through when none asks people.
-func (p *Policy) letting(f *Facts) string {
+// Letting names the rule that lets a call through when none asks people.
+func (p *Policy) Letting(f *Facts) string {
 	switch {
 	case f.free():
 		return "builtin.free"
