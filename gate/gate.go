@@ -130,6 +130,7 @@ func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
 	g.used.count(c.Principal, auth.Used{Uses: 1, LastUsedAt: c.Started})
+	g.earned(c)
 	c.out.Body = c.Reveal(c.out.Body)
 	return c.out, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -87,7 +88,8 @@ func (c *call) unread() bool {
 var anID = regexp.MustCompile(`^[a-z_]+:[A-Za-z0-9_.#*,-]+$`)
 
 // refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be
-// written the call stays refused, and the caller is told that the gate is not available.
+// written the call stays refused, and the caller is told that the gate is not available. The agent's trust falls with the record, so that its
+// next call is judged by the lower score.
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
 	// Nothing of the call was done, so its entry may not speak of a job or an approval as if they were there.
@@ -102,6 +104,10 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 		e.Code, e.Reason = string(r.Code), r.Message
 		if r.Code == tools.NotFound && !anID.MatchString(e.Resource) {
 			e.Resource = ""
+		}
+		refused := trust.Signal{Kind: trust.Refusal, Code: r.Code, CallID: c.ID}
+		if err := g.signal(tx, c.Principal.Merchant, c.Principal.Root().ID, refused); err != nil {
+			return err
 		}
 		_, err := audit.Append(tx, e)
 		return err
