@@ -67,7 +67,7 @@ var (
 	// heldChecks come before anything of a write, also before the answer to a repeat of it.
 	heldChecks = []check{{"standing", (*Gate).checkHeld}, {"objects", (*Gate).checkObjects}}
 
-	// answerChecks are asked of what was read, before it is on record and told.
+	// answerChecks are asked of what was read, before it is on record and told, where it shows objects.
 	answerChecks = []check{{"rows", (*Gate).checkRows}}
 )
 
