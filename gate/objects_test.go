@@ -103,7 +103,9 @@ func (h storeroom) last() (audit.Entry, audit.Check) {
 	return e, e.Checks[len(e.Checks)-1]
 }
 
-func carry(thing string) string { return `{"thing":"` + thing + `","amount":1,"reason":"because it stands"}` }
+func carry(thing string) string {
+	return `{"thing":"` + thing + `","amount":1,"reason":"because it stands"}`
+}
 
 func TestAnObjectIsReachedByAnyOfItsNames(t *testing.T) {
 	stored(t, func(h storeroom) {

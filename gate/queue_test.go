@@ -41,7 +41,7 @@ func (h storeroom) may(p auth.Principal, may bool, tool, args string) json.RawMe
 	h.t.Helper()
 	out, err := h.call(p, tool, args)
 	if may && err != nil {
-		h.t.Errorf("%s %s is refused: %v", tool, args, err)
+		h.h.t.Errorf("%s %s is refused: %v", tool, args, err)
 	}
 	if !may {
 		wantCode(h.t, err, tools.ForbiddenResource)
@@ -56,7 +56,7 @@ func TestASupportKeyIsConfinedToOneQueue(t *testing.T) {
 		ours, theirs := h.text(one, "returns"), h.text(one, "delivery")
 		var list struct{ Tickets []struct{ Queue string } }
 		if err := json.Unmarshal(h.may(p, true, "dtc_get_tickets", `{"queue":"returns","limit":50}`), &list); err != nil || len(list.Tickets) == 0 {
-			t.Fatalf("the queue has %d tickets: %v", len(list.Tickets), err)
+			h.t.Fatalf("the queue has %d tickets: %v", len(list.Tickets), err)
 		}
 		h.may(p, false, "dtc_get_tickets", `{"queue":"delivery"}`)
 		h.may(p, false, "dtc_get_tickets", `{}`)
@@ -87,8 +87,8 @@ func TestAnotherSpellingOfAnIdReachesNothingElse(t *testing.T) {
 			h.may(p, true, "dtc_get_order", `{"order_no":"`+spelling+order+`"}`)
 			h.may(p, false, "dtc_get_order", `{"order_no":"`+spelling+other+`"}`)
 		}
-		code, id := h.text(`SELECT MIN(code) FROM discounts`), ""
-		id = h.text(`SELECT discount_id FROM discounts WHERE code = $1`, code)
+		code := h.text(`SELECT MIN(code) FROM discounts`)
+		id := h.text(`SELECT discount_id FROM discounts WHERE code = $1`, code)
 		for _, limit := range []string{code, id} {
 			q := h.only("discount:" + limit)
 			h.may(q, true, "dtc_pause", `{"kind":"discount","id":"`+code+`"}`)
@@ -104,7 +104,7 @@ func TestWhatAnAnswerShowsBesideItsOwnRowsIsHeldToLimitsToo(t *testing.T) {
 		customer := `{"customer_no":"` + h.text(`SELECT MIN(customer_no) FROM orders`) + `"}`
 		h.may(h.only("customer:*"), false, "dtc_get_customer", customer)
 		if e, k := h.last(); k.Name != "rows" || e.Status != "refused" {
-			t.Errorf("it is on record as %s by %+v", e.Status, k)
+			h.t.Errorf("it is on record as %s by %+v", e.Status, k)
 		}
 		h.may(h.only("customer:*", "order:*"), true, "dtc_get_customer", customer)
 		h.may(h.only("product:*"), true, "dtc_search_products", `{}`)
