@@ -41,7 +41,7 @@ func (h storeroom) may(p auth.Principal, may bool, tool, args string) json.RawMe
 	h.t.Helper()
 	out, err := h.call(p, tool, args)
 	if may && err != nil {
-		h.h.t.Errorf("%s %s is refused: %v", tool, args, err)
+		h.t.Errorf("%s %s is refused: %v", tool, args, err)
 	}
 	if !may {
 		wantCode(h.t, err, tools.ForbiddenResource)
