@@ -17,6 +17,7 @@ type Link struct {
 	Kind             Kind
 	ID               string
 	Name             string
+	Profile          string // in the policy; of keys and of agents of an issuer
 	Scopes           []Scope
 	Actions          []string // of what dtc_request_action does; of agents only
 	Tools            []string // names and patterns; empty: all
@@ -52,7 +53,9 @@ func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, anyMerc
 // Renew gives p as it is now. When p may not call any more the error is *Refused.
 func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if p.Kind == KindOperator {
-		return p, nil
+		var err error
+		p.PolicyVersion, err = PolicyVersion(tx, p.Merchant)
+		return p, err
 	}
 	first, err := readLink(tx, p.Merchant, p.ID)
 	if err != nil {
@@ -98,8 +101,11 @@ func HoldLive(tx *store.Tx, merchant, id string) (Principal, error) {
 func TryHold(tx *store.Tx, merchant string) (bool, error) { return tx.TryShare(rightsAt(merchant)) }
 
 // Same reports whether p and q are the same principal with the same rights. It compares the rights themselves and not the
-// versions of rows: what somebody forgot to count up would be a right that outlives its revocation.
-func (p Principal) Same(q Principal) bool { return reflect.DeepEqual(p.Links, q.Links) }
+// versions of rows: what somebody forgot to count up would be a right that outlives its revocation. Under another version of the policy
+// the same rights are others.
+func (p Principal) Same(q Principal) bool {
+	return p.PolicyVersion == q.PolicyVersion && reflect.DeepEqual(p.Links, q.Links)
+}
 
 // climb reads a chain of a merchant from its first link up.
 func climb(tx *store.Tx, merchant, id string) (Principal, error) {
@@ -110,7 +116,7 @@ func climb(tx *store.Tx, merchant, id string) (Principal, error) {
 	return first.climb(tx)
 }
 
-func (first storedLink) climb(tx *store.Tx) (Principal, error) {
+func (first storedLink) climb(tx *store.Tx) (p Principal, err error) {
 	links := []Link{}
 	for l := first; ; {
 		if why := l.ended(tx.Now); why != "" {
@@ -121,7 +127,9 @@ func (first storedLink) climb(tx *store.Tx) (Principal, error) {
 		}
 		links = append(links, l.Link)
 		if l.parent == "" {
-			return join(first.merchant, links), nil
+			p = join(first.merchant, links)
+			p.PolicyVersion, err = PolicyVersion(tx, first.merchant)
+			return p, err
 		}
 		up, err := readLink(tx, first.merchant, l.parent)
 		if errors.Is(err, ErrUnknownCredential) || err == nil && len(links) == maxLinks {

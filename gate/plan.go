@@ -30,7 +30,7 @@ func (g plans) Plan(tx *store.Tx, p auth.Principal, calls []tools.Planned) ([]to
 	all := make([]tools.Forecast, len(calls))
 	for i, planned := range calls {
 		c := g.newCall(p, Request{Tool: planned.Tool, Args: planned.Arguments})
-		c.Tx = tx
+		c.Tx, c.planned = tx, true
 		err := g.safely(c.ID, func() error { return g.rehearse(c) })
 		if outOfReach(err) {
 			return nil, err
@@ -51,9 +51,10 @@ func (g plans) rehearse(c *call) error {
 		return g.judgeTx(c, planWriteChecks)
 	}
 	var err error
-	if c.risk, err = c.Tool.Handler().Rate(&c.Call, tools.Preview{}); err != nil {
+	if c.facts.Effect, err = rated(c, tools.Preview{}); err != nil {
 		return err
 	}
+	c.see()
 	return g.judgeTx(c, planReadChecks)
 }
 
@@ -70,8 +71,8 @@ func (c *call) forecast(err error) tools.Forecast {
 		if r.Errors != nil {
 			f.Missing = r.Errors.Missing
 		}
-	case c.parks():
-		f.Outcome, f.Needs = tools.WouldPark, "1 person"
+	case c.parked:
+		f.Outcome, f.Needs = tools.WouldPark, c.ask.Needs()
 	}
 	return f
 }

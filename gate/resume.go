@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -19,25 +20,40 @@ import (
 // resumeChecks are asked of a stored call when its time has come. They are all the checks again, on facts read now, and
 // what was bound: since the call was approved everything may only have become stricter.
 var resumeChecks = []check{
+	{"policy", (*Gate).checkPolicy},
 	{"tool", (*Gate).checkTool},
+	{"switched", asks((*policy.Policy).Switched)},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
+	{"profile", asks((*policy.Policy).Grants)},
 	{"bytes", (*Gate).checkBytes},
 	{"objects", (*Gate).checkObjects},
+	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
+	{"freeze", asks((*policy.Policy).Frozen)},
 	{"ceiling", (*Gate).checkCeiling},
+	{"profile ceiling", asks((*policy.Policy).Under)},
+	{"sandbox", asks((*policy.Policy).Trusts)},
+	{"conditions", asks((*policy.Policy).Meets)},
+	{"quiet", asks((*policy.Policy).Awake)},
+	{"approval", (*Gate).checkApproval},
 	{"binding", (*Gate).checkBinding},
+	{"budgets", (*Gate).checkBudgets},
 }
 
 // stepChecks are asked before every step of a running job, so that what is taken from its key in between takes hold.
 var stepChecks = []check{
+	{"policy", (*Gate).checkPolicy},
 	{"tool", (*Gate).checkTool},
+	{"switched", asks((*policy.Policy).Switched)},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
+	{"profile", asks((*policy.Policy).Grants)},
 	{"bytes", (*Gate).checkBytes},
 	{"objects", (*Gate).checkObjects},
+	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 }
@@ -214,7 +230,7 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 
 // asker is who asked for a job, without any right.
 func asker(j approvals.Job) auth.Principal {
-	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain}
+	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain, PolicyVersion: j.Policy}
 }
 
 // stored is the call of a job, made by p.
@@ -241,25 +257,24 @@ func (g *Gate) checkBytes(_ context.Context, c *call) error {
 func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	r := c.approval
 	switch {
-	case r.ID == "" && c.parks():
+	case r.ID == "" && c.parked:
 		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "It needs a person's consent by now.")
 	case r.ID == "":
 		return nil
 	}
-	if ok, err := approvals.Endorsed(c.Tx, r); err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "Nobody who approved it may decide any more."))
+	if !r.Intact() {
+		return altered()
 	}
-	if shown, err := approvals.EffectHash(r.Preview); err != nil || shown != r.Binding.EffectHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "What was shown does not fit its hash.")
-	}
-	if stored, err := r.Binding.Hash(); err != nil || stored != r.BindingHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
+	if err := endorsed(c, r); err != nil {
+		return err
 	}
 	now, err := bind(c)
 	if err != nil {
 		return err
 	}
-	now.EffectHash = r.Binding.EffectHash // judged below: less than what was shown is fine
+	now.RuleHash = r.Binding.RuleHash                                                 // judged above, by the votes
+	now.EffectHash = r.Binding.EffectHash                                             // judged below: less than what was shown is fine
+	now.PolicyVersion, now.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule // judged above: another policy may ask for as much or less
 	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "What the request is about has changed since it was approved.")
 	}
@@ -267,6 +282,27 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "It would reach more customers or cost more than was approved.")
 	}
 	return nil
+}
+
+// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
+func endorsed(c *call, r approvals.Request) error {
+	ok, err := approvals.Satisfied(c.Tx, r, r.Rule)
+	if err != nil || !ok {
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
+			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
+	}
+	if c.parked && c.PolicyVersion != r.Binding.PolicyVersion {
+		ok, err = approvals.Satisfied(c.Tx, r, c.ask)
+	}
+	if err != nil || !ok {
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
+	}
+	return nil
+}
+
+// altered refuses what is not stored as it was asked.
+func altered() *tools.Refusal {
+	return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
 }
 
 // within reports whether now is at most shown, in the same currency. No money is within every amount.

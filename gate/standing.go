@@ -25,11 +25,16 @@ func (g *Gate) stand(ctx context.Context, c *call, read func(*store.Tx, auth.Pri
 	if errors.Is(err, auth.ErrUnknownCredential) {
 		return unauthorized()
 	}
-	if err != nil || now.Same(c.Principal) {
+	if err != nil {
 		return err
 	}
-	c.Principal = now
-	return g.judge(ctx, c, grantChecks)
+	if !now.Same(c.Principal) {
+		c.Principal = now
+		if err := g.judge(ctx, c, grantChecks); err != nil {
+			return err
+		}
+	}
+	return c.learn()
 }
 
 // hold is auth.Hold with the refusal that a caller is told.
@@ -129,7 +134,7 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 				return err
 			}
 			e.Merchant, e.Event, e.CallID, e.Transport, e.Source = p.Merchant, op.Event, id, by.Transport, by.Source
-			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), string(tools.Done), policyVersion
+			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), string(tools.Done), p.PolicyVersion
 			_, err = audit.Append(tx, e)
 			return err
 		})

@@ -52,12 +52,12 @@ func (r *Registry) Actions() []*Action {
 	return all
 }
 
-// Visible gives the tools that p may call, sorted by name: those it has the scope for and whose least risky call is
-// under its ceiling. It is the list that agents are shown, so it depends on the credential alone.
-func (r *Registry) Visible(p auth.Principal) []*Tool {
+// Visible gives the tools that p may call, sorted by name: those it has the scope for, whose least risky call is
+// under its ceiling, and that the policy grants it. It is the list that agents are shown, so it depends on the credential alone.
+func (r *Registry) Visible(p auth.Principal, granted func(*Tool) bool) []*Tool {
 	var visible []*Tool
 	for _, t := range r.sorted {
-		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) && (!t.Delegates || p.Depth() > 0) {
+		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) && (!t.Delegates || p.Depth() > 0) && granted(t) {
 			visible = append(visible, t)
 		}
 	}

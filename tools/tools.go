@@ -99,12 +99,23 @@ type Call struct {
 	// there on its effect may only become smaller.
 	Resumed bool
 
-	PolicyVersion int64 // of the rules in force
+	PolicyVersion int64      // of the policy in force
+	May           func() May // what the caller may do, for the tool that tells it
 
 	Wish Wish // of a call that an action carries out
 
 	outsiders bool
 	once      string
+}
+
+// May is what a caller may do under the policy in force, as far as the policy says it.
+type May struct {
+	Profile string
+	Tools   []*Tool // that are listed for it
+	Parks   []*Tool // of these: whose calls wait for people, or some of them do
+	Actions []string
+	Trust   string // 72.5
+	Sandbox string
 }
 
 // QuoteOutsider notes that the answer carries text that somebody outside wrote.
