@@ -18,6 +18,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -210,8 +211,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
 			return err
 		}
-		c.rows = c.Tool.Handler().Rows(answer)
-		return errors.Join(g.judgeTx(c, answerChecks), err)
+		return cmp.Or(g.judgeAnswer(c, answer), err)
 	})
 	return answer, err
 }
