@@ -27,6 +27,12 @@ func (p *Policy) Charges(f *Facts) []budget.Charge {
 	return all
 }
 
+// Bounded reports whether a profile bounds by itself what a day's calls use up together.
+func (p *Policy) Bounded(profile string) bool {
+	own := p.profile(profile)
+	return own != nil && own.Ceiling.Vector != nil
+}
+
 // charge appends what a call takes from one budget, if anything.
 func (p *Policy) charge(all []budget.Charge, b Budget, name string, f *Facts) []budget.Charge {
 	c := budget.Charge{Budget: name, Subject: b.subject(f)}
