@@ -3,7 +3,7 @@
 // A call that needs consent is parked as two rows in one transaction: a Job, which holds the exact bytes that will run,
 // and a Request, which is the question put to people. The two move together:
 //
-//	request: pending ─approve─> approved ─consume─> consumed
+//	request: pending ─enough──> approved ─consume─> consumed
 //	            ├─deny──> rejected    ├─facts changed─> invalidated
 //	            ├─cancel> cancelled <─┤
 //	            └─time──> expired  <──┘ (not used before ExecuteBefore)
@@ -15,6 +15,9 @@
 // The database settles every race: each UPDATE names the state it leaves, and no row changed means that somebody else
 // was first. What was approved is bound by a hash over everything that decides the effect (Binding); a vote that states
 // another hash than the stored one does not count, and the worker runs the stored bytes under that hash or nothing.
+//
+// How much consent a request takes stands in its Rule: so many people, some of them of a certain role. The votes are weighed when one is
+// cast and again when the call runs, each time by the roles that the voters have then (Satisfied). One denial is always enough.
 //
 // A running job is held under a lease that each step renews in the transaction of its effect. Who has lost the lease
 // changes nothing any more. Every transition writes its audit entry in its own transaction.
@@ -46,8 +49,10 @@ const (
 )
 
 const (
-	// TimeToDecide is how long a question stays open.
+	// TimeToDecide is how long a question stays open when its rule does not say.
 	TimeToDecide = 24 * time.Hour
+	// MaxTimeToDecide is how long it stays open at most, whatever its rule says.
+	MaxTimeToDecide = 30 * 24 * time.Hour
 	// TimeToRun is how long an answer is good for, counted from the decision or from the time the call was set for.
 	TimeToRun = 30 * time.Minute
 	// LeaseTime is how long a worker holds a running job without renewing it.
@@ -60,6 +65,7 @@ var (
 	ErrExpired   = errors.New("the request has expired")
 	ErrVoted     = errors.New("this person has voted already")
 	ErrOtherHash = errors.New("the request is bound to another hash than the one that was seen")
+	ErrAltered   = errors.New("the stored request does not fit its hash")
 	ErrLeaseLost = errors.New("another worker holds the job")
 )
 
@@ -92,7 +98,9 @@ type Request struct {
 	JobID         string        `json:"job_id"`
 	State         State         `json:"state"`
 	Class         tools.Class   `json:"class"`
-	Needs         string        `json:"needs"`
+	Rule          Rule          `json:"rule"`
+	Needs         string        `json:"needs"`               // the rule in words
+	Missing       string        `json:"needs_now,omitempty"` // who is missing of that, while it is pending
 	Binding       Binding       `json:"binding"`
 	BindingHash   string        `json:"binding_sha256"`
 	Fingerprint   string        `json:"fingerprint"`
@@ -120,6 +128,7 @@ type Vote struct {
 	PersonID string    `json:"person_id"`
 	Person   string    `json:"person"`
 	Decision Decision  `json:"decision"`
+	Override bool      `json:"override,omitempty"` // it decides alone
 	Reason   string    `json:"reason,omitempty"`
 	Seen     string    `json:"seen_sha256,omitempty"`
 	Channel  string    `json:"channel"`

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/schemas"
@@ -22,6 +23,7 @@ type Binding struct {
 	Chain           []string `json:"principal_chain"`
 	PolicyVersion   int64    `json:"policy_version"`
 	PolicyRule      string   `json:"policy_rule"`
+	RuleHash        string   `json:"rule_sha256,omitempty"` // of whose consent it takes; none in bindings of earlier versions
 	Resource        string   `json:"resource"`
 	ResourceVersion string   `json:"resource_version"`
 	EffectHash      string   `json:"effect_sha256"`
@@ -52,11 +54,34 @@ func Fingerprint(hash string) string {
 }
 
 // EffectHash is SHA-256 over the effect as people are shown it.
-func EffectHash(p tools.Preview) (string, error) {
-	raw, err := json.Marshal(p)
-	if err != nil {
-		return "", fmt.Errorf("writing the effect: %w", err)
+func EffectHash(p tools.Preview) (string, error) { return hashOf("effect", p) }
+
+// bind puts the rule into the binding, and fills in the hash of it all.
+func (r *Request) bind() (err error) {
+	if r.Binding.RuleHash, err = r.Rule.hash(); err != nil {
+		return err
 	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
+	r.BindingHash, err = r.Binding.Hash()
+	r.Fingerprint = Fingerprint(r.BindingHash)
+	return err
+}
+
+// Intact reports whether what is stored of r is what was asked: its effect as it was shown and its rule fit the binding, and the binding
+// fits its hash.
+func (r Request) Intact() bool {
+	effect, err := EffectHash(r.Preview)
+	if err != nil || effect != r.Binding.EffectHash {
+		return false
+	}
+	binding, err := r.Binding.Hash()
+	return err == nil && binding == r.BindingHash && r.holdsRule()
+}
+
+// holdsRule reports whether the rule is the one that is bound.
+func (r Request) holdsRule() bool {
+	if r.Binding.RuleHash == "" {
+		return reflect.DeepEqual(r.Rule, onePerson(r.Binding.PolicyRule))
+	}
+	hash, err := r.Rule.hash()
+	return err == nil && hash == r.Binding.RuleHash
 }

@@ -172,7 +172,23 @@ var _ tools.Jobs = Queue{}
 // Job gives one of p's own jobs.
 func (Queue) Job(tx *store.Tx, p auth.Principal, id string) (tools.Job, error) {
 	j, err := own(tx, p, id)
-	return j.Job, err
+	if err != nil {
+		return tools.Job{}, err
+	}
+	return j.asked(tx)
+}
+
+// asked gives j as its caller sees it: one that waits for people with whom it waits for.
+func (j Job) asked(tx *store.Tx) (tools.Job, error) {
+	if j.Status != tools.JobPending {
+		return j.Job, nil
+	}
+	r, err := Find(tx, j.Merchant, j.ApprovalID)
+	if err != nil {
+		return tools.Job{}, fmt.Errorf("reading what %s waits for: %w", j.JobID, err)
+	}
+	j.Approval = r.Told()
+	return j.Job, nil
 }
 
 func own(tx *store.Tx, p auth.Principal, id string) (Job, error) {
@@ -198,11 +214,17 @@ func (Queue) Jobs(tx *store.Tx, p auth.Principal, f tools.JobFilter) ([]tools.Jo
 		where += fmt.Sprintf(` AND id < $%d`, len(args))
 	}
 	args = append(args, f.Limit)
-	jobs, err := store.All(tx, func(r store.Row) (tools.Job, error) {
-		j, err := scanJob(r)
-		return j.Job, err
-	}, `SELECT `+jobColumns+` FROM jobs`+where+fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args)), args...)
-	return jobs, total, err
+	found, err := store.All(tx, scanJob, `SELECT `+jobColumns+` FROM jobs`+where+fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args)), args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	jobs := make([]tools.Job, len(found))
+	for i, j := range found {
+		if jobs[i], err = j.asked(tx); err != nil {
+			return nil, 0, err
+		}
+	}
+	return jobs, total, nil
 }
 
 // Open reports whether a merchant's calls of a tool about a resource wait or run, and whether p made one of them.

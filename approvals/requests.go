@@ -7,20 +7,19 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
-	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// Park stores a job and the question it waits for. The request's JobID, hash and times are filled in here.
+// Park stores a job and the question it waits for. The request's JobID, hashes, words and times are filled in here.
 func Park(tx *store.Tx, j Job, r Request) (Request, error) {
-	hash, err := r.Binding.Hash()
-	if err != nil {
+	if err := r.bind(); err != nil {
 		return Request{}, err
 	}
 	r.ID, r.JobID, r.Merchant, r.State = store.NewID("apr", tx.Now), j.JobID, j.Merchant, Pending
-	r.BindingHash, r.Fingerprint = hash, Fingerprint(hash)
-	r.CreatedAt, r.ExpiresAt, r.Votes = tx.Now, tx.Now.Add(TimeToDecide), []Vote{}
+	r.CreatedAt, r.ExpiresAt, r.Votes = tx.Now, tx.Now.Add(r.Rule.timeToDecide()), []Vote{}
+	r.Needs = r.Rule.Needs()
+	r.Missing = r.Needs
 	if latest := j.RunAfter.Add(TimeToRun); !j.RunAfter.IsZero() && latest.Before(r.ExpiresAt) {
 		r.ExpiresAt = latest // a yes that comes later would be to another time than the one shown
 	}
@@ -48,15 +47,28 @@ func insertRequest(tx *store.Tx, r Request) error {
 	if err != nil {
 		return fmt.Errorf("writing the preview: %w", err)
 	}
-	_, err = tx.Exec(`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview,
+	rule, err := json.Marshal(r.Rule)
+	if err != nil {
+		return fmt.Errorf("writing the rule: %w", err)
+	}
+	_, err = tx.Exec(`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, rule, binding, binding_sha256, preview,
 			agent_reason, asked_by, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		r.ID, r.Merchant, r.JobID, string(r.State), string(r.Class), r.Needs, string(binding), r.BindingHash, string(preview),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		r.ID, r.Merchant, r.JobID, string(r.State), string(r.Class), r.Needs, string(rule), string(binding), r.BindingHash, string(preview),
 		r.AgentReason, r.AskedBy, store.Micros(r.CreatedAt), store.Micros(r.ExpiresAt))
 	if err != nil {
 		return fmt.Errorf("storing the request: %w", err)
 	}
 	return nil
+}
+
+// Told is what the agent is told about the question that its call became.
+func (r Request) Told() *tools.Approval {
+	told := &tools.Approval{ApprovalID: r.ID, Rule: r.Rule.Name, Needs: r.Needs, ExpiresAt: r.ExpiresAt, Fingerprint: r.Fingerprint}
+	if r.Missing != r.Needs {
+		told.NeedsNow = r.Missing
+	}
+	return told
 }
 
 // Find gives a request by its own id or its job's. One of another merchant is store.ErrNotFound.
@@ -69,100 +81,51 @@ func Find(tx *store.Tx, merchant, id string) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	r.Votes, err = store.All(tx, scanVote, `SELECT person_id, person_name, decision, reason, seen_sha256, channel, at
-		FROM approval_votes WHERE approval_id = $1 ORDER BY at, person_id`, r.ID)
-	return r, err
+	return r, r.count(tx, voters{})
 }
 
 // List gives a merchant's open requests, oldest first, so that a flood of new ones hides no old one; or all requests,
-// newest first. Votes are left out.
+// newest first. The votes of decided ones are left out.
 func List(tx *store.Tx, merchant string, all bool, limit int) ([]Request, error) {
 	which := ` AND state = 'pending' ORDER BY created_at, id`
 	if all {
 		which = ` ORDER BY created_at DESC, id DESC`
 	}
-	return store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1`+which+` LIMIT $2`, merchant, limit)
-}
-
-// Cast counts a person's vote. One approval is enough, one denial ends it. The caller has judged that the person may
-// vote; everything that depends on the request is judged here, in the transaction that counts.
-func Cast(tx *store.Tx, r Request, v Vote) error {
-	switch {
-	case r.State == Expired || r.State == Pending && r.Overdue(tx.Now):
-		return ErrExpired
-	case r.State != Pending:
-		return ErrDecided
-	case v.Seen != "" && v.Seen != r.BindingHash:
-		return ErrOtherHash
-	}
-	n, err := tx.Exec(`INSERT INTO approval_votes (approval_id, person_id, person_name, decision, reason, seen_sha256, channel, at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-		r.ID, v.PersonID, v.Person, string(v.Decision), v.Reason, v.Seen, v.Channel, store.Micros(tx.Now))
+	found, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1`+which+` LIMIT $2`, merchant, limit)
 	if err != nil {
-		return fmt.Errorf("storing the vote: %w", err)
+		return nil, err
 	}
-	if n == 0 {
-		return ErrVoted
+	known := voters{}
+	for i := range found {
+		if found[i].State != Pending {
+			continue
+		}
+		if err := found[i].count(tx, known); err != nil {
+			return nil, err
+		}
 	}
-	j, err := findJob(tx, r.JobID)
-	if err != nil {
-		return err
-	}
-	if err := recordVote(tx, j, r, v, "approval.vote"); err != nil {
-		return err
-	}
-	if v.Decision == Deny {
-		return reject(tx, j, r, v)
-	}
-	return approve(tx, j, r, v)
+	return found, nil
 }
 
-func approve(tx *store.Tx, j Job, r Request, v Vote) error {
-	if err := moveJob(tx, j, move{from: tools.JobPending, to: tools.JobQueued, by: "person:" + v.PersonID}); err != nil {
-		return err
-	}
-	before := tx.Now
-	if j.RunAfter.After(before) {
-		before = j.RunAfter
-	}
-	n, err := tx.Exec(`UPDATE approvals SET state = 'approved', decided_at = $1, execute_before = $2 WHERE id = $3 AND state = 'pending'`,
-		store.Micros(tx.Now), store.Micros(before.Add(TimeToRun)), r.ID)
-	if err := one(n, err, ErrDecided); err != nil {
-		return err
-	}
-	return recordVote(tx, j, r, v, "approval.approved")
-}
-
-func reject(tx *store.Tx, j Job, r Request, v Vote) error {
-	why := fmt.Sprintf("%s denied it. Do not send the same request again; ask what would be acceptable, or leave it.", v.Person)
-	if v.Reason != "" {
-		why = fmt.Sprintf("%s denied it: %q. Do not send the same request again; change what was objected to, or leave it.", v.Person, v.Reason)
-	}
-	denied := move{from: tools.JobPending, to: tools.JobCancelled, reason: "denied", why: why, by: "person:" + v.PersonID}
-	if err := moveJob(tx, j, denied); err != nil {
-		return err
-	}
-	if err := closeRequest(tx, r.ID, Pending, Rejected); err != nil {
-		return err
-	}
-	return recordVote(tx, j, r, v, "approval.rejected")
-}
-
-// Expire lapses up to limit requests whose time is over, and gives how many. Times are compared with tx.Now, so that a
+// Expire lapses up to limit requests whose time is over. It gives how many it looked at, and the jobs that it ended. Times are compared with tx.Now, so that a
 // request lapses at the same moment for the sweeper, for votes and for the worker.
-func Expire(tx *store.Tx, limit int) (int, error) {
+func Expire(tx *store.Tx, limit int) (looked int, ended []Job, err error) {
 	due, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals
 		WHERE (state = 'pending' AND expires_at <= $1) OR (state = 'approved' AND execute_before <= $1) ORDER BY created_at, id LIMIT $2`,
 		store.Micros(tx.Now), limit)
 	if err != nil {
-		return 0, fmt.Errorf("reading requests that are due: %w", err)
+		return 0, nil, fmt.Errorf("reading requests that are due: %w", err)
 	}
 	for _, r := range due {
-		if err := Lapse(tx, r); err != nil {
-			return 0, err
+		j, lapsed, err := Lapse(tx, r)
+		if err != nil {
+			return 0, nil, err
+		}
+		if lapsed {
+			ended = append(ended, j)
 		}
 	}
-	return len(due), nil
+	return len(due), ended, nil
 }
 
 // Overdue reports whether the time to decide about r, or to use its approval, is over.
@@ -170,27 +133,27 @@ func (r Request) Overdue(now time.Time) bool {
 	return r.State == Pending && !now.Before(r.ExpiresAt) || r.State == Approved && !now.Before(r.ExecuteBefore)
 }
 
-// Lapse ends an overdue request and its job. When somebody was quicker it changes nothing.
-func Lapse(tx *store.Tx, r Request) error {
+// Lapse ends an overdue request and its job, which it gives. When somebody was quicker it changes nothing, and lapsed is false.
+func Lapse(tx *store.Tx, r Request) (j Job, lapsed bool, err error) {
 	from, why := tools.JobPending, "Nobody decided in time. It may be asked again."
 	if r.State == Approved {
 		from, why = tools.JobQueued, "It was approved but could not run in time. It may be asked again."
 	}
-	j, err := findJob(tx, r.JobID)
+	j, err = findJob(tx, r.JobID)
 	if err != nil {
-		return err
+		return j, false, err
 	}
 	err = moveJob(tx, j, move{from: from, to: tools.JobExpired, reason: "expired", why: why, by: byItself})
 	if errors.Is(err, ErrDecided) {
-		return nil // somebody was quicker
+		return j, false, nil // somebody was quicker
+	}
+	if err == nil {
+		err = closeRequest(tx, r.ID, r.State, Expired)
 	}
 	if err != nil {
-		return err
+		return j, false, err
 	}
-	if err := closeRequest(tx, r.ID, r.State, Expired); err != nil {
-		return err
-	}
-	return record(tx, j, "approval.expired", func(e *audit.Entry) {
+	return j, true, record(tx, j, "approval.expired", func(e *audit.Entry) {
 		e.Actor, e.Chain, e.Binding = byItself, []string{byItself}, r.BindingHash
 	})
 }
@@ -218,23 +181,6 @@ func Invalidate(tx *store.Tx, j Job, code tools.Code, why string) error {
 	})
 }
 
-// Endorsed reports whether a person who approved r may still decide, and keeps that so until the transaction ends.
-func Endorsed(tx *store.Tx, r Request) (bool, error) {
-	for _, v := range r.Votes {
-		if v.Decision != Approve {
-			continue
-		}
-		p, err := auth.HoldLive(tx, r.Merchant, v.PersonID)
-		if err == nil && p.Has(auth.ApprovalsResolve) {
-			return true, nil
-		}
-		if err != nil && !errors.Is(err, auth.ErrUnknownCredential) {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
 // closeRequest ends a request from one state.
 func closeRequest(tx *store.Tx, id string, from, to State) error {
 	n, err := tx.Exec(`UPDATE approvals SET state = $1, decided_at = $2 WHERE id = $3 AND state = $4`,
@@ -251,14 +197,6 @@ func one(n int64, err, lost error) error {
 		return lost
 	}
 	return nil
-}
-
-func recordVote(tx *store.Tx, j Job, r Request, v Vote, event string) error {
-	return record(tx, j, event, func(e *audit.Entry) {
-		e.Actor, e.Chain = "person:"+v.PersonID, []string{"person:" + v.PersonID}
-		e.Transport, e.Binding, e.Status = v.Channel, r.BindingHash, string(v.Decision)
-		e.Personal = map[string]string{"reason": v.Reason}
-	})
 }
 
 // actor is who asked for the job, as in a chain.
@@ -288,13 +226,13 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 // byItself is the actor of what happens because of time or of changed facts.
 const byItself = "gate"
 
-const requestColumns = `id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview, agent_reason, asked_by,
+const requestColumns = `id, merchant_id, job_id, state, class, needs, rule, binding, binding_sha256, preview, agent_reason, asked_by,
 	created_at, expires_at, decided_at, execute_before`
 
 func scanRequest(row store.Row) (Request, error) {
 	r := Request{Votes: []Vote{}}
-	var binding, preview string
-	err := row.Scan(&r.ID, &r.Merchant, &r.JobID, &r.State, &r.Class, &r.Needs, &binding, &r.BindingHash, &preview, &r.AgentReason,
+	var rule, binding, preview string
+	err := row.Scan(&r.ID, &r.Merchant, &r.JobID, &r.State, &r.Class, &r.Needs, &rule, &binding, &r.BindingHash, &preview, &r.AgentReason,
 		&r.AskedBy, store.At(&r.CreatedAt), store.At(&r.ExpiresAt), store.At(&r.DecidedAt), store.At(&r.ExecuteBefore))
 	if err != nil {
 		return Request{}, err
@@ -306,11 +244,12 @@ func scanRequest(row store.Row) (Request, error) {
 	if err := json.Unmarshal([]byte(preview), &r.Preview); err != nil {
 		return Request{}, fmt.Errorf("reading the preview of %s: %w", r.ID, err)
 	}
+	if r.Rule = onePerson(r.Binding.PolicyRule); rule != "" {
+		r.Rule = Rule{}
+		err = json.Unmarshal([]byte(rule), &r.Rule)
+	}
+	if err != nil {
+		return Request{}, fmt.Errorf("reading the rule of %s: %w", r.ID, err)
+	}
 	return r, nil
-}
-
-func scanVote(row store.Row) (Vote, error) {
-	var v Vote
-	err := row.Scan(&v.PersonID, &v.Person, &v.Decision, &v.Reason, &v.Seen, &v.Channel, store.At(&v.At))
-	return v, err
 }

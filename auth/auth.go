@@ -54,6 +54,7 @@ type Principal struct {
 	Links            []Link    // from the caller up to the owner
 	Scopes           []Scope   // that every link holds
 	RequiresApproval bool      // every tool of an approval class waits for a person
+	PolicyVersion    int64     // in force at the merchant; 0: none
 	Ceiling          Level     // the riskiest call it may make
 	ExpiresAt        time.Time // of the link that ends first; zero: never
 
@@ -99,6 +100,24 @@ func named(kind Kind, id string) string {
 		return "person:" + id
 	}
 	return "key:" + id
+}
+
+// Root is the link that stands for the agent itself, whatever sub-tokens hang under it: a key, or an agent of an issuer.
+func (p Principal) Root() Link {
+	for _, l := range slices.Backward(p.Links) {
+		if l.Kind == KindKey || l.Kind == KindJWT {
+			return l
+		}
+	}
+	return Link{}
+}
+
+// Owner is the person who answers for the agent, per_…; "" for the operator's own.
+func (p Principal) Owner() string {
+	if n := len(p.Links); n > 0 && p.Links[n-1].Kind == KindPerson {
+		return p.Links[n-1].ID
+	}
+	return ""
 }
 
 // Has reports whether p holds scope s. The empty scope is held by everybody.

@@ -17,10 +17,11 @@ type Link struct {
 	Kind             Kind
 	ID               string
 	Name             string
+	Profile          string // in the policy; of keys and of agents of an issuer
 	Scopes           []Scope
 	Actions          []string // of what dtc_request_action does; of agents only
 	Tools            []string // names and patterns; empty: all
-	Resources        []string // type:id and type:*; empty: all
+	Resources        []string // type:id, type:* and type:part/*; empty: all
 	Networks         Networks // where it may be used from; empty: anywhere
 	Ceiling          Level
 	Rate             Rate
@@ -52,7 +53,9 @@ func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, anyMerc
 // Renew gives p as it is now. When p may not call any more the error is *Refused.
 func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if p.Kind == KindOperator {
-		return p, nil
+		var err error
+		p.PolicyVersion, err = PolicyVersion(tx, p.Merchant)
+		return p, err
 	}
 	first, err := readLink(tx, p.Merchant, p.ID)
 	if err != nil {
@@ -98,8 +101,11 @@ func HoldLive(tx *store.Tx, merchant, id string) (Principal, error) {
 func TryHold(tx *store.Tx, merchant string) (bool, error) { return tx.TryShare(rightsAt(merchant)) }
 
 // Same reports whether p and q are the same principal with the same rights. It compares the rights themselves and not the
-// versions of rows: what somebody forgot to count up would be a right that outlives its revocation.
-func (p Principal) Same(q Principal) bool { return reflect.DeepEqual(p.Links, q.Links) }
+// versions of rows: what somebody forgot to count up would be a right that outlives its revocation. Under another version of the policy
+// the same rights are others.
+func (p Principal) Same(q Principal) bool {
+	return p.PolicyVersion == q.PolicyVersion && reflect.DeepEqual(p.Links, q.Links)
+}
 
 // climb reads a chain of a merchant from its first link up.
 func climb(tx *store.Tx, merchant, id string) (Principal, error) {
@@ -110,7 +116,7 @@ func climb(tx *store.Tx, merchant, id string) (Principal, error) {
 	return first.climb(tx)
 }
 
-func (first storedLink) climb(tx *store.Tx) (Principal, error) {
+func (first storedLink) climb(tx *store.Tx) (p Principal, err error) {
 	links := []Link{}
 	for l := first; ; {
 		if why := l.ended(tx.Now); why != "" {
@@ -121,7 +127,9 @@ func (first storedLink) climb(tx *store.Tx) (Principal, error) {
 		}
 		links = append(links, l.Link)
 		if l.parent == "" {
-			return join(first.merchant, links), nil
+			p = join(first.merchant, links)
+			p.PolicyVersion, err = PolicyVersion(tx, first.merchant)
+			return p, err
 		}
 		up, err := readLink(tx, first.merchant, l.parent)
 		if errors.Is(err, ErrUnknownCredential) || err == nil && len(links) == maxLinks {
@@ -203,13 +211,16 @@ func join(merchant string, links []Link) Principal {
 // MayCall reports whether every link lets p call a tool that goes by these names.
 func (p Principal) MayCall(names ...string) bool {
 	return p.every(func(l Link) []string { return l.Tools }, func(pattern string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return fits(pattern, name) })
+		return slices.ContainsFunc(names, func(name string) bool { return Fits(pattern, name) })
 	})
 }
 
-// MayTouch reports whether every link lets p reach a resource, type:id.
-func (p Principal) MayTouch(resource string) bool {
-	return p.every(func(l Link) []string { return l.Resources }, func(pattern string) bool { return fits(pattern, resource) })
+// MayTouch reports whether every link lets p reach an object that goes by these names, type:id. One link may know it by another
+// name than the next. What has no name is reached by nobody who is limited.
+func (p Principal) MayTouch(names ...string) bool {
+	return p.every(resourcesOf, func(pattern string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return Fits(pattern, name) })
+	})
 }
 
 // every reports whether each link's list, where it has one, holds something that is right.
@@ -222,15 +233,22 @@ func (p Principal) every(list func(Link) []string, right func(string) bool) bool
 	return true
 }
 
-// fits reports whether a pattern names something: exactly, or by all that begins like it when it ends in ".*", "_*" or ":*".
-// There is no other star.
-func fits(pattern, name string) bool {
+// Fits reports whether a pattern names something: exactly, by all that begins like it when it ends in ".*", "_*", ":*" or "/*", or,
+// as "*" alone, everything that has a name. There is no other star. The name of a set is compared as any name is: queue:* fits
+// queue:returns/*, and the other way round it does not.
+func Fits(pattern, name string) bool {
 	head, star := strings.CutSuffix(pattern, "*")
-	if !star {
+	switch {
+	case !star:
 		return pattern == name
+	case head == "":
+		return name != ""
 	}
-	return head != "" && strings.ContainsRune("._:", rune(head[len(head)-1])) && len(name) > len(head) && strings.HasPrefix(name, head)
+	return strings.ContainsRune(starAfter, rune(head[len(head)-1])) && len(name) > len(head) && strings.HasPrefix(name, head)
 }
+
+// starAfter are the characters at which a name may be cut off with a star: a pattern never holds a part of a word.
+const starAfter = "._:/"
 
 // MayComeFrom reports whether every link may be used from an address.
 func (p Principal) MayComeFrom(addr netip.Addr) bool {

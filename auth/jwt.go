@@ -53,6 +53,7 @@ type Token struct {
 	Owner           string // the external id or the name of a person; "" where the issuer names none
 	Scopes          []Scope
 	Ceiling         Level
+	Profile         string // in the policy
 	ExpiresAt       time.Time
 
 	RequiresApproval bool

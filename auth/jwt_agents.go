@@ -19,6 +19,7 @@ type JWTAgent struct {
 	Subject          string    `json:"subject"`
 	Name             string    `json:"name"`
 	Owner            string    `json:"owner_id,omitempty"` // per_…
+	Profile          string    `json:"profile"`            // in the policy
 	Scopes           []Scope   `json:"scopes"`             // of the newest token that said something new
 	Ceiling          Level     `json:"ceiling"`
 	RequiresApproval bool      `json:"requires_approval"`
@@ -84,7 +85,7 @@ func (t Token) onFile(tx *store.Tx) (JWTAgent, error) {
 	if err != nil {
 		return JWTAgent{}, fmt.Errorf("reading the merchant of a token: %w", err)
 	}
-	a := JWTAgent{Merchant: m.ID, Issuer: t.Issuer, Subject: t.Subject, Name: shortName(t.Subject), Scopes: t.Scopes, Ceiling: t.Ceiling, RequiresApproval: t.RequiresApproval}
+	a := JWTAgent{Merchant: m.ID, Issuer: t.Issuer, Subject: t.Subject, Name: shortName(t.Subject), Scopes: t.Scopes, Ceiling: t.Ceiling, RequiresApproval: t.RequiresApproval, Profile: t.Profile}
 	if t.Owner == "" {
 		return a, nil
 	}
@@ -106,7 +107,7 @@ func shortName(subject string) string {
 
 // like reports whether a token's form of the row says the same.
 func (a JWTAgent) like(named JWTAgent) bool {
-	return a.Owner == named.Owner && a.Ceiling == named.Ceiling && a.RequiresApproval == named.RequiresApproval && slices.Equal(a.Scopes, named.Scopes)
+	return a.Owner == named.Owner && a.Profile == named.Profile && a.Ceiling == named.Ceiling && a.RequiresApproval == named.RequiresApproval && slices.Equal(a.Scopes, named.Scopes)
 }
 
 // principal gives the agent with what this very token lets it do: the row knows the newest one, which may be another.
@@ -118,7 +119,7 @@ func (a JWTAgent) principal(tx *store.Tx, t Token) (Principal, error) {
 
 func (a JWTAgent) link() storedLink {
 	return storedLink{
-		Link:     Link{Kind: KindJWT, ID: a.ID, Name: a.Name, Scopes: a.Scopes, Ceiling: a.Ceiling, RequiresApproval: a.RequiresApproval, Depth: DefaultDepth, Version: a.Version},
+		Link:     Link{Kind: KindJWT, ID: a.ID, Name: a.Name, Profile: a.Profile, Scopes: a.Scopes, Ceiling: a.Ceiling, RequiresApproval: a.RequiresApproval, Depth: DefaultDepth, Version: a.Version},
 		merchant: a.Merchant, parent: a.Owner, revoked: a.RevokedAt,
 	}
 }
@@ -131,12 +132,12 @@ func jwtLink(tx *store.Tx, id string) (storedLink, error) {
 
 // insert stores a new agent, and reports whether it was one.
 func (a JWTAgent) insert(tx *store.Tx) (bool, error) {
-	n, err := tx.Exec(`INSERT INTO jwt_agents (id, merchant_id, issuer, subject, name, owner_id, scopes, ceiling, requires_approval, first_seen_at, last_seen_at)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($10 AS BIGINT)
+	n, err := tx.Exec(`INSERT INTO jwt_agents (id, merchant_id, issuer, subject, name, owner_id, scopes, ceiling, requires_approval, first_seen_at, last_seen_at, profile)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($10 AS BIGINT), $12
 		WHERE (SELECT COUNT(*) FROM jwt_agents WHERE merchant_id = $2 AND issuer = $3) < $11
 		ON CONFLICT DO NOTHING`,
 		store.NewID("jwt", tx.Now), a.Merchant, a.Issuer, a.Subject, a.Name, a.owner(), list(a.Scopes), a.Ceiling.String(), flag(a.RequiresApproval),
-		store.Micros(tx.Now), maxJWTAgents)
+		store.Micros(tx.Now), maxJWTAgents, a.Profile)
 	if err != nil {
 		return false, fmt.Errorf("storing the agent of a token: %w", err)
 	}
@@ -146,9 +147,9 @@ func (a JWTAgent) insert(tx *store.Tx) (bool, error) {
 // become writes down what a token says that is new. Of two tokens that say different things at the same time one is written
 // down, and each goes by what it says itself.
 func (a JWTAgent) become(tx *store.Tx, named JWTAgent) (JWTAgent, error) {
-	_, err := tx.Exec(`UPDATE jwt_agents SET owner_id = $1, scopes = $2, ceiling = $3, requires_approval = $4, last_seen_at = $5, version = version + 1
-		WHERE id = $6 AND version = $7 AND revoked_at IS NULL`,
-		named.owner(), list(named.Scopes), named.Ceiling.String(), flag(named.RequiresApproval), store.Micros(tx.Now), a.ID, a.Version)
+	_, err := tx.Exec(`UPDATE jwt_agents SET owner_id = $1, scopes = $2, ceiling = $3, requires_approval = $4, last_seen_at = $5, profile = $6, version = version + 1
+		WHERE id = $7 AND version = $8 AND revoked_at IS NULL`,
+		named.owner(), list(named.Scopes), named.Ceiling.String(), flag(named.RequiresApproval), store.Micros(tx.Now), named.Profile, a.ID, a.Version)
 	if err != nil {
 		return a, err
 	}
@@ -185,13 +186,13 @@ func RevokeJWTAgent(tx *store.Tx, merchant, id string) error {
 	return err
 }
 
-const jwtColumns = `id, merchant_id, issuer, subject, name, COALESCE(owner_id, ''), scopes, ceiling, requires_approval, version, first_seen_at, last_seen_at, revoked_at`
+const jwtColumns = `id, merchant_id, issuer, subject, name, COALESCE(owner_id, ''), scopes, ceiling, requires_approval, version, profile, first_seen_at, last_seen_at, revoked_at`
 
 func scanJWTAgent(r store.Row) (JWTAgent, error) {
 	var a JWTAgent
 	var ceiling string
 	var approval int64
-	err := r.Scan(&a.ID, &a.Merchant, &a.Issuer, &a.Subject, &a.Name, &a.Owner, jsonList(&a.Scopes), &ceiling, &approval, &a.Version,
+	err := r.Scan(&a.ID, &a.Merchant, &a.Issuer, &a.Subject, &a.Name, &a.Owner, jsonList(&a.Scopes), &ceiling, &approval, &a.Version, &a.Profile,
 		store.At(&a.FirstSeenAt), store.At(&a.ChangedAt), store.At(&a.RevokedAt))
 	if err != nil {
 		return JWTAgent{}, err

@@ -10,7 +10,7 @@ import (
 
 // read takes what we need to know from the claims of a token that is good.
 func (i *issuer) read(claims jwt.MapClaims) (Token, error) {
-	t := Token{Issuer: i.Issuer.Issuer, Merchant: i.Merchant, Ceiling: i.ceiling, RequiresApproval: i.RequiresApproval}
+	t := Token{Issuer: i.Issuer.Issuer, Merchant: i.Merchant, Ceiling: i.ceiling, Profile: i.Profile, RequiresApproval: i.RequiresApproval}
 	for _, c := range []struct {
 		name string
 		into *string

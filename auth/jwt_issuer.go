@@ -33,6 +33,7 @@ type Issuer struct {
 
 	Scopes  []string `yaml:"scopes"`  // the most that any of its tokens gives; orders:* and *:read are patterns
 	Ceiling string   `yaml:"ceiling"` // the riskiest call of its agents; none: medium
+	Profile string   `yaml:"profile"` // of its agents, in the policy; none grants nothing
 
 	RequiresApproval bool `yaml:"requires_approval"` // people confirm every call of an approval class, as with a key
 }
@@ -135,7 +136,7 @@ func newIssuer(public string, c Issuer, onError func(error)) (*issuer, error) {
 		return nil, fmt.Errorf("ceiling: %w", err)
 	}
 	return &issuer{Issuer: c, scopes: scopes, ceiling: ceiling, keys: &keySet{
-		url: keys, client: outboundClient(keys), now: time.Now, onError: onError,
+		url: keys, client: OutboundClient(keys), now: time.Now, onError: onError,
 	}}, nil
 }
 

@@ -91,10 +91,10 @@ func ChangeKey(tx *store.Tx, merchant, id string, version int64, change func(*Ke
 // store writes the terms of a key over those of the version before.
 func (k Key) store(tx *store.Tx, version int64) error {
 	n, err := tx.Exec(`UPDATE agent_keys SET name = $1, scopes = $2, requires_approval = $3, ceiling = $4, expires_at = $5, actions = $6,
-			tools = $7, resources = $8, networks = $9, per_minute = $10, burst = $11, depth = $12, version = $13
-		WHERE merchant_id = $14 AND id = $15 AND version = $16 AND revoked_at IS NULL`,
+			tools = $7, resources = $8, networks = $9, per_minute = $10, burst = $11, depth = $12, version = $13, profile = $14
+		WHERE merchant_id = $15 AND id = $16 AND version = $17 AND revoked_at IS NULL`,
 		k.Name, list(k.Scopes), flag(k.RequiresApproval), k.Ceiling.String(), store.Micros(k.ExpiresAt), list(k.Actions),
-		list(k.Tools), list(k.Resources), list(k.Networks), k.Rate.PerMinute, k.Rate.Burst, k.Depth, k.Version, k.Merchant, k.ID, version)
+		list(k.Tools), list(k.Resources), list(k.Networks), k.Rate.PerMinute, k.Rate.Burst, k.Depth, k.Version, k.Profile, k.Merchant, k.ID, version)
 	if err == nil && n == 0 {
 		return ErrChanged
 	}
@@ -110,7 +110,7 @@ func (k Key) Widens(before Key) bool {
 		!within(k.Actions, before.Actions, func(a, b string) bool { return a == b || grants(b, a) }) ||
 		!narrows(k.Tools, before.Tools, covers) || !narrows(k.Resources, before.Resources, covers) || !narrows(k.Networks, before.Networks, holdsAll) ||
 		!k.Rate.within(before.Rate) || k.Ceiling > before.Ceiling || k.Depth > before.Depth ||
-		before.RequiresApproval && !k.RequiresApproval ||
+		before.RequiresApproval && !k.RequiresApproval || k.Profile != "" && k.Profile != before.Profile ||
 		!before.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt.After(before.ExpiresAt))
 }
 
@@ -129,7 +129,7 @@ func narrows[T any](few, many []T, allows func(few, many T) bool) bool {
 func equal[T comparable](a, b T) bool { return a == b }
 
 // covers reports whether a pattern names everything that another does.
-func covers(few, many string) bool { return few == many || fits(many, few) }
+func covers(few, many string) bool { return few == many || Fits(many, few) }
 
 // holdsAll reports whether a network has all addresses of another.
 func holdsAll(few, many netip.Prefix) bool {

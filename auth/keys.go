@@ -22,6 +22,7 @@ type Key struct {
 	Name             string    `json:"name"`
 	Owner            string    `json:"owner_id,omitempty"` // per_…, who answers for it; empty: the operator
 	Hint             string    `json:"hint"`
+	Profile          string    `json:"profile"` // in the policy; empty: none, which grants nothing
 	Scopes           []Scope   `json:"scopes"`
 	Actions          []string  `json:"actions"` // what it may ask for with dtc_request_action: provider:name, provider:* or *
 	Tools            []string  `json:"tools,omitempty"`
@@ -71,11 +72,11 @@ func MintKey(tx *store.Tx, k Key) (Key, string, error) {
 		owner = k.Owner
 	}
 	_, err := tx.Exec(`INSERT INTO agent_keys (id, merchant_id, name, secret_sha256, hint, scopes, requires_approval, ceiling, created_at, expires_at, actions,
-			owner_id, tools, resources, networks, per_minute, burst, depth)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+			owner_id, tools, resources, networks, per_minute, burst, depth, profile)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		k.ID, k.Merchant, k.Name, secret.Hash(plain), k.Hint, list(k.Scopes), flag(k.RequiresApproval), k.Ceiling.String(),
 		store.Micros(k.CreatedAt), store.Micros(k.ExpiresAt), list(k.Actions),
-		owner, list(k.Tools), list(k.Resources), list(k.Networks), k.Rate.PerMinute, k.Rate.Burst, k.Depth)
+		owner, list(k.Tools), list(k.Resources), list(k.Networks), k.Rate.PerMinute, k.Rate.Burst, k.Depth, k.Profile)
 	if err != nil {
 		return Key{}, "", fmt.Errorf("storing the key: %w", err)
 	}
@@ -84,7 +85,7 @@ func MintKey(tx *store.Tx, k Key) (Key, string, error) {
 
 // check holds a key that is to be stored to what a key can be. What is wrong with it is *Unfit.
 func (k Key) check(tx *store.Tx) error {
-	if err := cmp.Or(checkName(k.Name), k.Rate.check(), checkPatterns("tools", k.Tools), checkPatterns("resources", k.Resources)); err != nil {
+	if err := cmp.Or(checkName(k.Name), k.Rate.check(), checkPatterns("tools", k.Tools), checkPatterns("resources", k.Resources), checkProfile(k.Profile)); err != nil {
 		return err
 	}
 	switch {
@@ -96,6 +97,17 @@ func (k Key) check(tx *store.Tx) error {
 		return &Unfit{"networks", "are too many", fmt.Sprintf("at most %d", maxPatterns)}
 	}
 	return checkScopes(k.Scopes)
+}
+
+// profileName is how profiles are named in a policy.
+var profileName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,39}$`)
+
+// checkProfile holds the name of a profile to its form. Whether the policy has it is asked where the policy is known.
+func checkProfile(name string) error {
+	if name == "" || profileName.MatchString(name) {
+		return nil
+	}
+	return &Unfit{"profile", "is no name of a profile", "a name in lower case of at most 40 characters, as it stands in the policy"}
 }
 
 // checkScopes keeps people's scopes from agents: who asks does not decide.
@@ -167,7 +179,7 @@ func keyLink(tx *store.Tx, id string) (storedLink, error) {
 func (k Key) link() storedLink {
 	return storedLink{
 		Link: Link{
-			Kind: KindKey, ID: k.ID, Name: k.Name, Scopes: k.Scopes, Actions: k.Actions, Tools: k.Tools, Resources: k.Resources, Networks: k.Networks,
+			Kind: KindKey, ID: k.ID, Name: k.Name, Profile: k.Profile, Scopes: k.Scopes, Actions: k.Actions, Tools: k.Tools, Resources: k.Resources, Networks: k.Networks,
 			Ceiling: k.Ceiling, Rate: k.Rate, RequiresApproval: k.RequiresApproval, Depth: k.Depth, ExpiresAt: k.ExpiresAt, Version: k.Version,
 		},
 		merchant: k.Merchant, parent: k.Owner, revoked: k.RevokedAt, secrets: k.secrets,
@@ -175,7 +187,7 @@ func (k Key) link() storedLink {
 }
 
 const keyColumns = `id, merchant_id, name, hint, scopes, requires_approval, ceiling, created_at, expires_at, revoked_at, actions,
-	COALESCE(owner_id, ''), tools, resources, networks, per_minute, burst, depth, version, secret_sha256, COALESCE(old_sha256, ''), old_until`
+	COALESCE(owner_id, ''), tools, resources, networks, per_minute, burst, depth, version, profile, secret_sha256, COALESCE(old_sha256, ''), old_until`
 
 func scanKey(r store.Row) (Key, error) {
 	var k Key
@@ -184,7 +196,7 @@ func scanKey(r store.Row) (Key, error) {
 	err := r.Scan(
 		&k.ID, &k.Merchant, &k.Name, &k.Hint, jsonList(&k.Scopes), &approval, &ceiling,
 		store.At(&k.CreatedAt), store.At(&k.ExpiresAt), store.At(&k.RevokedAt), jsonList(&k.Actions),
-		&k.Owner, jsonList(&k.Tools), jsonList(&k.Resources), jsonList((*[]netip.Prefix)(&k.Networks)), &k.Rate.PerMinute, &k.Rate.Burst, &k.Depth, &k.Version,
+		&k.Owner, jsonList(&k.Tools), jsonList(&k.Resources), jsonList((*[]netip.Prefix)(&k.Networks)), &k.Rate.PerMinute, &k.Rate.Burst, &k.Depth, &k.Version, &k.Profile,
 		&k.secrets.sum, &k.secrets.old, store.At(&k.OldUntil),
 	)
 	if err != nil {
@@ -202,8 +214,8 @@ const (
 	maxPattern  = 120
 )
 
-// goodPattern is a name, or what all of several begin with.
-var goodPattern = regexp.MustCompile(`^[A-Za-z0-9_.:#,-]*[A-Za-z0-9_.:#,*-]$`)
+// goodPattern is a name, or what all of several begin with. A star alone is none: whoever is to have everything is given no list.
+var goodPattern = regexp.MustCompile(`^[A-Za-z0-9_.:/#,-]*[A-Za-z0-9_.:/#,*-]$`)
 
 func checkPatterns(field string, all []string) error {
 	if len(all) > maxPatterns {
@@ -211,8 +223,8 @@ func checkPatterns(field string, all []string) error {
 	}
 	for _, p := range all {
 		star := strings.IndexByte(p, '*')
-		if len(p) > maxPattern || !goodPattern.MatchString(p) || star == 0 || star > 0 && !strings.ContainsRune("._:", rune(p[star-1])) {
-			return &Unfit{field, "hold one that is no name and no pattern", "whole names, or what several begin with up to a . _ or : and then *, such as order:*"}
+		if len(p) > maxPattern || !goodPattern.MatchString(p) || star == 0 || star > 0 && !strings.ContainsRune(starAfter, rune(p[star-1])) {
+			return &Unfit{field, "hold one that is no name and no pattern", "whole names, or what several begin with up to a . _ : or / and then *, such as order:*"}
 		}
 	}
 	return nil

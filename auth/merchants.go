@@ -83,6 +83,45 @@ func BeginChange(tx *store.Tx, merchant string) error {
 	return err
 }
 
+// PolicyVersion gives the version of the policy that is in force at a merchant; 0 when there is none.
+func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
+	version, err := store.One(tx, func(r store.Row) (v int64, err error) {
+		return v, r.Scan(&v)
+	}, `SELECT policy_version FROM merchants WHERE id = $1`, merchant)
+	if err != nil {
+		return 0, fmt.Errorf("reading the version of the policy: %w", err)
+	}
+	return version, nil
+}
+
+// SetPolicyVersion puts another version in force. It is a change of rights: BeginChange comes before it.
+func SetPolicyVersion(tx *store.Tx, merchant string, from, to int64) error {
+	n, err := tx.Exec(`UPDATE merchants SET policy_version = $1 WHERE id = $2 AND policy_version = $3`, to, merchant, from)
+	if err == nil && n == 0 {
+		err = ErrChanged
+	}
+	return err
+}
+
 // rightsAt names what is locked while rights are used (shared) and changed (owned). It is one name for all of a merchant:
 // a call takes one lock however long its chain is, and whatever its rights come from (a role, a parent, who approved it) is held with it.
 func rightsAt(merchant string) string { return "rights at " + merchant }
+
+// PolicyVersions gives the version in force at every merchant.
+func PolicyVersions(tx *store.Tx) (map[string]int64, error) {
+	type inForce struct {
+		merchant string
+		version  int64
+	}
+	all, err := store.All(tx, func(r store.Row) (f inForce, err error) {
+		return f, r.Scan(&f.merchant, &f.version)
+	}, `SELECT id, policy_version FROM merchants`)
+	if err != nil {
+		return nil, fmt.Errorf("reading the versions of policies: %w", err)
+	}
+	versions := map[string]int64{}
+	for _, f := range all {
+		versions[f.merchant] = f.version
+	}
+	return versions, nil
+}

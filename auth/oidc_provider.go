@@ -34,7 +34,7 @@ type provider struct {
 // the client's secret and the code to wherever they point.
 func newProvider(issuer string, u *url.URL) provider {
 	p := provider{
-		issuer: issuer, local: isLoopback(u), http: outboundClient(u),
+		issuer: issuer, local: isLoopback(u), http: OutboundClient(u),
 		turns: make(chan struct{}, providerTurns), known: make(chan metadata, 1),
 	}
 	p.known <- metadata{}

@@ -92,9 +92,9 @@ const (
 	outboundHeaders = 64 << 10        // bytes
 )
 
-// outboundClient asks the service at u, and only where it may be: at a public address, or on this machine when u itself
+// OutboundClient asks the service at u, and only where it may be: at a public address, or on this machine when u itself
 // says so. Redirects are not followed, proxies of the environment not used.
-func outboundClient(u *url.URL) *http.Client {
+func OutboundClient(u *url.URL) *http.Client {
 	allow := Public
 	if isLoopback(u) {
 		allow = netip.Addr.IsLoopback

@@ -94,11 +94,11 @@ func TestANameThatLeadsInsideIsNotAsked(t *testing.T) {
 			close(reached)
 		}
 	}()
-	client := outboundClient(&url.URL{Scheme: "https", Host: "login.example.com"})
+	client := OutboundClient(&url.URL{Scheme: "https", Host: "login.example.com"})
 	if _, err := client.Get("http://" + inside.Addr().String()); !errors.Is(err, ErrNotPublic) { //nolint:noctx // a test
 		t.Errorf("it got %v", err)
 	}
-	local := outboundClient(&url.URL{Scheme: "http", Host: "localhost"})
+	local := OutboundClient(&url.URL{Scheme: "http", Host: "localhost"})
 	if err := Dialer(netip.Addr.IsLoopback).Control("tcp", "10.0.0.1:80", nil); !errors.Is(err, ErrNotPublic) {
 		t.Errorf("a service of this machine may lead to %v", err)
 	}

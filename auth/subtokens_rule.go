@@ -21,7 +21,7 @@ type Delegation struct {
 	Scopes    []string      // names and patterns, as ParseScopes reads them
 	Actions   []string      // provider:name, provider:* or *
 	Tools     []string      // names and patterns
-	Resources []string      // type:id and type:*
+	Resources []string      // type:id, type:* and type:part/*
 	Networks  []string      // CIDRs
 	Ceiling   string        // as ParseLevel reads it
 	Rate      *Rate         // drawn from the giver's as well; nil: only from the giver's
@@ -203,7 +203,7 @@ func (p Principal) narrowPatterns(field string, asked []string, list func(Link) 
 	for i, a := range asked {
 		switch {
 		case checkPatterns(field, []string{a}) != nil:
-			u.malformed(element(field, i), "is no name and no pattern", "a whole name, or what several begin with up to a . _ or : and then *", "orders.*")
+			u.malformed(element(field, i), "is no name and no pattern", "a whole name, or what several begin with up to a . _ : or / and then *", "orders.*")
 		case !p.every(list, func(have string) bool { return covers(a, have) }):
 			u.wider(element(field, i), "reaches further than the giver", anyOr(strings.Join(p.reach(list), ", ")))
 		}
@@ -211,7 +211,8 @@ func (p Principal) narrowPatterns(field string, asked []string, list func(Link) 
 	return slices.Compact(slices.Sorted(slices.Values(asked)))
 }
 
-// Resources gives the objects that p is limited to, as names and patterns; nil when it is not.
+// Resources gives the objects that p is limited to, as names and patterns; nil when it is not. It compares names. Links that know the
+// same object by different names (ticket:tkt_1, queue:returns/*) have it in common all the same, and it is not told.
 func (p Principal) Resources() []string { return p.reach(resourcesOf) }
 
 // reach gives what the lists of all links name in common, nil when no link has one. Of two patterns one holds the other or they

@@ -40,7 +40,7 @@ func examine[T any](ctx context.Context, g *Gate, by By, op Op, read func(*store
 		return g.db.InTx(ctx, func(tx *store.Tx) error {
 			_, err := audit.Append(tx, audit.Entry{
 				Merchant: by.Principal.Merchant, Event: op.Event, CallID: id, Transport: by.Transport, Source: by.Source, Resource: resource,
-				Actor: by.Principal.Chain()[0], Chain: by.Principal.Chain(), Status: string(tools.Done), PolicyVersion: policyVersion,
+				Actor: by.Principal.Chain()[0], Chain: by.Principal.Chain(), Status: string(tools.Done), PolicyVersion: by.Principal.PolicyVersion,
 			})
 			return err
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -19,6 +20,7 @@ import (
 // as it was in a changed one. An empty list takes a limit off a changed key, and is refused for a new one.
 type KeyTerms struct {
 	Name             *string  `json:"name,omitempty" jsonschema:"maxLength=80,description=What the record and people will call the agent"`
+	Profile          *string  `json:"profile,omitempty" jsonschema:"maxLength=40,description=Its profile in the policy; without one it may call nothing"`
 	Scopes           []string `json:"scopes,omitempty" jsonschema:"maxItems=100,description=Its rights; orders:* and *:read are patterns"`
 	Actions          []string `json:"actions,omitempty" jsonschema:"maxItems=100,description=What it may ask for with dtc_request_action: provider:name or provider:* or *"`
 	Tools            []string `json:"tools,omitempty" jsonschema:"maxItems=100,description=Only these tools; names or patterns such as dtc_get_*"`
@@ -35,7 +37,8 @@ type KeyTerms struct {
 // A MintedKey is a key with its secret, which exists in this answer only.
 type MintedKey struct {
 	auth.Key
-	Secret string `json:"secret"`
+	Secret  string `json:"secret"`
+	Warning string `json:"warning,omitempty"` // what whoever gives the key on should know of its profile
 }
 
 // MintKey makes a key. Its owner is the person who makes it unless another is named, by name or id. A person gives no scope that they do
@@ -52,13 +55,15 @@ func (g *Gate) MintKey(ctx context.Context, by By, terms KeyTerms, owner string)
 		case !errors.Is(err, store.ErrNotFound):
 			return MintedKey{}, e, err
 		}
-		if err = errors.Join(terms.meant(), g.apply(terms, &k, tx.Now)); err == nil {
+		if err = errors.Join(terms.meant(), g.apply(terms, &k, tx.Now), g.hasProfile(tx, p, terms)); err == nil {
 			err = mayGive(p, k.Scopes)
 		}
 		if err != nil {
 			return m, e, err
 		}
-		m.Key, m.Secret, err = auth.MintKey(tx, k)
+		if m.Key, m.Secret, err = auth.MintKey(tx, k); err == nil {
+			m.Warning, err = g.warning(tx, p, k.Profile)
+		}
 		return m, audit.Entry{Resource: "key:" + m.ID, Reason: began(termsOf(auth.Key{}, m.Key))}, err
 	})
 }
@@ -87,7 +92,7 @@ func (g *Gate) ChangeKey(ctx context.Context, by By, id string, version int64, t
 	return Administer(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (auth.Key, audit.Entry, error) {
 		before, after, err := auth.ChangeKey(tx, p.Merchant, id, version, func(k *auth.Key) error {
 			was := *k
-			if err := g.apply(terms, k, tx.Now); err != nil || !k.Widens(was) {
+			if err := errors.Join(g.apply(terms, k, tx.Now), g.hasProfile(tx, p, terms)); err != nil || !k.Widens(was) {
 				return err
 			}
 			if err := mayGive(p, k.Scopes); err != nil {
@@ -217,6 +222,7 @@ func (g *Gate) apply(t KeyTerms, k *auth.Key, now time.Time) error {
 		return err
 	}
 	set(&k.Name, t.Name)
+	set(&k.Profile, t.Profile)
 	set(&k.Rate.PerMinute, t.PerMinute)
 	set(&k.Rate.Burst, t.Burst)
 	set(&k.RequiresApproval, t.RequiresApproval)
@@ -264,6 +270,34 @@ func (g *Gate) applyLists(t KeyTerms, k *auth.Key) (err error) {
 	return nil
 }
 
+// warning is what the policy says about giving somebody a profile.
+func (g *Gate) warning(tx *store.Tx, p auth.Principal, profile string) (string, error) {
+	if profile == "" {
+		return "it has no profile, so it may call nothing. Give it one: dtcgate key change ID --profile NAME", nil
+	}
+	now, err := g.policyAt(tx.Context(), tx, p.Merchant, p.PolicyVersion)
+	if err != nil {
+		return "", err
+	}
+	found, _ := now.Profile(profile)
+	return found.Warning, nil
+}
+
+// hasProfile refuses a profile that the policy in force does not have: the key would do nothing, and nobody would know why.
+func (g *Gate) hasProfile(tx *store.Tx, p auth.Principal, t KeyTerms) error {
+	if t.Profile == nil || *t.Profile == "" {
+		return nil
+	}
+	now, err := g.policyAt(tx.Context(), tx, p.Merchant, p.PolicyVersion)
+	if err != nil {
+		return err
+	}
+	if _, ok := now.Profile(*t.Profile); ok {
+		return nil
+	}
+	return tools.Wrong("profile", "is not in the policy", "one of: "+strings.Join(now.Profiles(), ", "), policy.Scoped)
+}
+
 func set[T any](at *T, to *T) {
 	if to != nil {
 		*at = *to
@@ -287,6 +321,7 @@ func termsOf(before, after auth.Key) []part {
 	return []part{
 		both("name", func(k auth.Key) string { return strconv.Quote(k.Name) }),
 		both("owner", func(k auth.Key) string { return k.Owner }),
+		both("profile", func(k auth.Key) string { return k.Profile }),
 		both("requires_approval", func(k auth.Key) string { return fmt.Sprint(k.RequiresApproval) }),
 		both("ceiling", func(k auth.Key) string { return k.Ceiling.String() }),
 		both("expires", func(k auth.Key) string { return expiry(k.ExpiresAt) }),

@@ -40,7 +40,10 @@ func (o *office) hire(name string, roles ...string) By {
 	return By{Principal: p, Transport: "rest", Source: "127.0.0.1"}
 }
 
-func terms(name string, scopes ...string) KeyTerms { return KeyTerms{Name: &name, Scopes: scopes} }
+func terms(name string, scopes ...string) KeyTerms {
+	profile := "admin"
+	return KeyTerms{Name: &name, Profile: &profile, Scopes: scopes}
+}
 
 func (o *office) refused(what string, code tools.Code, err error) *tools.Refusal {
 	o.t.Helper()

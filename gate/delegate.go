@@ -37,7 +37,7 @@ func (g delegates) Mint(c *tools.Call, d auth.Delegation) (auth.SubToken, string
 	}
 	e := mintedEntry(t)
 	e.Merchant, e.Event, e.CallID, e.Actor, e.Chain, e.Tool = t.Merchant, eventMinted, c.ID, c.Principal.Chain()[0], c.Principal.Chain(), c.Tool.Name
-	e.Status, e.PolicyVersion = string(tools.Done), policyVersion
+	e.Status, e.PolicyVersion = string(tools.Done), c.PolicyVersion
 	_, err = audit.Append(c.Tx, e)
 	return t, secret, err
 }
@@ -245,7 +245,7 @@ func recordListed(tx *store.Tx, by By) error {
 	p := by.Principal
 	_, err := audit.Append(tx, audit.Entry{
 		Merchant: p.Merchant, Event: eventListed, Transport: by.Transport, Source: by.Source, Actor: p.Chain()[0], Chain: p.Chain(),
-		Status: string(tools.Done), PolicyVersion: policyVersion,
+		Status: string(tools.Done), PolicyVersion: p.PolicyVersion,
 	})
 	return err
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -51,12 +52,13 @@ type Gate struct {
 	db        *store.DB
 	tools     *tools.Registry
 	log       zerolog.Logger
-	queue     approvals.Queue
+	queue     queue
 	exports   *shop.DossierFiles
 	oidc      *auth.OIDC
 	issuers   *auth.Issuers
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
+	policies  policies
 	used      used
 }
 
@@ -97,13 +99,22 @@ type call struct {
 	dryRun   bool
 	argsHash string
 	asked    string // hash of the arguments before facts were filled in: what a repeat is known by
+	stated   []byte // the arguments before facts were filled in; nil: none were
 	repeats  bool   // its key was used before, so that no facts were filled in
 	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
 	action   string // that it asks for, if there is such a one
+	policy   *policy.Policy
+	facts    policy.Facts   // what the policy is asked about it
+	ask      approvals.Rule // whose consent it waits for
+	parked   bool           // it does
+	planned  bool           // it is only judged, and not made
+	rule     string         // that decided
 	risk     tools.Risk
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need
 	preview  tools.Preview
+	objects  []tools.Object // that it is about
+	rows     []tools.Object // that its answer shows
 	out      Outcome
 	job      string        // of a parked or queued call
 	stored   approvals.Job // of a call that is resumed
@@ -125,14 +136,16 @@ func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 
 func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now()
-	return &call{
+	c := &call{
 		Call: tools.Call{
 			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
-			Delegates: delegates{g}, PolicyVersion: policyVersion,
+			Delegates: delegates{g}, Plans: plans{g}, PolicyVersion: p.PolicyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,
 	}
+	c.May = c.may
+	return c
 }
 
 func (g *Gate) handle(ctx context.Context, c *call) error {
@@ -186,14 +199,18 @@ func (g *Gate) readSettled(ctx context.Context, c *call) (any, error) {
 func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 	err = g.db.Read(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
-		if c.risk, err = c.Tool.Handler().Rate(&c.Call, tools.Preview{}); err != nil {
+		if c.facts.Effect, err = rated(c, tools.Preview{}); err != nil {
 			return err
 		}
+		c.see()
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
 		}
-		answer, err = c.Tool.Handler().Read(&c.Call)
-		return err
+		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
+			return err
+		}
+		c.rows = c.Tool.Handler().Rows(answer)
+		return errors.Join(g.judgeTx(c, answerChecks), err)
 	})
 	return answer, err
 }
@@ -232,7 +249,7 @@ func (g *Gate) act(c *call) error {
 	case c.dryRun:
 		return c.answer(tools.Result{Status: tools.DryRun, Preview: &c.preview, Undo: c.Tool.Undo},
 			"Rehearsed: nothing was done. "+c.preview.Summary)
-	case c.parks():
+	case c.parked:
 		return g.park(c)
 	case c.Tool.Handler().Step != nil:
 		return g.enqueue(c)
@@ -270,9 +287,6 @@ func (c *call) answer(r tools.Result, text string) error {
 	c.out.Status, c.out.Body, c.out.Text = r.Status, body, text
 	return nil
 }
-
-// Visible gives the tools that p is shown.
-func (g *Gate) Visible(p auth.Principal) []*tools.Tool { return g.tools.Visible(p) }
 
 // notify wakes a worker; when one has been told already, that is enough.
 func (g *Gate) notify() {

@@ -11,7 +11,8 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// keepKeys is how long a key is remembered: longer than a question may stay open and an answer be good for together.
+// keepKeys is how long a key is remembered at least: from the call, and again from the end of the job that it became. Whoever lost an
+// answer has that long to ask again without acting twice, however long people took to decide.
 const keepKeys = 48 * time.Hour
 
 // takeKey puts a key that came beside the arguments among them, so that there is one form of the call on all transports.
@@ -121,9 +122,9 @@ func (g *Gate) saveAnswer(c *call) error {
 	return nil
 }
 
-// forgetKeys drops keys that no call can be waiting under any more.
+// forgetKeys drops keys under which nothing waits any more, nor has ended lately.
 func forgetKeys(tx *store.Tx) error {
-	_, err := tx.Exec(`DELETE FROM idempotency WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM jobs
-		WHERE jobs.id = idempotency.job_id AND jobs.status IN ('pending_approval', 'queued', 'running'))`, store.Micros(tx.Now.Add(-keepKeys)))
+	_, err := tx.Exec(`DELETE FROM idempotency WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = idempotency.job_id
+		AND (jobs.status IN ('pending_approval', 'queued', 'running') OR jobs.updated_at >= $1))`, store.Micros(tx.Now.Add(-keepKeys)))
 	return err
 }

@@ -13,19 +13,10 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
-)
-
-// policyVersion numbers the rules built in here, until operators own them as a document.
-const policyVersion = 1
-
-// The rules that decide between running and parking, as they stand on the record.
-const (
-	ruleAllow   = "builtin.allow"
-	ruleConfirm = "builtin.key_requires_approval"
-	ruleAlways  = "builtin.always_asks"
 )
 
 // A check judges one thing about a call and refuses it with a *tools.Refusal. A check is one function and one line here.
@@ -36,44 +27,83 @@ type check struct {
 
 // checks are asked in this order before anything is read, and the first refusal wins.
 var checks = []check{
+	{"policy", (*Gate).checkPolicy},
 	{"tool", (*Gate).checkTool},
+	{"switched", asks((*policy.Policy).Switched)},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
+	{"profile", asks((*policy.Policy).Grants)},
 	{"rate", (*Gate).checkRate},
 	{"arguments", (*Gate).checkArguments},
-	{"resources", (*Gate).checkResources},
 	{"action", (*Gate).checkAction},
 }
 
 // grantChecks are those of the above that ask what the caller was given. They are asked again when that has changed between
 // the credential and the call's transaction.
 var grantChecks = []check{
+	{"policy", (*Gate).checkPolicy},
 	{"network", (*Gate).checkNetwork},
+	{"switched", asks((*policy.Policy).Switched)},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
-	{"resources", (*Gate).checkResources},
+	{"profile", asks((*policy.Policy).Grants)},
 	{"action", (*Gate).checkAction},
 }
 
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
 // because the ceiling is about this call and not about the worst one.
 var (
-	readChecks  = []check{{"standing", (*Gate).checkStanding}, {"needs", (*Gate).checkNeeds}, {"ceiling", (*Gate).checkCeiling}}
-	writeChecks = []check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}, {"ceiling", (*Gate).checkCeiling}}
+	readChecks = append([]check{
+		{"standing", (*Gate).checkStanding},
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
+		{"needs", (*Gate).checkNeeds},
+	}, effectChecks...)
+	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
+		{"approval", (*Gate).checkApproval},
+		{"budgets", (*Gate).checkBudgets},
+	})
+
+	// effectChecks are about what the call would do.
+	effectChecks = []check{
+		{"freeze", asks((*policy.Policy).Frozen)},
+		{"ceiling", (*Gate).checkCeiling},
+		{"profile ceiling", asks((*policy.Policy).Under)},
+		{"sandbox", asks((*policy.Policy).Trusts)},
+		{"conditions", asks((*policy.Policy).Meets)},
+		{"quiet", asks((*policy.Policy).Awake)},
+	}
 
 	// heldChecks come before anything of a write, also before the answer to a repeat of it.
-	heldChecks = []check{{"standing", (*Gate).checkHeld}}
+	heldChecks = []check{
+		{"standing", (*Gate).checkHeld},
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
+	}
+
+	// answerChecks are asked of what was read, before it is on record and told.
+	answerChecks = []check{{"rows", (*Gate).checkRows}}
 )
 
 func (g *Gate) judge(ctx context.Context, c *call, list []check) error {
 	for _, k := range list {
+		c.know()
 		err := k.judge(g, ctx, c)
 		c.checks = append(c.checks, audit.Check{Name: k.name, Verdict: verdict(err)})
 		if err != nil {
+			c.rule = ruleOf(k, err)
 			return err
 		}
 	}
 	return nil
+}
+
+// ruleOf names the rule by which a check refused: the policy's, or else the check itself.
+func ruleOf(k check, err error) string {
+	if d := (*policy.Denied)(nil); errors.As(err, &d) {
+		return d.Rule
+	}
+	return "builtin." + k.name
 }
 
 func (g *Gate) judgeTx(c *call, list []check) error { return g.judge(c.Context(), c, list) }
@@ -133,10 +163,11 @@ func (g *Gate) checkAction(_ context.Context, c *call) error {
 		if a.ID() == id {
 			c.action = id
 		}
-		if c.Principal.MayRequest(a.ID()) {
+		if c.mayRequest(a.ID()) {
 			granted = append(granted, a.ID())
 		}
 	}
+	c.facts.Action = c.action
 	if slices.Contains(granted, id) {
 		return nil
 	}
@@ -276,7 +307,7 @@ func badSyntax(err error) error {
 // fillFacts completes what a route allows to be left out, where a person will see it before it counts.
 func (g *Gate) fillFacts(ctx context.Context, c *call) error {
 	fill := c.Tool.Handler().Fill
-	if !c.req.FillFacts || fill == nil || !c.parks() {
+	if !c.req.FillFacts || fill == nil || !c.policy.MayAsk(&c.facts) {
 		return nil
 	}
 	common, _ := commonOf(c.Args) // what cannot be read is for the schema check to name
@@ -288,7 +319,7 @@ func (g *Gate) fillFacts(ctx context.Context, c *call) error {
 		c.Tx = tx
 		args, err := fill(&c.Call)
 		if err == nil {
-			c.Args = args
+			c.stated, c.Args = c.Args, args
 		}
 		return err
 	})
@@ -301,16 +332,30 @@ func (g *Gate) checkEffect(_ context.Context, c *call) error {
 	if c.preview, err = h.Preview(&c.Call); err != nil {
 		return err
 	}
-	if c.risk, err = h.Rate(&c.Call, c.preview); err != nil {
-		return err
+	if c.facts.Effect, err = rated(c, c.preview); err == nil {
+		c.see()
 	}
-	if c.class, err = h.Class(&c.Call, c.preview); err != nil {
-		return err
+	return err
+}
+
+// rated gives the effect of a call as its tool sees it.
+func rated(c *call, p tools.Preview) (*policy.Effect, error) {
+	h := c.Tool.Handler()
+	risk, err := h.Rate(&c.Call, p)
+	if err != nil {
+		return nil, err
 	}
+	class, err := h.Class(&c.Call, p)
+	return &policy.Effect{Risk: risk, Class: class, Customers: p.Customers, Money: p.Money, Asks: p.Asks, RunAt: p.RunAt}, err
+}
+
+// see takes over risk and class of the call as the policy sees them.
+func (c *call) see() {
+	e := c.facts.Effect
+	c.risk, c.class = c.policy.Rate(c.Tool, e.Risk), c.policy.Classify(c.Tool, e.Class)
 	if c.dryRun {
 		c.risk = c.risk.Rehearsed()
 	}
-	return nil
 }
 
 func (g *Gate) checkCeiling(_ context.Context, c *call) error {
@@ -323,21 +368,6 @@ func (g *Gate) checkCeiling(_ context.Context, c *call) error {
 	}
 	return tools.Refuse(tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
 		"This call is rated %s (%s); this credential may go up to %s (%s).", level, level.Word(), c.Principal.Ceiling, c.Principal.Ceiling.Word())
-}
-
-// parks reports whether people are asked before the call runs, and rule says by which rule.
-func (c *call) parks() bool { return c.rule() != ruleAllow }
-
-func (c *call) rule() string {
-	switch {
-	case c.Tool == nil || c.dryRun:
-		return ruleAllow
-	case c.Tool.AlwaysAsks, c.preview.Asks:
-		return ruleAlways
-	case c.Principal.RequiresApproval && c.class != tools.ClassNone:
-		return ruleConfirm
-	}
-	return ruleAllow
 }
 
 // safely runs fn and turns a panic into an error, so that a fault in one tool ends one call. who is the call or worker.

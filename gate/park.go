@@ -22,7 +22,7 @@ func (g *Gate) park(c *call) error {
 	}
 	job := c.newJob()
 	c.approval, err = approvals.Park(c.Tx, job, approvals.Request{
-		Class: c.class, Needs: "1 person", Binding: binding, Preview: c.preview,
+		Class: c.class, Rule: c.ask, Binding: binding, Preview: c.preview,
 		AgentReason: args.why(), AskedBy: askedBy(c.Principal),
 	})
 	if err != nil {
@@ -31,8 +31,8 @@ func (g *Gate) park(c *call) error {
 	r := c.approval
 	return c.answer(tools.Result{
 		Status: tools.PendingApproval, JobID: job.JobID, Poll: pollPath(job.JobID), Preview: &c.preview, Undo: c.Tool.Undo,
-		Approval: &tools.Approval{ApprovalID: r.ID, Needs: r.Needs, ExpiresAt: r.ExpiresAt, Fingerprint: r.Fingerprint},
-	}, fmt.Sprintf("Parked for people: nothing was done. %s has to approve by %s (fingerprint %s). Poll dtc_get_job with %s about every 30 s, or go on with other work.",
+		Approval: r.Told(),
+	}, fmt.Sprintf("Parked for people: nothing was done. It needs the approval of %s, by %s (fingerprint %s). Poll dtc_get_job with %s about every 30 s, or go on with other work.",
 		r.Needs, r.ExpiresAt.Format(time.RFC3339), r.Fingerprint, job.JobID))
 }
 
@@ -55,7 +55,7 @@ func (c *call) newJob() approvals.Job {
 		Job:      tools.Job{JobID: c.job, Tool: c.Tool.Name, Summary: c.preview.Summary},
 		Merchant: c.Principal.Merchant, CallID: c.ID, PrincipalID: c.Principal.ID, Chain: c.Principal.Chain(), Transport: c.req.Transport,
 		SchemaHash: c.Tool.Input.Hash, Args: c.Args, ArgsHash: c.argsHash, Idempotency: c.key,
-		Resource: c.Tool.ResourceOf(c.Args), Policy: policyVersion, Rule: c.rule(), RunAfter: c.preview.RunAt,
+		Resource: c.Tool.ResourceOf(c.Args), Policy: c.PolicyVersion, Rule: c.rule, RunAfter: c.preview.RunAt,
 	}
 }
 
@@ -67,7 +67,7 @@ func bind(c *call) (approvals.Binding, error) {
 	}
 	return approvals.Binding{
 		V: 1, Merchant: c.Principal.Merchant, Tool: c.Tool.Name, SchemaHash: c.Tool.Input.Hash, ArgsHash: c.argsHash,
-		Chain: c.Principal.Chain(), PolicyVersion: policyVersion, PolicyRule: c.rule(), Resource: c.Tool.ResourceOf(c.Args),
+		Chain: c.Principal.Chain(), PolicyVersion: c.PolicyVersion, PolicyRule: c.rule, Resource: c.Tool.ResourceOf(c.Args),
 		ResourceVersion: c.preview.Version, EffectHash: effect, IdempotencyKey: c.key,
 	}, nil
 }

@@ -28,7 +28,7 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 	e := audit.Entry{
 		Merchant: c.Principal.Merchant, Event: event, CallID: c.ID, Transport: c.req.Transport, Source: c.req.Source,
 		Actor: c.Principal.Chain()[0], Chain: c.Principal.Chain(), Tool: c.req.Tool, Action: c.action, Status: status, Checks: c.checks,
-		PolicyVersion: policyVersion, PolicyRule: c.rule(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
+		PolicyVersion: c.Principal.PolicyVersion, PolicyRule: c.decidedBy(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
 		IdempotencyKey: c.key, Customers: c.preview.Customers,
 		LatencyMicros: g.db.Now().Sub(c.Started).Microseconds(),
 		Personal:      map[string]string{"arguments": string(c.Args)},
@@ -43,6 +43,14 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		e.MoneyMinor, e.Currency = m.AmountMinor, m.Currency
 	}
 	return e
+}
+
+// decidedBy names the rule that decided: what refused, asked people, or let the call through.
+func (c *call) decidedBy() string {
+	if c.rule == "" && c.policy != nil && c.Tool != nil {
+		return c.policy.Letting(&c.facts)
+	}
+	return c.rule
 }
 
 // unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be
@@ -77,7 +85,7 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 		cause, r = errors.Join(cause, err), *asRefusal(store.ErrUnavailable)
 	}
 	g.logInternal(c.ID, r.Code, cause)
-	r.CallID, r.PolicyVersion = c.ID, policyVersion
+	r.CallID, r.PolicyVersion = c.ID, c.Principal.PolicyVersion
 	return &r
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/budget"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -19,25 +21,40 @@ import (
 // resumeChecks are asked of a stored call when its time has come. They are all the checks again, on facts read now, and
 // what was bound: since the call was approved everything may only have become stricter.
 var resumeChecks = []check{
+	{"policy", (*Gate).checkPolicy},
 	{"tool", (*Gate).checkTool},
+	{"switched", asks((*policy.Policy).Switched)},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
+	{"profile", asks((*policy.Policy).Grants)},
 	{"bytes", (*Gate).checkBytes},
-	{"resources", (*Gate).checkResources},
+	{"objects", (*Gate).checkObjects},
+	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 	{"effect", (*Gate).checkEffect},
+	{"freeze", asks((*policy.Policy).Frozen)},
 	{"ceiling", (*Gate).checkCeiling},
+	{"profile ceiling", asks((*policy.Policy).Under)},
+	{"sandbox", asks((*policy.Policy).Trusts)},
+	{"conditions", asks((*policy.Policy).Meets)},
+	{"quiet", asks((*policy.Policy).Awake)},
+	{"approval", (*Gate).checkApproval},
 	{"binding", (*Gate).checkBinding},
+	{"budgets", (*Gate).checkBudgets},
 }
 
 // stepChecks are asked before every step of a running job, so that what is taken from its key in between takes hold.
 var stepChecks = []check{
+	{"policy", (*Gate).checkPolicy},
 	{"tool", (*Gate).checkTool},
+	{"switched", asks((*policy.Policy).Switched)},
 	{"scope", (*Gate).checkScope},
 	{"tools", (*Gate).checkTools},
+	{"profile", asks((*policy.Policy).Grants)},
 	{"bytes", (*Gate).checkBytes},
-	{"resources", (*Gate).checkResources},
+	{"objects", (*Gate).checkObjects},
+	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
 }
@@ -106,7 +123,11 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error
 		return nil, err
 	}
 	if c.approval.Overdue(tx.Now) {
-		return nil, approvals.Lapse(tx, c.approval)
+		j, lapsed, err := approvals.Lapse(tx, c.approval)
+		if err != nil || !lapsed {
+			return nil, err
+		}
+		return nil, giveBack(tx, j)
 	}
 	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err
@@ -154,7 +175,7 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 		if err := approvals.Invalidate(tx, j, r.Code, why); err != nil {
 			return err
 		}
-		return g.recordRun(tx, c, "refused", r)
+		return errors.Join(giveBack(tx, j), g.recordRun(tx, c, "refused", r))
 	})
 	if errors.Is(err, approvals.ErrDecided) || errors.Is(err, approvals.ErrLeaseLost) {
 		return nil // another worker, or the caller, ended it between the two transactions
@@ -175,7 +196,7 @@ func (g *Gate) fail(tx *store.Tx, c *call, j approvals.Job, r *tools.Refusal) er
 			return err
 		}
 	}
-	return g.recordRun(tx, c, "failed", r)
+	return errors.Join(giveBack(tx, j), g.recordRun(tx, c, "failed", r))
 }
 
 // recordRun appends the entry of a stored call that was carried out or refused when its time came.
@@ -214,7 +235,7 @@ func (g *Gate) rebuild(tx *store.Tx, j approvals.Job) (*call, error) {
 
 // asker is who asked for a job, without any right.
 func asker(j approvals.Job) auth.Principal {
-	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain}
+	return auth.Principal{Kind: auth.KindKey, ID: j.PrincipalID, Merchant: j.Merchant, Asked: j.Chain, PolicyVersion: j.Policy}
 }
 
 // stored is the call of a job, made by p.
@@ -241,25 +262,24 @@ func (g *Gate) checkBytes(_ context.Context, c *call) error {
 func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	r := c.approval
 	switch {
-	case r.ID == "" && c.parks():
+	case r.ID == "" && c.parked:
 		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "It needs a person's consent by now.")
 	case r.ID == "":
 		return nil
 	}
-	if ok, err := approvals.Endorsed(c.Tx, r); err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "Nobody who approved it may decide any more."))
+	if !r.Intact() {
+		return altered()
 	}
-	if shown, err := approvals.EffectHash(r.Preview); err != nil || shown != r.Binding.EffectHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "What was shown does not fit its hash.")
-	}
-	if stored, err := r.Binding.Hash(); err != nil || stored != r.BindingHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
+	if err := endorsed(c, r); err != nil {
+		return err
 	}
 	now, err := bind(c)
 	if err != nil {
 		return err
 	}
-	now.EffectHash = r.Binding.EffectHash // judged below: less than what was shown is fine
+	now.RuleHash = r.Binding.RuleHash                                                 // judged above, by the votes
+	now.EffectHash = r.Binding.EffectHash                                             // judged below: less than what was shown is fine
+	now.PolicyVersion, now.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule // judged above: another policy may ask for as much or less
 	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "What the request is about has changed since it was approved.")
 	}
@@ -267,6 +287,27 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "It would reach more customers or cost more than was approved.")
 	}
 	return nil
+}
+
+// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
+func endorsed(c *call, r approvals.Request) error {
+	ok, err := approvals.Satisfied(c.Tx, r, r.Rule)
+	if err != nil || !ok {
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
+			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
+	}
+	if c.parked && c.PolicyVersion != r.Binding.PolicyVersion {
+		ok, err = approvals.Satisfied(c.Tx, r, c.ask)
+	}
+	if err != nil || !ok {
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
+	}
+	return nil
+}
+
+// altered refuses what is not stored as it was asked.
+func altered() *tools.Refusal {
+	return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
 }
 
 // within reports whether now is at most shown, in the same currency. No money is within every amount.
@@ -322,6 +363,11 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 }
 
 func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (done bool, err error) {
+	if len(j.Checkpoint) == 0 { // what is done from here on stands
+		if err := budget.Confirm(tx, j.Merchant, j.CallID); err != nil {
+			return false, err
+		}
+	}
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
 	var result any
 	var image json.RawMessage
@@ -367,17 +413,17 @@ func (g *Gate) stepFailed(ctx context.Context, j approvals.Job, cause error) err
 	fail := func(tx *store.Tx) error {
 		return approvals.Fail(tx, j, tools.JobRunning, r.Code, r.Message+" What was done until then stands.")
 	}
-	err := g.work(ctx, func(tx *store.Tx) error { return errors.Join(g.settle(tx, j), fail(tx)) })
+	err := g.work(ctx, func(tx *store.Tx) error { return errors.Join(giveBack(tx, j), g.settle(tx, j), fail(tx)) })
 	if err == nil || outOfReach(err) {
 		return err
 	}
 	g.logInternal(j.CallID, tools.Internal, err) // a job whose tool cannot settle it ends all the same
-	return g.work(ctx, fail)
+	return g.work(ctx, func(tx *store.Tx) error { return errors.Join(giveBack(tx, j), fail(tx)) })
 }
 
 // stop ends a running job between two steps.
 func (g *Gate) stop(tx *store.Tx, j approvals.Job, reason, why string) error {
-	if err := g.settle(tx, j); err != nil {
+	if err := errors.Join(giveBack(tx, j), g.settle(tx, j)); err != nil {
 		return err
 	}
 	return approvals.Stop(tx, j, reason, why)

@@ -60,7 +60,7 @@ func (h *house) crew(name string, asks bool) (c crew) {
 			return err
 		}
 		key, _, err := auth.MintKey(tx, auth.Key{
-			Merchant: h.merchant, Name: name, Owner: owner.ID, Scopes: scopes, RequiresApproval: asks, Ceiling: auth.MaxLevel, Depth: 1,
+			Merchant: h.merchant, Name: name, Profile: "admin", Owner: owner.ID, Scopes: scopes, RequiresApproval: asks, Ceiling: auth.MaxLevel, Depth: 1,
 		})
 		if err != nil {
 			return err

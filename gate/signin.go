@@ -180,7 +180,7 @@ func (g *Gate) signIn(ctx context.Context, b Browser, prove func(*store.Tx) (aut
 		e := audit.Entry{
 			Merchant: in.Merchant, Event: "person.signed_in", Transport: webTransport, Source: b.Source,
 			Actor: proof.Person.Chain()[0], Chain: proof.Person.Chain(), Status: string(tools.Done),
-			Resource: "session:" + in.ID, Reason: "by " + string(proof.How), PolicyVersion: policyVersion,
+			Resource: "session:" + in.ID, Reason: "by " + string(proof.How), PolicyVersion: proof.Person.PolicyVersion,
 		}
 		if in.Replaces != "" {
 			e.Reason += ", in place of session:" + in.Replaces

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
@@ -27,11 +25,16 @@ func (g *Gate) stand(ctx context.Context, c *call, read func(*store.Tx, auth.Pri
 	if errors.Is(err, auth.ErrUnknownCredential) {
 		return unauthorized()
 	}
-	if err != nil || now.Same(c.Principal) {
+	if err != nil {
 		return err
 	}
-	c.Principal = now
-	return g.judge(ctx, c, grantChecks)
+	if !now.Same(c.Principal) {
+		c.Principal = now
+		if err := g.judge(ctx, c, grantChecks); err != nil {
+			return err
+		}
+	}
+	return c.learn()
 }
 
 // hold is auth.Hold with the refusal that a caller is told.
@@ -65,20 +68,6 @@ func (g *Gate) checkTools(_ context.Context, c *call) error {
 	}
 	return tools.Refuse(tools.ForbiddenTool, "Work with the tools that dtc_whoami lists, or ask whoever gave you the token for one that names it.",
 		"This credential is limited to some tools, and %s is not among them.", c.Tool.Name)
-}
-
-// ownKinds are resources that are the caller's own and not the merchant's.
-var ownKinds = []string{"self", "job", "effect", "sub_token"}
-
-// checkResources asks whether a link of the caller's chain names only some objects.
-func (g *Gate) checkResources(_ context.Context, c *call) error {
-	kind, _, _ := strings.Cut(c.Tool.Resource, ":") // as the tool has it: no argument makes an object the caller's own
-	foreign := func(resource string) bool { return !c.Principal.MayTouch(resource) }
-	if slices.Contains(ownKinds, kind) || !slices.ContainsFunc(c.Tool.ResourcesOf(c.Args), foreign) {
-		return nil
-	}
-	return tools.Refuse(tools.ForbiddenResource, "Work with the objects that were named to you, or ask whoever gave you the token for one that names it.",
-		"This credential is limited to some objects, and this call is about another.")
 }
 
 // checkNetwork asks whether the caller may still be where it is. That it might as it came is known.
@@ -145,7 +134,7 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 				return err
 			}
 			e.Merchant, e.Event, e.CallID, e.Transport, e.Source = p.Merchant, op.Event, id, by.Transport, by.Source
-			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), string(tools.Done), policyVersion
+			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), string(tools.Done), p.PolicyVersion
 			_, err = audit.Append(tx, e)
 			return err
 		})

@@ -207,7 +207,7 @@ func (l *strangers) giveBack(over map[stranger]int64) {
 func recordStranger(tx *store.Tx, s stranger, n int64) error {
 	e := audit.Entry{
 		Merchant: s.merchant, Event: s.event, Source: s.source, Actor: "unknown", Status: "refused",
-		Code: string(s.code), Reason: s.why, Count: n, PolicyVersion: policyVersion,
+		Code: string(s.code), Reason: s.why, Count: n,
 	}
 	if s.why == "network" {
 		e.Code = string(tools.ForbiddenNetwork)

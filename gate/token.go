@@ -43,7 +43,7 @@ func (g *Gate) agentOf(ctx context.Context, jwt, source string) (p auth.Principa
 		}
 		_, err := audit.Append(tx, audit.Entry{
 			Merchant: p.Merchant, Event: "jwt.first_seen", Source: source, Actor: p.Chain()[0], Chain: p.Chain(), Status: string(tools.Done),
-			Resource: "jwt:" + p.ID, Reason: t.Issuer, PolicyVersion: policyVersion,
+			Resource: "jwt:" + p.ID, Reason: t.Issuer, PolicyVersion: p.PolicyVersion,
 			Personal: map[string]string{"subject": t.Subject}, // it may name a person
 		})
 		return err

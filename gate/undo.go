@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -19,8 +20,16 @@ import (
 // may not unmake it either. A person who rewinds what a key did needs none of the key's rights. The arguments are kept only
 // while there is something to take back.
 var (
-	lookChecks = []check{{"tool", (*Gate).checkTool}, {"scope", (*Gate).checkScope}, {"tools", (*Gate).checkTools}, {"resources", (*Gate).checkResources}}
+	lookChecks = []check{
+		{"policy", (*Gate).checkPolicy},
+		{"tool", (*Gate).checkTool},
+		{"scope", (*Gate).checkScope},
+		{"tools", (*Gate).checkTools},
+		{"profile", asks((*policy.Policy).Grants)},
+	}
 	undoChecks = []check{
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
 		{"action", (*Gate).checkAction},
 		{"needs", (*Gate).checkNeeds},
 		{"ceiling", (*Gate).checkCeiling},
@@ -72,7 +81,7 @@ var _ tools.Undos = undos{}
 func (u undos) Effect(tx *store.Tx, p auth.Principal, id string) (tools.Effect, error) {
 	e, c, err := u.undoable(tx, p, id)
 	if err == nil && e.State == tools.EffectOpen {
-		e.Asks = c.Tool.AlwaysAsks || p.RequiresApproval && c.Tool.Class == tools.ClassDestructive
+		e.Asks = c.Tool.AlwaysAsks && !c.policy.MayRun(c.facts.Profile, c.action) || p.RequiresApproval && c.Tool.Class == tools.ClassDestructive
 	}
 	return e.Effect, err
 }
@@ -182,7 +191,7 @@ func (u undos) restore(tx *store.Tx, c *call, e approvals.Effect) (tools.Effect,
 	e.State, e.UndoneAt = tools.EffectUndone, tx.Now
 	_, err = audit.Append(tx, audit.Entry{
 		Merchant: e.Merchant, Event: "effect.undone", CallID: e.CallID, JobID: e.JobID, Actor: who, Chain: c.Principal.Chain(), Tool: e.Tool,
-		Resource: e.Resource, Status: string(tools.Done), PolicyVersion: policyVersion, PolicyRule: ruleAllow,
+		Resource: e.Resource, Status: string(tools.Done), PolicyVersion: c.Principal.PolicyVersion, PolicyRule: "builtin.undo",
 	})
 	return e.Effect, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -219,6 +220,9 @@ func TestAnUndoOfAnotherMerchantIsNotFound(t *testing.T) {
 		h.tx(func(tx *store.Tx) error {
 			m, err := auth.EnsureMerchant(tx, "other")
 			there = m.ID
+			if err == nil {
+				err = policytest.Install(tx, m.ID)
+			}
 			return err
 		})
 		ours := h.merchant

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -17,6 +18,7 @@ import (
 type Ballot struct {
 	ID       string // of the approval or of its job
 	Decision approvals.Decision
+	Override bool // to decide alone, where the request's rule lets somebody
 	Reason   string
 	Seen     string // the binding hash that was seen, whole or as fingerprint; '' when the channel states none
 	Channel  string // rest, cli
@@ -33,9 +35,9 @@ type Decided struct {
 	Job tools.Job `json:"job"`
 }
 
-// Vote counts p's ballot: one approval lets the call run, one denial ends it. Only people vote; an agent's key never
-// does, whatever its scopes. The vote and its record are one transaction. A ballot that repeats p's own vote is answered
-// like the first. Every error is a *tools.Refusal.
+// Vote counts p's ballot: the call runs when the approvals satisfy the request's rule, and one denial ends it. Only people vote; an
+// agent's key never does, whatever its scopes. The vote and its record are one transaction. A ballot that repeats p's own vote is
+// answered like the first. Every error is a *tools.Refusal.
 func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, error) {
 	var d Decided
 	err := mayVote(p, b)
@@ -104,44 +106,80 @@ func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	if err != nil {
 		return Decided{}, err
 	}
-	if b.Seen == r.Fingerprint {
-		b.Seen = r.BindingHash
+	v := b.vote(p, r)
+	if err := mayVoteOn(tx, p, r, v); err != nil {
+		return Decided{}, err
 	}
-	vote := approvals.Vote{PersonID: p.ID, Person: p.Name, Decision: b.Decision, Reason: b.Reason, Seen: b.Seen, Channel: b.Channel}
-	if cause := approvals.Cast(tx, r, vote); cause != nil {
+	if cause := approvals.Cast(tx, r, v); cause != nil {
 		now, err := approvals.Find(tx, p.Merchant, r.ID)
 		if err != nil {
 			return Decided{}, cause
 		}
-		if errors.Is(cause, approvals.ErrVoted) {
-			r.Votes = now.Votes // this person's own, which came in between
-		}
-		if r.State = now.State; !repeats(r, vote) {
-			return Decided{}, explain(r, cause)
+		if !now.Heard(v) {
+			return Decided{}, explain(now, cause)
 		}
 		if err := recordRepeat(tx, p, r, b); err != nil {
 			return Decided{}, err
 		}
 	}
-	return decided(tx, p, r.ID)
+	d, err := decided(tx, p, r.ID)
+	if err != nil || d.State != approvals.Rejected {
+		return d, err
+	}
+	j, err := approvals.FindJob(tx, p.Merchant, r.JobID)
+	if err != nil {
+		return d, err
+	}
+	return d, giveBack(tx, j)
+}
+
+func (b Ballot) vote(p auth.Principal, r approvals.Request) approvals.Vote {
+	v := approvals.Vote{
+		PersonID: p.ID, Person: p.Name, Decision: b.Decision, Override: b.Override, Reason: b.Reason, Seen: b.Seen, Channel: b.Channel,
+	}
+	if v.Seen == r.Fingerprint {
+		v.Seen = r.BindingHash
+	}
+	return v
+}
+
+// mayVoteOn asks whether somebody who may decide may do so about r.
+func mayVoteOn(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
+	switch {
+	case r.Bars(r.Rule, v):
+		return tools.Refuse(tools.ForbiddenApprover, "Somebody else has to decide: it needs the approval of "+r.Needs+".",
+			"It was asked for this person, who therefore has no say in it.")
+	case v.Override:
+		return mayOverride(tx, p, r, v)
+	}
+	roles, err := auth.RolesOf(tx, p.ID)
+	if open := tx.Now.Sub(r.CreatedAt); err == nil && !r.Rule.Admits(roles, open) {
+		return tools.Refuse(tools.ForbiddenApprover, "Leave it to somebody who has one of these roles, or ask an admin for one.",
+			"The rule %s lets people with these roles vote: %s. This person has none of them.", r.Rule.Name, strings.Join(r.Rule.Voters(open), ", "))
+	}
+	return err
+}
+
+// mayOverride asks whether a person may decide alone about what takes others.
+func mayOverride(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
+	switch {
+	case !r.Rule.Override:
+		return tools.Refuse(tools.ForbiddenApprover, "Vote without override. It needs the approval of "+r.Needs+".", "The rule %s lets nobody override it.", r.Rule.Name)
+	case !p.Has(auth.ApprovalsOverride):
+		return tools.Refuse(tools.ForbiddenApprover, "Vote without override, or ask an admin for a role that holds approvals:override.",
+			"None of this person's roles may override an approval rule.")
+	case strings.TrimSpace(v.Reason) == "":
+		return tools.Wrong("reason", "is missing", "why this is decided without those whom the rule asks for", "The sale ends tonight and nobody else can be reached")
+	}
+	return confirmed(tx, p)
 }
 
 func recordRepeat(tx *store.Tx, p auth.Principal, r approvals.Request, b Ballot) error {
 	_, err := audit.Append(tx, audit.Entry{
 		Merchant: p.Merchant, Event: "approval.vote", Transport: b.Channel, Source: b.Source, Actor: p.Chain()[0], Chain: p.Chain(),
-		Status: "replayed", JobID: r.JobID, ApprovalID: r.ID, Binding: r.BindingHash, PolicyVersion: policyVersion,
+		Status: "replayed", JobID: r.JobID, ApprovalID: r.ID, Binding: r.BindingHash, PolicyVersion: p.PolicyVersion,
 	})
 	return err
-}
-
-// repeats reports whether the same person has said the same before.
-func repeats(r approvals.Request, v approvals.Vote) bool {
-	for _, old := range r.Votes {
-		if old.PersonID == v.PersonID && old.Decision == v.Decision && (v.Seen == "" || v.Seen == r.BindingHash) {
-			return true
-		}
-	}
-	return false
 }
 
 func decided(tx *store.Tx, p auth.Principal, id string) (Decided, error) {
@@ -161,6 +199,8 @@ func explain(r approvals.Request, err error) error {
 	case errors.Is(err, approvals.ErrOtherHash):
 		return tools.Refuse(tools.Conflict, "Look at the request again and decide about what stands there now.",
 			"The hash that was seen is not the one that the request is bound to (%s).", r.Fingerprint)
+	case errors.Is(err, approvals.ErrAltered):
+		return altered()
 	case errors.Is(err, approvals.ErrDecided), errors.Is(err, approvals.ErrVoted):
 		return tools.Refuse(tools.Conflict, "Nothing is left to decide; look at the job.", "It is decided already: %s.", r.State)
 	}
@@ -170,14 +210,14 @@ func explain(r approvals.Request, err error) error {
 // refusePerson records what somebody who is no agent was refused, and gives the refusal.
 func (g *Gate) refusePerson(ctx context.Context, p auth.Principal, event string, b Ballot, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
-	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), policyVersion
+	r.CallID, r.PolicyVersion = store.NewID("call", g.db.Now()), p.PolicyVersion
 	g.logInternal(r.CallID, r.Code, cause)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		_, err := audit.Append(tx, audit.Entry{
 			Merchant: p.Merchant, Event: event, CallID: r.CallID, Transport: b.Channel, Source: b.Source,
-			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: policyVersion,
+			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: p.PolicyVersion,
 			Personal: map[string]string{"id": b.ID},
 		})
 		return err
@@ -217,7 +257,7 @@ func look[T any](ctx context.Context, g *Gate, p auth.Principal, id string, read
 		err = g.db.InTx(ctx, func(tx *store.Tx) error {
 			_, err := audit.Append(tx, audit.Entry{
 				Merchant: p.Merchant, Event: "approval.read", Actor: p.Chain()[0], Chain: p.Chain(), Status: string(tools.Done),
-				ApprovalID: id, PolicyVersion: policyVersion,
+				ApprovalID: id, PolicyVersion: p.PolicyVersion,
 			})
 			return err
 		})

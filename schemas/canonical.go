@@ -303,7 +303,7 @@ func pointer(path []string) string {
 		p, path = "/…", path[len(path)-8:]
 	}
 	for _, step := range path {
-		p = p.AppendToken(shown(step))
+		p = p.AppendToken(Shown(step))
 	}
 	return string(p)
 }

@@ -219,7 +219,7 @@ func field(value any, path []string) string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		b.WriteString(shown(name))
+		b.WriteString(Shown(name))
 		members, _ := value.(map[string]any)
 		value = members[name]
 	}

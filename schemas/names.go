@@ -14,14 +14,14 @@ func stranger(name string, parent *jsonschema.Schema, root bool) string {
 	if root {
 		words = "is not a field of this tool"
 	}
-	if near := nearest(name, known(parent)); near != "" {
+	if near := Nearest(name, known(parent)); near != "" {
 		words += "; did you mean “" + near + "”?"
 	}
 	return words
 }
 
-// nearest is the candidate that differs from name by the fewest edits, "" when that is more than a third of it.
-func nearest(name string, candidates []string) string {
+// Nearest is the candidate that differs from name by the fewest edits, "" when that is more than a third of it.
+func Nearest(name string, candidates []string) string {
 	if len(name) > 40 {
 		return ""
 	}
@@ -60,9 +60,9 @@ func edits(a, b string) int {
 	return row[len(b)]
 }
 
-// shown makes a name from outside fit to be repeated: at most 40 characters, and what is invisible, turns the text round or is
+// Shown makes a name from outside fit to be repeated: at most 40 characters, and what is invisible, turns the text round or is
 // not printable written as an escape.
-func shown(name string) string {
+func Shown(name string) string {
 	var b strings.Builder
 	n := 0
 	for _, c := range name {

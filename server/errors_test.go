@@ -51,7 +51,11 @@ func isCode(typ ast.Expr) bool {
 }
 
 func TestEveryCodeHasItsPlaceOnTheWire(t *testing.T) {
-	want := append(codesIn(t, filepath.Join("..", "tools", "refusal.go")), codesIn(t, "errors.go")...)
+	ofTools := codesIn(t, filepath.Join("..", "tools", "refusal.go"))
+	if diff := cmp.Diff(ofTools, tools.Codes); diff != "" {
+		t.Errorf("codes that are declared and tools.Codes (-declared +list):\n%s", diff)
+	}
+	want := append(ofTools, codesIn(t, "errors.go")...)
 	got := slices.Sorted(maps.Keys(wires))
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {

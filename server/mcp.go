@@ -128,7 +128,7 @@ func (t tooling) receive(next mcp.MethodHandler) mcp.MethodHandler {
 		}
 		result, err = next(ctx, method, r)
 		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil {
-			list.Tools = t.visible(v)
+			list.Tools, err = t.visible(ctx, v)
 		}
 		return result, err
 	}
@@ -142,12 +142,17 @@ func (t tooling) recovered(err *error) {
 }
 
 // visible is the list of tools that the caller is shown, in the gate's order.
-func (t tooling) visible(v *visit) []*mcp.Tool {
+func (t tooling) visible(ctx context.Context, v *visit) ([]*mcp.Tool, error) {
+	shown, err := t.gate.Visible(ctx, v.principal)
+	if err != nil {
+		t.log.Error().Err(err).Msg("listing tools")
+		return nil, rpcError(rpcInternal, asRefusal(err))
+	}
 	list := []*mcp.Tool{}
-	for _, tool := range t.gate.Visible(v.principal) {
+	for _, tool := range shown {
 		list = append(list, t.listed[tool.Name])
 	}
-	return list
+	return list, nil
 }
 
 // resolve gives a call the tool's own name, under which the go-sdk knows it. A name that is no tool's is a call all the

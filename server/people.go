@@ -32,6 +32,7 @@ func (s *Server) showApproval(w http.ResponseWriter, r *http.Request) {
 // A ballot is the body of a resolve.
 type ballot struct {
 	Decision string `json:"decision" jsonschema:"enum=approve,enum=deny"`
+	Override bool   `json:"override,omitempty" jsonschema:"description=Decide alone where the rule lets somebody who holds approvals:override. It takes a reason"`
 	Reason   string `json:"reason,omitempty"`
 	Seen     string `json:"seen_sha256,omitempty" jsonschema:"description=The binding_sha256 or fingerprint that the decision is about"`
 }
@@ -45,6 +46,10 @@ type resolution struct {
 	Status      tools.JobStatus    `json:"status"`
 	State       approvals.State    `json:"state"`
 	Decision    approvals.Decision `json:"decision"`
+	Rule        string             `json:"rule"`
+	Needs       string             `json:"needs"`
+	NeedsNow    string             `json:"needs_now,omitempty"` // who is missing yet
+	Votes       []approvals.Vote   `json:"votes"`
 	Fingerprint string             `json:"fingerprint"`
 	Why         string             `json:"why,omitempty"`
 }
@@ -58,11 +63,12 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 	}
 	v := visitOf(r.Context())
 	d, err := s.gate.Vote(r.Context(), v.principal, gate.Ballot{
-		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Reason: b.Reason, Seen: b.Seen, Channel: "rest", Source: v.source, Wrong: wrong,
+		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Override: b.Override, Reason: b.Reason, Seen: b.Seen,
+		Channel: "rest", Source: v.source, Wrong: wrong,
 	})
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),
-		Fingerprint: d.Fingerprint, Why: d.Job.Why,
+		Rule: d.Rule.Name, Needs: d.Needs, NeedsNow: d.Missing, Votes: d.Votes, Fingerprint: d.Fingerprint, Why: d.Job.Why,
 	}, err)
 }
 

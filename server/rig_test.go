@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -78,7 +80,9 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	g.url = web.URL
 	g.must(db.InTx(t.Context(), func(tx *store.Tx) error {
 		m, err := auth.EnsureMerchant(tx, rigMerchant)
-		g.store = m.ID
+		if err == nil {
+			g.store, err = m.ID, policytest.Install(tx, m.ID)
+		}
 		return err
 	}))
 	return g
@@ -105,7 +109,7 @@ func (g *rig) mint(name string, confirm bool, scopes ...auth.Scope) string {
 
 func (g *rig) mintKey(k auth.Key) string {
 	g.Helper()
-	k.Merchant = g.store
+	k.Merchant, k.Profile = g.store, cmp.Or(k.Profile, "admin")
 	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
 		key, secret, err := auth.MintKey(tx, k)
 		g.secrets[k.Name], g.ids[k.Name] = secret, key.ID
@@ -114,10 +118,14 @@ func (g *rig) mintKey(k auth.Key) string {
 	return g.secrets[k.Name]
 }
 
-func (g *rig) person(name string) string {
+// person adds somebody with roles, a manager without any.
+func (g *rig) person(name string, roles ...string) string {
 	g.Helper()
+	if len(roles) == 0 {
+		roles = []string{"manager"}
+	}
 	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
-		p, secret, err := auth.AddPerson(tx, g.store, name, "manager")
+		p, secret, err := auth.AddPerson(tx, g.store, name, roles...)
 		g.secrets[name], g.ids[name] = secret, p.ID
 		return err
 	}))

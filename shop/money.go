@@ -7,8 +7,8 @@ import (
 
 // Money is an amount in the minor units of a currency: 1230 GBP is £12.30. It is never a float.
 type Money struct {
-	AmountMinor int64  `json:"amount_minor"`
-	Currency    string `json:"currency" jsonschema:"enum=GBP,enum=EUR,enum=USD"`
+	AmountMinor int64  `json:"amount_minor" yaml:"amount_minor"`
+	Currency    string `json:"currency" yaml:"currency" jsonschema:"enum=GBP,enum=EUR,enum=USD"`
 }
 
 var symbols = map[string]string{"GBP": "£", "EUR": "€", "USD": "$"}

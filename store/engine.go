@@ -96,7 +96,8 @@ func migrate(ctx context.Context, engine string, db *sql.DB) error {
 	options := []goose.ProviderOption{
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithGoMigrations(
-			goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine)}, nil),
+			goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine, appendOnlyTables...)}, nil),
+			goose.NewGoMigration(policyVersion, &goose.GoFunc{RunTx: appendOnly(engine, "policies")}, nil),
 			goose.NewGoMigration(pageKeyVersion, &goose.GoFunc{RunTx: makePageKey}, nil)),
 	}
 	if locker != nil {
@@ -164,10 +165,13 @@ func makePageKey(ctx context.Context, tx *sql.Tx) error {
 // appendOnlyTables are never changed once written.
 var appendOnlyTables = []string{"audit_entries", "audit_sequence", "audit_tree", "audit_checkpoints"}
 
+// policyVersion is the migration that protects the versions of policies.
+const policyVersion = 28
+
 // appendOnly has the database itself refuse to change or remove rows of these tables, whoever asks.
-func appendOnly(engine string) func(context.Context, *sql.Tx) error {
+func appendOnly(engine string, tables ...string) func(context.Context, *sql.Tx) error {
 	return func(ctx context.Context, tx *sql.Tx) error {
-		for _, table := range appendOnlyTables {
+		for _, table := range tables {
 			for _, q := range appendOnlySQL(engine, table) {
 				if _, err := tx.ExecContext(ctx, q); err != nil {
 					return fmt.Errorf("protecting %s: %w", table, err)

@@ -48,9 +48,12 @@ type Action struct {
 }
 
 // DefineAction makes an action from its spec and code, which has Preview and Write, and Undo where the effect can be taken
-// back. The functions get a call whose arguments are the action's own and whose Wish says the rest. It panics when they do
-// not fit together.
+// back. The functions get a call whose arguments are the action's own and whose Wish says the rest. Without Objects the action is about
+// its target, by the name that the caller gives it. It panics when they do not fit together.
 func DefineAction[In, Out any](spec ActionSpec, f Func[In, Out]) *Action {
+	if f.Objects == nil {
+		f.Objects = func(c *Call, _ In) ([]Object, error) { return []Object{{c.Wish.Target}}, nil }
+	}
 	a := &Action{
 		ActionSpec: spec, Input: schemas.Of[In](), handler: erase(Spec{Risk: spec.Risk, Class: spec.Class}, f),
 	}
@@ -116,6 +119,7 @@ func ByAction[In any](actions []*Action, wish func(In) Wish) Func[In, Fulfilled]
 	return Func[In, Fulfilled]{
 		Actions: slices.SortedFunc(slices.Values(actions), byID),
 		Action:  func(in In) string { return wish(in).Action },
+		Objects: func(c *Call, _ In) ([]Object, error) { return b.objects(c) },
 		Preview: func(c *Call, _ In) (Preview, error) { return b.preview(c) },
 		Write:   func(c *Call, _ In) (Fulfilled, error) { return b.write(c) },
 		Rate:    func(in In, _ Preview, worst Risk) Risk { return cmp.Or(b.spec(wish(in)).Risk, worst) },
@@ -172,6 +176,14 @@ func placed(err error) error {
 		}
 	}
 	return WrongFields(fields)
+}
+
+func (b broker) objects(c *Call) (all []Object, err error) {
+	err = b.run(c, func(a *Action, own *Call) (err error) {
+		all, err = a.handler.Objects(own)
+		return err
+	})
+	return all, err
 }
 
 // preview binds the schema of the action's arguments with the version of its target: the gate binds the tool's alone.

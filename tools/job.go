@@ -39,6 +39,7 @@ type Job struct {
 	ProgressPercent int             `json:"progress_percent"`
 	NextPollSeconds int             `json:"next_poll_seconds,omitempty"`
 	ApprovalID      string          `json:"approval_id,omitempty"`
+	Approval        *Approval       `json:"approval,omitempty"` // of one that waits for people
 	Result          json.RawMessage `json:"result,omitempty"`
 	UndoID          string          `json:"undo_id,omitempty"` // of a write that can be taken back with dtc_undo
 	CreatedAt       time.Time       `json:"created_at"`

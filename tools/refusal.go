@@ -21,6 +21,11 @@ const (
 	InvalidArguments    Code = "INVALID_ARGUMENTS"
 	StaleExpectation    Code = "STALE_EXPECTATION"
 	LimitExceeded       Code = "LIMIT_EXCEEDED"
+	BudgetExceeded      Code = "BUDGET_EXCEEDED"
+	TrustTooLow         Code = "TRUST_TOO_LOW"
+	ForbiddenByPolicy   Code = "FORBIDDEN_BY_POLICY"
+	Frozen              Code = "FROZEN"
+	QuietHours          Code = "QUIET_HOURS"
 	NotFound            Code = "NOT_FOUND"
 	Conflict            Code = "CONFLICT"
 	IdempotencyConflict Code = "IDEMPOTENCY_CONFLICT"
@@ -32,6 +37,13 @@ const (
 	Unavailable         Code = "UNAVAILABLE"
 	Internal            Code = "INTERNAL"
 )
+
+// Codes are all of them.
+var Codes = []Code{
+	ForbiddenScope, ForbiddenTool, ForbiddenResource, ForbiddenNetwork, StepUpRequired, RateLimited, RiskCeiling,
+	InvalidArguments, StaleExpectation, LimitExceeded, NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized,
+	ForbiddenApprover, ApprovalExpired, ApprovalInvalidated, Unavailable, Internal,
+}
 
 // A Refusal is why a call did not run, in one shape on every transport. Its texts are ours: outsiders' text and the
 // caller's own values never stand in them.

@@ -52,12 +52,12 @@ func (r *Registry) Actions() []*Action {
 	return all
 }
 
-// Visible gives the tools that p may call, sorted by name: those it has the scope for and whose least risky call is
-// under its ceiling. It is the list that agents are shown, so it depends on the credential alone.
-func (r *Registry) Visible(p auth.Principal) []*Tool {
+// Visible gives the tools that p may call, sorted by name: those it has the scope for, whose least risky call is
+// under its ceiling, and that the policy grants it. It is the list that agents are shown, so it depends on the credential alone.
+func (r *Registry) Visible(p auth.Principal, granted func(*Tool) bool) []*Tool {
 	var visible []*Tool
 	for _, t := range r.sorted {
-		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) && (!t.Delegates || p.Depth() > 0) {
+		if p.Agent() && t.OpenTo(p) && t.NamedFor(p) && t.Reachable(p.Ceiling) && (!t.Delegates || p.Depth() > 0) && granted(t) {
 			visible = append(visible, t)
 		}
 	}
@@ -81,8 +81,8 @@ func (t *Tool) Reachable(ceiling auth.Level) bool { return t.Brake || t.Risk.Lev
 // ResourcesOf names the objects that a call is about, each as type:id, from its canonical arguments; type:* or type:+ where it is
 // about a set or a new object. A part of Spec.Resource that begins with a slash is a pointer to an argument (RFC 6901), in which *
 // stands for each element of a list. A call whose arguments name no object is about "".
-func (t *Tool) ResourcesOf(args []byte) []string {
-	kind, id, two := strings.Cut(t.Resource, ":")
+func (s Spec) ResourcesOf(args []byte) []string {
+	kind, id, two := strings.Cut(s.Resource, ":")
 	if !two {
 		return pointed(args, kind)
 	}
@@ -98,8 +98,8 @@ func (t *Tool) ResourcesOf(args []byte) []string {
 const maxResource = 200
 
 // ResourceOf is ResourcesOf as one name for the record and the binding, type:id,id,…; a long one is cut, and says how many there are.
-func (t *Tool) ResourceOf(args []byte) string {
-	all := t.ResourcesOf(args)
+func (s Spec) ResourceOf(args []byte) string {
+	all := s.ResourcesOf(args)
 	kind, _, _ := strings.Cut(all[0], ":")
 	var b strings.Builder
 	for i, one := range all {

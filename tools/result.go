@@ -37,7 +37,9 @@ type Result struct {
 // An Approval is what an agent is told about the question that its call became.
 type Approval struct {
 	ApprovalID  string    `json:"approval_id"`
-	Needs       string    `json:"needs"`
+	Rule        string    `json:"rule"`                // that asks
+	Needs       string    `json:"needs"`               // whose consent it takes, in words
+	NeedsNow    string    `json:"needs_now,omitempty"` // who of these is missing, once somebody has voted
 	ExpiresAt   time.Time `json:"expires_at"`
 	Fingerprint string    `json:"fingerprint"` // the first 48 bits of the binding, for people to compare
 }

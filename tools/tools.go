@@ -94,18 +94,30 @@ type Call struct {
 	Undos     Undos
 	Traces    Traces
 	Delegates Delegates
+	Plans     Plans
 	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
 	// there on its effect may only become smaller.
 	Resumed bool
 	// ContactRest is how long a customer who was written to is left alone; 0 is shop.Rest.
 	ContactRest time.Duration
 
-	PolicyVersion int64 // of the rules in force
+	PolicyVersion int64      // of the policy in force
+	May           func() May // what the caller may do, for the tool that tells it
 
 	Wish Wish // of a call that an action carries out
 
 	outsiders bool
 	once      string
+}
+
+// May is what a caller may do under the policy in force, as far as the policy says it.
+type May struct {
+	Profile string
+	Tools   []*Tool // that are listed for it
+	Parks   []*Tool // of these: whose calls wait for people, or some of them do
+	Actions []string
+	Trust   string // 72.5
+	Sandbox string
 }
 
 // QuoteOutsider notes that the answer carries text that somebody outside wrote.
@@ -121,6 +133,15 @@ var ErrNotYet = errors.New("not yet")
 // A Func is a tool's code, over its input and output structs. Either Read, or Preview with Write or Step, is set.
 type Func[In, Out any] struct {
 	Read func(*Call, In) (Out, error)
+
+	// Objects names the objects that a call is about, in the transaction in which it runs; it may read. Nil: those that Spec.Resource
+	// names, by that one name each. What is not there is named as the arguments name it, so that a refusal does not tell it from what
+	// is out of reach.
+	Objects func(*Call, In) ([]Object, error)
+	// Rows names the objects that an answer of Read shows: every row of the tool's own type, and of another type those that are
+	// shown as their own tool shows them. An id beside a row (of its customer, say) is none. Parts of a row that people know by a name
+	// of their own, as a product's variants, go by the name of the whole as well: who sees it sees them.
+	Rows func(Out) []Object
 
 	// Preview computes the effect without having it. It also refuses what cannot be done.
 	Preview func(*Call, In) (Preview, error)
@@ -171,7 +192,9 @@ type Tool struct {
 
 // A Handler is a tool's code over canonical bytes. Only what the tool has is set.
 type Handler struct {
+	Objects func(*Call) ([]Object, error)
 	Read    func(*Call) (any, error)
+	Rows    func(answer any) []Object
 	Preview func(*Call) (Preview, error)
 	Write   func(*Call) (any, error)
 	Step    func(*Call, *Progress) (any, error)
@@ -210,6 +233,8 @@ func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
 
 func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
 	h := Handler{
+		Objects: f.about(spec),
+		Rows:    f.rows,
 		Needs:   func(*Call) ([]auth.Scope, error) { return nil, nil },
 		Rate:    func(*Call, Preview) (Risk, error) { return spec.Risk, nil },
 		Class:   func(*Call, Preview) (Class, error) { return spec.Class, nil },

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -155,6 +156,9 @@ func newKeyring(ctx context.Context, dsn string, n int) (*keyring, error) {
 		if err != nil {
 			return err
 		}
+		if err := policytest.Install(tx, m.ID); err != nil {
+			return err
+		}
 		var owners []string
 		for i := range 100 {
 			p, _, err := auth.AddPerson(tx, m.ID, fmt.Sprint("owner ", i), "manager")
@@ -164,7 +168,7 @@ func newKeyring(ctx context.Context, dsn string, n int) (*keyring, error) {
 			owners = append(owners, p.ID)
 		}
 		for i := range min(n, known) {
-			key := auth.Key{Merchant: m.ID, Name: "bench", Owner: owners[i%len(owners)], Scopes: []auth.Scope{"orders:read"}, Ceiling: auth.MaxLevel}
+			key := auth.Key{Merchant: m.ID, Name: "bench", Profile: "admin", Owner: owners[i%len(owners)], Scopes: []auth.Scope{"orders:read"}, Ceiling: auth.MaxLevel}
 			_, secret, err := auth.MintKey(tx, key)
 			if err != nil {
 				return err

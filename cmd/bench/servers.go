@@ -22,6 +22,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/server"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -185,8 +186,11 @@ func prepare(ctx context.Context, db *store.DB, h *hello) error {
 		if m, err = auth.EnsureMerchant(tx, "bench"); err != nil {
 			return err
 		}
+		if err = policytest.Install(tx, m.ID); err != nil {
+			return err
+		}
 		_, h.Key, err = auth.MintKey(tx, auth.Key{
-			Merchant: m.ID, Name: "bench", Scopes: []auth.Scope{"orders:read", "marketing:write"}, Ceiling: auth.MaxLevel,
+			Merchant: m.ID, Name: "bench", Profile: "admin", Scopes: []auth.Scope{"orders:read", "marketing:write"}, Ceiling: auth.MaxLevel,
 		})
 		return err
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -47,7 +48,10 @@ func newStand(ctx context.Context, dsn, data string) (s *stand, err error) {
 		if m, err = auth.EnsureMerchant(tx, "bench"+data[:min(1, len(data))]); err != nil {
 			return err
 		}
-		all := auth.Key{Merchant: m.ID, Name: "free", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel}
+		if err = policytest.Install(tx, m.ID); err != nil {
+			return err
+		}
+		all := auth.Key{Merchant: m.ID, Name: "free", Profile: "admin", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel}
 		if _, s.free, err = auth.MintKey(tx, all); err != nil {
 			return err
 		}

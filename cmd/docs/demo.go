@@ -13,6 +13,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -46,6 +47,9 @@ func newDemo(ctx context.Context, db *store.DB) (*demo, error) {
 			return err
 		}
 		d.merchant = m.ID
+		if err := policytest.Install(tx, m.ID); err != nil {
+			return err
+		}
 		if _, _, err := auth.AddPerson(tx, m.ID, "owner", "manager"); err != nil {
 			return err
 		}
@@ -66,6 +70,7 @@ func newDemo(ctx context.Context, db *store.DB) (*demo, error) {
 
 // mint makes a key that may do everything, and gives its principal.
 func mint(tx *store.Tx, k auth.Key) (auth.Principal, error) {
+	k.Profile = "admin"
 	k.Scopes, k.Ceiling, k.Actions, k.Depth = auth.AgentScopes, auth.MaxLevel, []string{"*"}, auth.DefaultDepth
 	_, secret, err := auth.MintKey(tx, k)
 	if err != nil {

@@ -46,9 +46,9 @@ func (c *approvalList) Run(ctx context.Context, a *app) error {
 		}
 		rows := [][]string{}
 		for _, r := range requests {
-			rows = append(rows, []string{r.ID, string(r.State), r.Fingerprint, r.AskedBy, when(r.ExpiresAt), r.Preview.Summary})
+			rows = append(rows, []string{r.ID, string(r.State), r.Fingerprint, r.AskedBy, when(r.ExpiresAt), r.Missing, r.Preview.Summary})
 		}
-		table(w, []string{"ID", "STATE", "FINGERPRINT", "ASKED BY", "EXPIRES", "WOULD"}, rows)
+		table(w, []string{"ID", "STATE", "FINGERPRINT", "ASKED BY", "EXPIRES", "STILL NEEDS", "WOULD"}, rows)
 		if len(requests) == listMax {
 			fmt.Fprintf(w, "These are the newest %d; there may be more.\n", listMax)
 		}
@@ -92,9 +92,10 @@ func findRequest(tx *store.Tx, m auth.Merchant, id string) (approvals.Request, e
 type ballot struct {
 	forMerchant
 	asJSON
-	ID     string `arg:"" help:"The approval's id or its job's."`
-	As     string `required:"" placeholder:"PERSON" help:"Who decides: a person's name or id."`
-	Reason string `help:"Why, for the record and the agent."`
+	ID       string `arg:"" help:"The approval's id or its job's."`
+	As       string `required:"" placeholder:"PERSON" help:"Who decides: a person's name or id."`
+	Reason   string `help:"Why, for the record and the agent."`
+	Override bool   `help:"Decide alone, where the rule lets somebody who holds approvals:override. It takes a reason."`
 }
 
 type (
@@ -121,7 +122,9 @@ func (c *ballot) decide(ctx context.Context, a *app, decision approvals.Decision
 			writeRequest(a.out, r)
 		}
 		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(a.err)})
-		d, err := g.Vote(ctx, person, gate.Ballot{ID: r.ID, Decision: decision, Reason: c.Reason, Seen: r.BindingHash, Channel: "cli"})
+		d, err := g.Vote(ctx, person, gate.Ballot{
+			ID: r.ID, Decision: decision, Override: c.Override, Reason: c.Reason, Seen: r.BindingHash, Channel: "cli",
+		})
 		if err != nil {
 			return err
 		}

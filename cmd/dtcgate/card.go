@@ -49,16 +49,28 @@ func writeRequest(w io.Writer, r approvals.Request) {
 	line("runs at", when(p.RunAt))
 	line("asked by", fmt.Sprintf("%s on %s", r.AskedBy, when(r.CreatedAt)))
 	line("agent says", r.AgentReason)
+	line("rule", r.Rule.Name)
 	line("needs", fmt.Sprintf("%s by %s", r.Needs, when(r.ExpiresAt)))
 	for _, v := range r.Votes {
-		line("vote", strings.TrimSpace(fmt.Sprintf("%s by %s (%s) on %s %s", v.Decision, v.Person, v.Channel, when(v.At), v.Reason)))
+		line("vote", strings.TrimSpace(fmt.Sprintf("%s by %s (%s) on %s %s", said(v), v.Person, v.Channel, when(v.At), v.Reason)))
 	}
+	line("missing", r.Missing)
 	line("bound to", r.BindingHash)
+}
+
+func said(v approvals.Vote) string {
+	if v.Override {
+		return string(v.Decision) + ", overriding the rule,"
+	}
+	return string(v.Decision)
 }
 
 // writeJob says what became of the call that a request is about.
 func writeJob(w io.Writer, d gate.Decided) {
 	fmt.Fprintf(w, "%s is %s; its job %s is %s.", d.ID, d.State, d.Job.JobID, d.Job.Status)
+	if d.Missing != "" {
+		fmt.Fprintf(w, " It still needs %s.", visible(d.Missing))
+	}
 	if d.Job.Why != "" {
 		fmt.Fprintf(w, " %s", visible(d.Job.Why))
 	}

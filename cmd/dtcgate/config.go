@@ -1,20 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 
 	"github.com/rs/zerolog"
-	"go.yaml.in/yaml/v4"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/vault"
+	"github.com/dtcgate/dtcgate/gate/policy/strict"
 )
 
 // A fileConfig is what `serve --config FILE` reads: settings that are lists of structures. Everything else is a flag.
@@ -24,11 +22,8 @@ type fileConfig struct {
 	SignIn    *signInConfig    `yaml:"sign_in"`
 }
 
-// maxConfig bounds the file, in bytes.
-const maxConfig = 1 << 20
-
-// readConfig reads a YAML file strictly: a setting that does not exist, one that is there twice and a value of the wrong
-// kind are refused with the line they stand in. No file, and one with nothing in it, set nothing.
+// readConfig reads a YAML file strictly (package strict): everything that is wrong with it is told with its line. No file, and one
+// with nothing in it, set nothing.
 func readConfig(path string) (fileConfig, error) {
 	if path == "" {
 		return fileConfig{}, nil
@@ -37,45 +32,20 @@ func readConfig(path string) (fileConfig, error) {
 	if err != nil {
 		return fileConfig{}, fmt.Errorf("reading the settings (--config): %w", err)
 	}
-	if len(raw) > maxConfig {
-		return fileConfig{}, fmt.Errorf("%s is %d bytes long; %d are allowed", path, len(raw), maxConfig)
-	}
 	return parseConfig(path, raw)
 }
 
 func parseConfig(path string, raw []byte) (fileConfig, error) {
 	var c fileConfig
-	file := yaml.NewDecoder(bytes.NewReader(raw))
-	file.KnownFields(true)
-	if err := file.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return fileConfig{}, located(path, err)
+	problems := strict.Decode(raw, &c)
+	if problems == nil {
+		return c, nil
 	}
-	if err := file.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return fileConfig{}, fmt.Errorf("%s holds more than one YAML document; write one, without ---", path)
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = path + ":" + p.Error()
 	}
-	return c, nil
-}
-
-// located says where in the file a fault is, one line each, in the form that editors follow.
-func located(path string, err error) error {
-	var several *yaml.LoadErrors
-	var one *yaml.LoadError
-	switch {
-	case errors.As(err, &several):
-	case errors.As(err, &one):
-		several = &yaml.LoadErrors{Errors: []*yaml.LoadError{one}}
-	default:
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	var lines []string
-	for _, e := range several.Errors {
-		what, _, unknown := strings.Cut(e.Message, " not found in type ")
-		if unknown {
-			what = "there is no setting " + strings.TrimPrefix(what, "field ") + " here"
-		}
-		lines = append(lines, fmt.Sprintf("%s:%d: %s", path, e.Mark.Line, what))
-	}
-	return errors.New(strings.Join(lines, "\n"))
+	return fileConfig{}, errors.New(strings.Join(lines, "\n"))
 }
 
 // issuers are those of the settings, or nil.

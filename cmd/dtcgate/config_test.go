@@ -6,26 +6,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dtcgate/dtcgate/gate/policy/strict"
 )
 
 func TestSettingsAreReadStrictlyAndFaultsAreNamedWithTheirLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"issuer: []\n":                              "gate.yaml:1: there is no setting issuer here",
-		"issuers:\n- name: a\n  jwks: x\n":          "gate.yaml:3: there is no setting jwks here",
-		"issuers:\n- name: a\n  name: b\n":          "gate.yaml:3: ",
-		"issuers: []\nissuers: []\n":                "gate.yaml:2: ",
-		"issuers:\n- leeway: soon\n":                "gate.yaml:2: ",
-		"issuers:\n- leeway: 30\n":                  "gate.yaml:2: ",
-		"issuers:\n- audiences: https://a/mcp\n":    "gate.yaml:2: ",
-		"issuers:\n- name: [a]\n":                   "gate.yaml:2: ",
-		"issuers:\n- claims: {merchant: a, sub: b}": "gate.yaml:2: there is no setting sub here",
-		"- 1\n":                                      "gate.yaml:1: ",
-		"issuers: [\n":                               "gate.yaml:2: ",
-		"issuers: []\n---\nissuers: []\n":            "more than one YAML document",
-		"issuers:\n- nme: a\n- leeway: 3\n":          "gate.yaml:3: ",
-		"issuers:\n- name: a\n\tissuer: b\n":         "gate.yaml:3: ",
-		strings.Repeat("a: &a [*a]\n", 1):            "gate.yaml:1: ",
-		"issuers:\n- !!python/object:os.system x: y": "gate.yaml:2: ",
+		"issuer: []\n":                              "gate.yaml:1:1: issuer: there is no field issuer here",
+		"issuers:\n- name: a\n  jwks: x\n":          "gate.yaml:3:3: issuers[0].jwks: there is no field jwks here",
+		"issuers:\n- name: a\n  name: b\n":          "gate.yaml:3:",
+		"issuers: []\nissuers: []\n":                "gate.yaml:2:",
+		"issuers:\n- leeway: soon\n":                "gate.yaml:2:",
+		"issuers:\n- leeway: 30\n":                  "gate.yaml:2:",
+		"issuers:\n- audiences: https://a/mcp\n":    "gate.yaml:2:",
+		"issuers:\n- name: [a]\n":                   "gate.yaml:2:",
+		"issuers:\n- claims: {merchant: a, sub: b}": "gate.yaml:2:25: issuers[0].claims.sub: there is no field sub here",
+		"- 1\n":                                      "gate.yaml:1:",
+		"issuers: [\n":                               "gate.yaml:2:",
+		"issuers: []\n---\nissuers: []\n":            "second document",
+		"issuers:\n- nme: a\n- leeway: 3\n":          "gate.yaml:3:",
+		"issuers:\n- name: a\n\tissuer: b\n":         "gate.yaml:3:",
+		strings.Repeat("a: &a [*a]\n", 1):            "gate.yaml:1:",
+		"issuers:\n- !!python/object:os.system x: y": "gate.yaml:2:",
 	} {
 		_, err := parseConfig("gate.yaml", []byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "auth.Issuer") {
@@ -62,7 +64,7 @@ func TestSettingsHoldWhatTheFileSays(t *testing.T) {
 	if _, err := readConfig(path + ".none"); err == nil || !strings.Contains(err.Error(), "--config") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	if err := os.WriteFile(path, make([]byte, maxConfig+1), 0o600); err != nil {
+	if err := os.WriteFile(path, make([]byte, strict.MaxSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := readConfig(path); err == nil || !strings.Contains(err.Error(), "allowed") {

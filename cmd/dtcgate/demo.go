@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -75,7 +76,9 @@ func (a *app) fill(ctx context.Context, f asJSON, load func(*store.DB, auth.Merc
 
 func ensureDemo(ctx context.Context, db *store.DB) (m auth.Merchant, err error) {
 	err = db.InTx(ctx, func(tx *store.Tx) error {
-		m, err = auth.EnsureMerchant(tx, demoName)
+		if m, err = auth.EnsureMerchant(tx, demoName); err == nil {
+			_, err = policy.Install(tx, m.ID, policy.Default, auth.Operator)
+		}
 		return err
 	})
 	return m, err

@@ -40,8 +40,9 @@ type greeting struct {
 
 // The names of what a first start makes.
 const (
-	devKey    = "demo-agent"
-	devPerson = "owner"
+	devKey     = "demo-agent"
+	devProfile = "assistant"
+	devPerson  = "owner"
 )
 
 // devActions are what the demo's key may ask for: enough to try each kind, and not all that there is.
@@ -106,8 +107,8 @@ func (g *greeting) mint(ctx context.Context, db *store.DB, m auth.Merchant) erro
 	if err != nil {
 		return err
 	}
-	name, approval := devKey, true
-	k, err := through.MintKey(ctx, by, gate.KeyTerms{Name: &name, Scopes: scopeNames(allScopes()), Actions: devActions, RequiresApproval: &approval}, owner)
+	name, profile, approval := devKey, devProfile, true
+	k, err := through.MintKey(ctx, by, gate.KeyTerms{Name: &name, Profile: &profile, Scopes: scopeNames(allScopes()), Actions: devActions, RequiresApproval: &approval}, owner)
 	g.key = &k
 	return err
 }

@@ -25,6 +25,7 @@ type keyCmds struct {
 
 // keyLimits are the terms of a key beside its name and scopes. A list is emptied by the word none.
 type keyLimits struct {
+	Profile   *string  `placeholder:"NAME" help:"What the policy calls this kind of agent: a key without a profile may call nothing."`
 	Action    []string `aliases:"actions" placeholder:"A,B" help:"The actions that the key may ask for with dtc_request_action, such as helpdesk:*,payments:refund."`
 	Tools     []string `placeholder:"A,B" help:"Only these tools, such as dtc_get_*; all if left out."`
 	Resources []string `placeholder:"A,B" help:"Only these objects, such as order:*; all if left out."`
@@ -36,7 +37,7 @@ type keyLimits struct {
 
 func (l keyLimits) terms() gate.KeyTerms {
 	return gate.KeyTerms{
-		Actions: orNone(l.Action), Tools: orNone(l.Tools), Resources: orNone(l.Resources), Networks: orNone(l.Network),
+		Profile: l.Profile, Actions: orNone(l.Action), Tools: orNone(l.Tools), Resources: orNone(l.Resources), Networks: orNone(l.Network),
 		PerMinute: l.Rate, Burst: l.Burst, Depth: l.Depth,
 	}
 }
@@ -100,7 +101,12 @@ func (c *keyMint) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.print(a, m, func(w io.Writer) { writeSecret(w, m) })
+	return c.print(a, m, func(w io.Writer) {
+		writeSecret(w, m)
+		if m.Warning != "" {
+			fmt.Fprintf(w, "\nNote: %s\n", m.Warning)
+		}
+	})
 }
 
 func seconds(d *time.Duration) *int64 {
@@ -227,6 +233,7 @@ func writeKey(w io.Writer, k auth.Key) {
 		{"secret", k.Hint},
 		{"state", keyState(k)},
 		{"old secret until", when(k.OldUntil)},
+		{"profile", orAll(k.Profile, "none: it may call nothing")},
 		{"scopes", scopeList(k.Scopes)},
 		{"actions", orAll(strings.Join(k.Actions, ","), "none")},
 		{"tools", orAll(strings.Join(k.Tools, ","), "all")},

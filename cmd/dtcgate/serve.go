@@ -87,6 +87,9 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
+	if err := firstPolicies(ctx, db); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)

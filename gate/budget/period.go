@@ -3,7 +3,7 @@ package budget
 import "time"
 
 // A Kind is how long a period lasts. All are of the calendar of a zone: what begins with an hour, a midnight, a Monday, a first.
-type Kind = string
+type Kind string
 
 // The kinds of period.
 const (

@@ -26,7 +26,10 @@ var actionCloseTicket = tools.DefineAction(tools.ActionSpec{
 	Risk:        tools.Risk{Undo: 1, Blast: 1},
 	Targets:     []tools.Target{{Type: "ticket", Example: "tkt_01M3VW4Z00ABCDEFGHJKMNPQRS"}},
 	Undo:        "dtc_undo opens it again", Idempotent: true,
-}, tools.Func[closeTicketIn, closeTicketOut]{Preview: previewClose, Write: closeTicket, Undo: tools.Reversible(keepNothing, reopenTicket)})
+}, tools.Func[closeTicketIn, closeTicketOut]{
+	Objects: aboutTarget[closeTicketIn], Preview: previewClose, Write: closeTicket,
+	Undo: tools.Reversible(keepNothing, reopenTicket),
+})
 
 func previewClose(c *tools.Call, in closeTicketIn) (tools.Preview, error) {
 	_, t, err := ticketToAnswer(c, in.ExpectedVersion)

@@ -25,9 +25,8 @@ type addOrderNoteOut struct {
 
 var addOrderNote = tools.Define(tools.Spec{
 	Name: "dtc_add_order_note", Path: "orders.note", Title: "Add a note to an order",
-	Description: "Writes a note on an order for staff and other agents; the customer never sees it. dtc_get_order shows " +
-		"the notes. To answer a customer use dtc_draft_reply.",
-	Scope: "orders:write", Risk: tools.Risk{Undo: 1}, Resource: "order:/order_no",
+	Description: "Writes a note on an order for staff and agents; the customer never sees it. To answer a customer use dtc_draft_reply.",
+	Scope:       "orders:write", Risk: tools.Risk{Undo: 1}, Resource: "order:/order_no",
 	Undo:    "Hides the note",
 	Example: `{"order_no":"70002","text":"Rang the customer: deliver to the neighbour at number 12.","tags":["delivery"]}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/orders/{order_no}/notes", Status: 201}},

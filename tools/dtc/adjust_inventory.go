@@ -14,7 +14,7 @@ type adjustInventoryIn struct {
 	SKU            string `json:"sku" jsonschema:"maxLength=16"`
 	Delta          int64  `json:"delta" jsonschema:"minimum=-10000,maximum=10000,description=-3 goes out"`
 	Cause          string `json:"cause" jsonschema:"enum=received,enum=damaged,enum=stock_count,enum=returned,enum=lost"`
-	ExpectedOnHand int64  `json:"expected_on_hand" jsonschema:"description=on_hand of dtc_search_products"`
+	ExpectedOnHand int64  `json:"expected_on_hand"`
 	Tried
 }
 
@@ -25,8 +25,8 @@ type adjustInventoryOut struct {
 
 var adjustInventory = tools.Define(tools.Spec{
 	Name: "dtc_adjust_inventory", Path: "inventory.adjust", Title: "Correct the stock of a SKU",
-	Description: "Books pieces of one SKU in or out. Stock never goes below zero. More than 500 pieces, or than 20% of the stock, may wait for " +
-		"people. For goods that a customer sends back use dtc_refund_order with restock.",
+	Description: "Books pieces of one SKU in or out, never below zero. Over 500 pieces, or 20% of the stock, may wait for people. For " +
+		"goods that a customer sends back use dtc_refund_order with restock.",
 	Scope: "catalog:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "variant:/sku",
 	Undo:    "Books the opposite, unless too few pieces are left",
 	Routes:  []tools.Route{{Method: "POST", Path: "/variants/{sku}/inventory"}},

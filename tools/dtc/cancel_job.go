@@ -20,8 +20,8 @@ type cancelJobOut struct {
 
 var cancelJob = tools.Define(tools.Spec{
 	Name: "dtc_cancel_job", Path: "jobs.cancel", Title: "Cancel a job",
-	Description: "Stops one of your own jobs; never waits for people. A waiting one ends at once and does nothing. A running one stops before " +
-		"its next step: what is done stands; dtc_get_job tells how far it came.",
+	Description: "Stops one of your own jobs; never waits for people. A waiting one ends at once. A running one stops before its next " +
+		"step, and what is done stands.",
 	Risk: tools.Risk{Undo: 1}, Resource: "job:/job_id", Brake: true,
 	Example: `{"job_id":"{{job_id}}","reason":"the offer is off"}`,
 	Undo:    "Call the tool again that made the job, with a new idempotency key",

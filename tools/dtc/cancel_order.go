@@ -26,7 +26,7 @@ type cancelOrderOut struct {
 
 var cancelOrder = tools.Define(tools.Spec{
 	Name: "dtc_cancel_order", Path: "orders.cancel", Title: "Cancel an order",
-	Description: "Cancels an order of which nothing was shipped and gives back all that is refundable; it cannot be undone. State version and " +
+	Description: "Cancels an order of which nothing was shipped and gives back all that is refundable, for good. State version and " +
 		"refundable from dtc_get_order. Once a piece was shipped use dtc_refund_order.",
 	Scope: "orders:refund", Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassDestructive,
 	Resource: "order:/order_no",

@@ -23,8 +23,8 @@ type connectAdAccountOut struct {
 
 var connectAdAccount = tools.Define(tools.Spec{
 	Name: "dtc_connect_ad_account", Path: "ads.connect", Title: "Connect an ad account",
-	Description: "Adds an ad account with a cap for each month. It waits as pending_sign_in until a person has signed in at " +
-		"sign_in_url; until then nothing can be launched in it. Simulated. Runs as a job.",
+	Description: "Adds an ad account with a cap for each month. Nothing can be launched in it until a person has signed in at " +
+		"sign_in_url. Simulated.",
 	Scope: "ads:connect", Risk: tools.Risk{Undo: 1, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_account:+",
 	Undo: "Disconnects it, while no campaign runs in it",
 	Example: `{"platform":"tiktok","name":"TikTok, second try","month_cap":{"amount_minor":30000,"currency":"GBP"},` +

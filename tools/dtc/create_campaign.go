@@ -28,8 +28,8 @@ type createCampaignOut struct {
 
 var createCampaign = tools.Define(tools.Spec{
 	Name: "dtc_create_campaign", Path: "campaigns.create", Title: "Create a campaign",
-	Description: "Makes a draft of an e-mail or SMS campaign; reaches nobody. Then use dtc_preview_campaign and dtc_send_campaign; to change it, " +
-		"dtc_update_campaign. An SMS over 160 plain characters costs as several. Say in the text how to opt out.",
+	Description: "Makes a draft of an e-mail or SMS campaign; reaches nobody. Then use dtc_preview_campaign and dtc_send_campaign. An " +
+		"SMS over 160 plain characters costs as several. Say in the text how to opt out.",
 	Scope: "marketing:write", Risk: tools.Risk{Undo: 1}, Resource: "campaign:+",
 	Undo:    "dtc_undo archives the draft while nobody has changed or sent it",
 	Routes:  []tools.Route{{Method: "POST", Path: "/campaigns", Status: 201, Accept: otherSpellings}},

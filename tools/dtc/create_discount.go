@@ -17,7 +17,7 @@ type createDiscountIn struct {
 	MaxUses      int64    `json:"max_uses" jsonschema:"minimum=1,maximum=100000"`
 	MaxGivenAway Amount   `json:"max_given_away"`
 	StartOn      string   `json:"start_on" jsonschema:"format=date"`
-	EndOn        string   `json:"end_on" jsonschema:"format=date,description=At most a year after start_on"`
+	EndOn        string   `json:"end_on" jsonschema:"format=date,description=Within a year of start_on"`
 	Asked
 }
 
@@ -28,8 +28,8 @@ type createDiscountOut struct {
 
 var createDiscount = tools.Define(tools.Spec{
 	Name: "dtc_create_discount", Path: "discounts.create", Title: "Create a discount code",
-	Description: "Makes a code for a percentage off every SKU or those named. It ends with its last day, after max_uses, or at max_given_away. " +
-		"A code is never used again. To tell customers use dtc_create_campaign; to stop it, dtc_pause.",
+	Description: "Makes a code for a percentage off every SKU or those named. It ends with its last day, max_uses or max_given_away, " +
+		"and is never used again. To stop it use dtc_pause.",
 	Scope: "store:write", Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}, Class: tools.ClassSpend, Resource: "discount:+",
 	Undo:   "dtc_undo ends it while it is unused. After that dtc_pause stops it; uses so far stand",
 	Routes: []tools.Route{{Method: "POST", Path: "/discounts", Status: 201}},

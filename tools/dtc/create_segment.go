@@ -23,8 +23,8 @@ type createSegmentOut struct {
 
 var createSegment = tools.Define(tools.Spec{
 	Name: "dtc_create_segment", Path: "segments.create", Title: "Create a segment",
-	Description: "Keeps a rule under a name for dtc_create_campaign; who belongs is found anew at each use. Tells how many belong now and how " +
-		"many may be written to. Try the rule out with dtc_search_customers.",
+	Description: "Keeps a rule under a name for dtc_create_campaign; who belongs is found anew at each use. Tells how many belong and " +
+		"how many may be written to. Try it first with dtc_search_customers.",
 	Scope: "customers:write", Risk: tools.Risk{Undo: 1, DataOut: 1}, Resource: "segment:+",
 	Undo:    "dtc_undo archives it, unless a campaign is about to use it",
 	Example: `{"name":"Loyal in Germany","where":{"country":"Germany","min_orders":3}}`,

@@ -42,8 +42,8 @@ type delegateOut struct {
 
 var delegate = tools.Define(tools.Spec{
 	Name: "dtc_delegate", Path: "self.delegate", Title: "Give a sub-token",
-	Description: "Makes a token for another agent (audience) with your rights or fewer; what you leave out stays as yours. It ends with yours, " +
-		"after ttl_seconds (an hour), or when revoked. The token is shown once. depth: how deep it may delegate in turn.",
+	Description: "Makes a token for another agent with your rights or fewer; what you leave out stays as yours. It ends with yours, " +
+		"after ttl_seconds (an hour) or when revoked, and is shown once. depth: how deep it may delegate in turn.",
 	Risk: tools.Risk{Undo: 1}, Resource: "sub_token:+", Delegates: true,
 	Undo:    "DELETE " + tools.BasePath + "/subtokens/{id} ends it and all that was given on from it",
 	Example: `{"name":"order reader","scopes":["orders:read"],"tools":["orders.*"],"ceiling":"low","ttl_seconds":900,"audience":"the night shift"}`,

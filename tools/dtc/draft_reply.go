@@ -23,8 +23,8 @@ type draftReplyOut struct {
 
 var draftReply = tools.Define(tools.Spec{
 	Name: "dtc_draft_reply", Path: "tickets.reply.draft", Title: "Draft a reply",
-	Description: "Leaves a draft of a reply at a ticket that is not closed, for staff to send; it reaches no customer. At most 20 wait at a " +
-		"ticket. Read dtc_get_tickets first. To have a reply sent use dtc_request_action helpdesk:send_reply.",
+	Description: "Leaves a draft of a reply at a ticket that is not closed, for staff to send; it reaches no customer. At most 20 a " +
+		"ticket. Read dtc_get_tickets first. To have one sent use dtc_request_action helpdesk:send_reply.",
 	Scope: "support:write", Risk: tools.Risk{Undo: 1}, Resource: "ticket:/ticket_id",
 	Undo: "Takes the draft back, unless a reply was sent since",
 	Example: `{"ticket_id":"tkt_01M7WD45A0E00BXSJ59CE7RMZM","text":"Hello,\n\nwe will leave it with number 14.","advice_to_staff":"Tell the ` +
@@ -32,7 +32,8 @@ var draftReply = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/tickets/{ticket_id}/drafts"}},
 }, tools.Func[draftReplyIn, draftReplyOut]{
 	Preview: previewDraft, Write: draft,
-	Undo: tools.Reversible(keepDraft, takeDraftBack),
+	Objects: func(c *tools.Call, in draftReplyIn) ([]tools.Object, error) { return aboutTicket(c, in.TicketID) },
+	Undo:    tools.Reversible(keepDraft, takeDraftBack),
 })
 
 // check refuses a ticket that takes no draft, and what staff could not see in a text that they may send as it stands.

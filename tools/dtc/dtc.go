@@ -33,7 +33,7 @@ func Tools() []*tools.Tool {
 	return []*tools.Tool{
 		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
 		delegate, draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
-		handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns, pause, previewCampaign, publishPage,
+		handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns, pause, preflight, previewCampaign, publishPage,
 		refundOrder, requestAction, searchCustomers, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,
 		updateCampaign, updateCustomer, updateProduct, whoami,
 	}

@@ -33,8 +33,8 @@ type fulfilOrderOut struct {
 
 var fulfilOrder = tools.Define(tools.Spec{
 	Name: "dtc_fulfil_order", Path: "orders.fulfil", Title: "Fulfil an order",
-	Description: "Marks pieces of an order as shipped in one parcel and takes them from stock: all that is left to ship, or only lines. Refused " +
-		"when stock is short. Read version, line and to_ship with dtc_get_order first. Books no label.",
+	Description: "Marks pieces of an order as shipped in one parcel and takes them from stock: all that is left, or only lines. Read " +
+		"version, line and to_ship with dtc_get_order. Books no label.",
 	Scope: "orders:fulfil", Risk: tools.Risk{Undo: 2, Blast: 1, Touch: 1}, Class: tools.ClassContact, Resource: "order:/order_no",
 	Undo: "Reopens the lines and restocks; a sent mail stays sent",
 	Example: `{"order_no":"71998","expected_version":1,"carrier":"royal_mail","tracking_no":"AB123456789GB","notify_customer":false,` +

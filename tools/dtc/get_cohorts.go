@@ -25,8 +25,8 @@ type cohortsOut struct {
 
 var getCohorts = tools.Define(tools.Spec{
 	Name: "dtc_get_cohorts", Path: "analytics.cohorts", Title: "Get cohorts",
-	Description: "Follows customers by the month of their first order. values[i] is month i after it: customers who ordered, orders, net (minor " +
-		"units), or ltv, the net per customer so far. At most 24 cohorts of 36 months; the latest month is not over.",
+	Description: "Follows customers by the month of their first order. values[i], month i after it: customers who ordered, orders, net " +
+		"(minor units), or ltv, net per customer so far. The latest month is not over.",
 	Example: `{"first_order_from":"2026-01","first_order_to":"2026-06","measure":"ltv"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/cohorts"}},

@@ -25,8 +25,8 @@ type salesOut struct {
 
 var getSalesSummary = tools.Define(tools.Spec{
 	Name: "dtc_get_sales_summary", Path: "analytics.sales", Title: "Get a sales summary",
-	Description: "Adds up sales. gross: goods sold, before discounts, without postage; refunds: goods given back on those days; " +
-		"net: gross - discounts - refunds; products and categories have no discounts. For orders use dtc_search_orders.",
+	Description: "Adds up sales. gross: goods sold, before discounts, without postage; refunds: goods given back on those days; net: " +
+		"gross - discounts - refunds; products and categories have no discounts.",
 	Example: `{"from":"2026-11-01","to":"2026-11-21","group_by":"category","compare_previous":true}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/sales"}},

@@ -33,8 +33,8 @@ type adCampaignOut struct {
 
 var launchAdCampaign = tools.Define(tools.Spec{
 	Name: "dtc_launch_ad_campaign", Path: "ads.launch", Title: "Launch an ad campaign",
-	Description: "Starts an ad for one SKU in a connected ad account, for at most daily_budget a day. Budget times days must fit " +
-		"the account's cap of each month. Simulated. Runs as a job. To stop it use dtc_pause.",
+	Description: "Starts an ad for one SKU in a connected ad account. daily_budget times days must fit the account's cap of each month. " +
+		"Simulated. To stop it use dtc_pause.",
 	Scope: "ads:spend", Risk: tools.Risk{Undo: 2, Blast: 1, Money: 1, Reach: 1}, Class: tools.ClassSpend, Resource: "ad_account:/ad_account_id",
 	Undo: "dtc_pause ends it; what is spent is spent",
 	Example: `{"ad_account_id":"ada_01KVMPGZM0E00BFASEKNRG4BEC","name":"Candles in advent","objective":"sales","headline":"Forty hours of quiet",` +

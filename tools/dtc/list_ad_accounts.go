@@ -19,12 +19,20 @@ type listAdAccountsOut struct {
 
 var listAdAccounts = tools.Define(tools.Spec{
 	Name: "dtc_list_ad_accounts", Path: "ads.list", Title: "List ad accounts",
-	Description: "Lists ad accounts with their month's cap and at most 20 campaigns each: what each spent and brought in, in the days up to " +
-		"yesterday. All simulated. For e-mail and SMS use dtc_list_campaigns.",
+	Description: "Lists ad accounts with their month's cap and at most 20 campaigns each: what each spent and brought in, in the days " +
+		"up to yesterday. All simulated.",
 	Scope: "ads:read", Risk: tools.Risk{DataOut: 1}, Resource: "ad_account:*", Undo: nothing,
 	Example: `{"platform":"meta","days":30}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/ads/accounts"}},
-}, tools.Func[listAdAccountsIn, listAdAccountsOut]{Read: readAdAccounts})
+}, tools.Func[listAdAccountsIn, listAdAccountsOut]{
+	Read: readAdAccounts,
+	Rows: func(out listAdAccountsOut) (all []tools.Object) {
+		for _, a := range out.Accounts {
+			all = append(all, adAccountObjects(a)...)
+		}
+		return all
+	},
+})
 
 func readAdAccounts(c *tools.Call, in listAdAccountsIn) (out listAdAccountsOut, err error) {
 	d, cut, err := in.open(c)

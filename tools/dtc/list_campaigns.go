@@ -17,11 +17,14 @@ type listCampaignsOut struct {
 
 var listCampaigns = tools.Define(tools.Spec{
 	Name: "dtc_list_campaigns", Path: "campaigns.list", Title: "List campaigns",
-	Description: "Lists e-mail and SMS campaigns, newest first: customers reached, opens, clicks, opt-outs, attributed revenue. " +
-		"For text, recipients and cost use dtc_preview_campaign; to make one, dtc_create_campaign.",
+	Description: "Lists e-mail and SMS campaigns, newest first: customers reached, opens, clicks, opt-outs, attributed revenue. For " +
+		"text, recipients and cost use dtc_preview_campaign.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}}, Example: `{"status":"sent"}`,
-}, tools.Func[listCampaignsIn, listCampaignsOut]{Read: readCampaigns})
+}, tools.Func[listCampaignsIn, listCampaignsOut]{
+	Read: readCampaigns,
+	Rows: func(out listCampaignsOut) []tools.Object { return each(out.Campaigns, sendObject) },
+})
 
 func readCampaigns(c *tools.Call, in listCampaignsIn) (out listCampaignsOut, err error) {
 	d, cut, err := in.open(c)

@@ -25,14 +25,14 @@ type pauseOut struct {
 // pause is a brake: it needs no scope for what the caller made or is sending, is held back by no ceiling and never parked.
 var pause = tools.Define(tools.Spec{
 	Name: "dtc_pause", Path: "brake.pause", Title: "Pause a send, ad or discount",
-	Description: "Stops a send, an ad campaign or a discount at once; never waits for people. What is sent, spent or used stands; a send stops " +
-		"between batches of 200. Only a person resumes. For other jobs use dtc_cancel_job.",
+	Description: "Stops a send, an ad campaign or a discount at once; never waits for people. What is sent, spent or used stands. Only " +
+		"a person resumes.",
 	AnyScope: []auth.Scope{"marketing:write", "marketing:send", "ads:write", "ads:spend", "store:write"},
 	Risk:     tools.Risk{Undo: 1, Blast: 1}, Resource: "/kind:/id", Brake: true,
 	Undo:    "A person resumes it",
 	Routes:  []tools.Route{{Method: "POST", Path: "/pause"}},
 	Example: `{"kind":"discount","id":"AUTUMN15","reason":"It gives too much away"}`,
-}, tools.Func[pauseIn, pauseOut]{Needs: needsOfPause, Preview: previewPause, Write: stopIt})
+}, tools.Func[pauseIn, pauseOut]{Objects: aboutPause, Needs: needsOfPause, Preview: previewPause, Write: stopIt})
 
 // A brake stops things of one kind.
 type brake struct {

@@ -32,11 +32,14 @@ type previewCampaignOut struct {
 var previewCampaign = tools.Define(tools.Spec{
 	Name: "dtc_preview_campaign", Path: "campaigns.preview", Title: "Preview a campaign",
 	Description: "Shows a campaign as it would go out now: text, recipients, who is left out (no consent, or written to lately), cost, " +
-		"warnings. Sends nothing; dtc_send_campaign needs its figures. To change it use dtc_update_campaign.",
+		"warnings. Sends nothing; dtc_send_campaign needs its figures.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:/campaign_id", Undo: nothing,
 	Routes:  []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
 	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4"}`,
-}, tools.Func[previewCampaignIn, previewCampaignOut]{Read: readPreview})
+}, tools.Func[previewCampaignIn, previewCampaignOut]{
+	Read: readPreview,
+	Rows: func(out previewCampaignOut) []tools.Object { return []tools.Object{sendObject(out.Campaign)} },
+})
 
 // readPreview works for a campaign in any state: of one that is sent it tells whom a repeat would reach.
 func readPreview(c *tools.Call, in previewCampaignIn) (previewCampaignOut, error) {

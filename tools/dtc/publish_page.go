@@ -28,8 +28,8 @@ type publishPageOut struct {
 
 var publishPage = tools.Define(tools.Spec{
 	Name: "dtc_publish_page", Path: "store.publish", Title: "Publish a page",
-	Description: "Replaces the whole text of an existing store page, for every visitor at once. dry_run shows which lines go. " +
-		"Markdown only: HTML, scripts and invisible characters are refused.",
+	Description: "Replaces the whole text of an existing store page, for every visitor at once. dry_run shows which lines go. Markdown " +
+		"only: no HTML, no invisible characters.",
 	Scope: "store:publish", Risk: tools.Risk{Undo: 1, Blast: 3, Reach: 1}, Class: tools.ClassDestructive, Resource: "page:/page",
 	Undo: "Publishes the version before again, unless another was published since",
 	Example: `{"page":"faq","expected_version":1,"title":"Questions and answers","body_markdown":"# Questions and answers\n\nWrite to us.",` +

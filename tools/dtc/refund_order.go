@@ -33,8 +33,8 @@ type refundOrderOut struct {
 
 var refundOrder = tools.Define(tools.Spec{
 	Name: "dtc_refund_order", Path: "orders.refund", Title: "Refund an order",
-	Description: "Gives money back for an order, for good. dtc_get_order tells version and refundable. lines say which pieces it " +
-		"is for and do not set amount. To end an order of which nothing was shipped use dtc_cancel_order.",
+	Description: "Gives money back for an order, for good. dtc_get_order tells version and refundable. lines say which pieces it is for " +
+		"and do not set amount. If nothing was shipped, dtc_cancel_order ends the order.",
 	Scope: "orders:refund", Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassSpend,
 	Resource: "order:/order_no",
 	Undo:     "None: money given back cannot be fetched. Staff can invoice again",

@@ -20,8 +20,8 @@ type requestActionIn struct {
 
 var requestAction = tools.Define(tools.Spec{
 	Name: "dtc_request_action", Path: "actions.request_approval", Title: "Request an action",
-	Description: "Asks people to let a provider act: answer or close a ticket, refund, buy a label, recall stock, export a month. Always waits " +
-		"for a person. dtc_whoami lists your actions and their arguments. Prefer the tool of that job if you hold it.",
+	Description: "Asks people to let a provider act: answer or close a ticket, refund, buy a label, recall stock, export a month. " +
+		"dtc_whoami lists your actions and their arguments. Prefer the tool of that job if you hold it.",
 	Scope: "actions:request", Risk: tools.Risk{Undo: 2, Blast: 1, Money: 2, Touch: 1, DataOut: 1, Reach: 1}, Class: tools.ClassContact, AlwaysAsks: true,
 	Resource: "/target",
 	Undo:     "dtc_undo where the action can be taken back: tickets closed, labels, recalls, exports. Money and messages cannot",

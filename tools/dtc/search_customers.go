@@ -14,7 +14,7 @@ type Where struct {
 	BoughtCategory  string   `json:"bought_category,omitempty" jsonschema:"maxLength=60"`
 	Country         string   `json:"country,omitempty" jsonschema:"maxLength=60"`
 	LastOrderAfter  string   `json:"last_order_after,omitempty" jsonschema:"format=date,description=On this day or later"`
-	LastOrderBefore string   `json:"last_order_before,omitempty" jsonschema:"format=date,description=Before this day"`
+	LastOrderBefore string   `json:"last_order_before,omitempty" jsonschema:"format=date"`
 	MinOrders       int64    `json:"min_orders,omitempty" jsonschema:"minimum=1,maximum=100000"`
 	MinSpent        *Amount  `json:"min_spent,omitempty"`
 	TagsAny         []string `json:"tags_any,omitempty" jsonschema:"maxItems=20,maxLength=40"`
@@ -62,11 +62,14 @@ type searchCustomersOut struct {
 var searchCustomers = tools.Define(tools.Spec{
 	Name: "dtc_search_customers", Path: "customers.search", Title: "Search customers",
 	Description: "Finds customers, newest first, by number or by a rule; never by name or address. spent is without refunds and " +
-		"cancelled orders. For one customer use dtc_get_customer; to keep a rule, dtc_create_segment.",
+		"cancelled orders. To keep a rule use dtc_create_segment.",
 	Scope: "customers:read", Risk: tools.Risk{DataOut: 2}, Resource: "customer:*", Undo: nothing,
 	Example: `{"where":{"country":"Germany","min_orders":2},"sort":"most_spent","limit":3}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/customers/search"}},
-}, tools.Func[searchCustomersIn, searchCustomersOut]{Read: readCustomers})
+}, tools.Func[searchCustomersIn, searchCustomersOut]{
+	Read: readCustomers,
+	Rows: func(out searchCustomersOut) []tools.Object { return each(out.Customers, customerObject) },
+})
 
 // readCustomers tells no names and no addresses: a customer is a number here.
 func readCustomers(c *tools.Call, in searchCustomersIn) (out searchCustomersOut, err error) {

@@ -24,12 +24,15 @@ type searchOrdersOut struct {
 
 var searchOrders = tools.Define(tools.Spec{
 	Name: "dtc_search_orders", Path: "orders.search", Title: "Search orders",
-	Description: "Finds orders, newest first. For the lines and version of one use dtc_get_order; for sums use dtc_get_sales_summary " +
-		"and add nothing up yourself.",
+	Description: "Finds orders, newest first. For the lines and version of one use dtc_get_order; for sums dtc_get_sales_summary: add " +
+		"nothing up yourself.",
 	Scope: "orders:read", Risk: tools.Risk{DataOut: 2}, Resource: "order:*", Undo: nothing,
 	Example: `{"query":"mug","status":"open","sort":"largest","limit":5}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders"}},
-}, tools.Func[searchOrdersIn, searchOrdersOut]{Read: readOrders})
+}, tools.Func[searchOrdersIn, searchOrdersOut]{
+	Read: readOrders,
+	Rows: func(out searchOrdersOut) []tools.Object { return each(out.Orders, orderObject) },
+})
 
 // readOrders tells no names and no addresses: a customer is a number here.
 func readOrders(c *tools.Call, in searchOrdersIn) (out searchOrdersOut, err error) {

@@ -34,12 +34,20 @@ type searchProductsOut struct {
 
 var searchProducts = tools.Define(tools.Spec{
 	Name: "dtc_search_products", Path: "products.search", Title: "Search products",
-	Description: "Finds products, archived ones too, with their variants: SKU, price, pieces on hand. best_selling: pieces of all " +
-		"time; for a period use dtc_get_sales_summary by product, for who bought it dtc_search_orders.",
+	Description: "Finds products, archived ones too, with their variants: SKU, price, pieces on hand. best_selling: pieces of all time; " +
+		"for a period use dtc_get_sales_summary by product.",
 	Scope: "catalog:read", Risk: tools.Risk{DataOut: 1}, Resource: "product:*", Undo: nothing,
 	Routes:  []tools.Route{{Method: "GET", Path: "/products"}},
 	Example: `{"query":"mug","stock":"in_stock","sort":"best_selling"}`,
-}, tools.Func[searchProductsIn, searchProductsOut]{Read: readProducts})
+}, tools.Func[searchProductsIn, searchProductsOut]{
+	Read: readProducts,
+	Rows: func(out searchProductsOut) (all []tools.Object) {
+		for _, row := range out.Products {
+			all = append(all, productObjects(row)...)
+		}
+		return all
+	},
+})
 
 func readProducts(c *tools.Call, in searchProductsIn) (out searchProductsOut, err error) {
 	d, cut, err := in.open(c)

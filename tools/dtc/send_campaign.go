@@ -31,8 +31,8 @@ type sendCampaignOut struct {
 
 var sendCampaign = tools.Define(tools.Spec{
 	Name: "dtc_send_campaign", Path: "campaigns.send", Title: "Send a campaign",
-	Description: "Sends a draft campaign; it cannot be undone. State what dtc_preview_campaign showed: when it is no longer so nothing is sent. " +
-		"A job, 200 customers a step: follow it with dtc_get_job, stop it with dtc_pause. To try it use a segment test-….",
+	Description: "Sends a draft campaign, for good. State what dtc_preview_campaign showed: when it is no longer so nothing is sent. A " +
+		"job, 200 customers a step: stop it with dtc_pause. To try it use a segment test-….",
 	Scope: "marketing:send", Risk: tools.Risk{Undo: 3, Blast: 2, Money: 1, Touch: 2, Reach: 1}, Class: tools.ClassContact,
 	Resource: "campaign:/campaign_id",
 	Undo:     "None for what is sent. dtc_pause stops the rest",

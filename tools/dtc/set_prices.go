@@ -29,8 +29,8 @@ type setPricesOut struct {
 
 var setPrices = tools.Define(tools.Spec{
 	Name: "dtc_set_prices", Path: "prices.set", Title: "Set prices",
-	Description: "Sets up to 100 prices, all or none. Read them with dtc_search_products first. More than 20 rows, a move over 20% " +
-		"or a price below cost may wait for people. For an offer that ends use dtc_create_discount.",
+	Description: "Sets up to 100 prices, all or none. Read them with dtc_search_products. Over 20 rows, a move over 20% or a price " +
+		"below cost may wait for people. For an offer that ends use dtc_create_discount.",
 	Scope: "pricing:write", Risk: tools.Risk{Undo: 2, Blast: 2, Money: 1}, Class: tools.ClassSpend, Resource: "variant:/prices/*/sku",
 	Undo:   "Restores the batch; orders placed meanwhile keep their price",
 	Routes: []tools.Route{{Method: "POST", Path: "/prices"}},

@@ -67,6 +67,7 @@ var catalogue = map[string]struct {
 	"dtc_get_tickets":            {"tickets.search", "support:read", "L1", "0·0·0·0·2·0 taint", "", "ticket:/ticket_id"},
 	"dtc_draft_reply":            {"tickets.reply.draft", "support:write", "L2", "1·0·0·0·0·0", "", "ticket:/ticket_id"},
 	"dtc_delegate":               {"self.delegate", "", "L2", "1·0·0·0·0·0", "", "sub_token:+"},
+	"dtc_preflight":              {"plan.preflight", "", "L0", "0·0·0·0·1·0", "", "self"},
 	"dtc_undo":                   {"self.undo", "", "L3", "1·1·0·0·0·0", "", "effect:/undo_id"},
 }
 

@@ -28,8 +28,8 @@ type undoOut struct {
 
 var undo = tools.Define(tools.Spec{
 	Name: "dtc_undo", Path: "self.undo", Title: "Undo a write",
-	Description: "Takes back one of your own writes by the undo_id of its answer or job, within 7 days, and puts back what was there. Refused " +
-		"when somebody has changed the thing since. Needs the scope of the write.",
+	Description: "Takes back one of your own writes by its undo_id, within 7 days, and puts back what was there. Refused when somebody " +
+		"has changed the thing since. Needs the scope of the write.",
 	AnyScope: undoScopes, Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,

@@ -29,7 +29,7 @@ type updateCampaignOut struct {
 var updateCampaign = tools.Define(tools.Spec{
 	Name: "dtc_update_campaign", Path: "campaigns.update", Title: "Change a draft campaign",
 	Description: "Changes a draft, or a campaign paused before its send began; what is left out stays. State the version of " +
-		"dtc_preview_campaign. Calls off a waiting send. For another channel, or once it was sent, use dtc_create_campaign.",
+		"dtc_preview_campaign. Calls off a waiting send.",
 	Scope: "marketing:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "campaign:/campaign_id",
 	Undo:    "dtc_undo restores the version before, unless it has been changed or sent since",
 	Routes:  []tools.Route{{Method: "PATCH", Path: "/campaigns/{campaign_id}"}},

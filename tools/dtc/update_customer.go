@@ -28,8 +28,8 @@ type updateCustomerOut struct {
 
 var updateCustomer = tools.Define(tools.Spec{
 	Name: "dtc_update_customer", Path: "customers.update", Title: "Update a customer",
-	Description: "Adds and removes tags of one customer, and ends consent to e-mail or SMS when the customer asks; it never gives consent. Read " +
-		"the version with dtc_get_customer first. To erase data use dtc_handle_privacy_request.",
+	Description: "Adds and removes tags of a customer, and ends consent to e-mail or SMS when the customer asks; it never gives " +
+		"consent. Read the version with dtc_get_customer. To erase data use dtc_handle_privacy_request.",
 	Scope: "customers:write", Risk: tools.Risk{Undo: 2, Blast: 1}, Resource: "customer:/customer_no",
 	Undo:    "Tags: dtc_undo. An opt-out stands until the customer signs up again",
 	Example: `{"customer_no":"1002","expected_version":1,"add_tags":["vip"]}`,

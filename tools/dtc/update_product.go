@@ -28,8 +28,8 @@ type updateProductOut struct {
 
 var updateProduct = tools.Define(tools.Spec{
 	Name: "dtc_update_product", Path: "products.update", Title: "Change a product's text",
-	Description: "Changes a product's title, description, category or tags; tags replaces all of them, fields left out stay. Read them with " +
-		"dtc_search_products, detail full. Placed orders keep their title. For prices use dtc_set_prices, for stock dtc_adjust_inventory.",
+	Description: "Changes a product's title, description, category or tags; tags replaces all of them, fields left out stay. Read them " +
+		"with dtc_search_products, detail full. For prices use dtc_set_prices.",
 	Scope: "catalog:write", Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "product:/product_code",
 	Undo:    "Restores the fields as they were",
 	Routes:  []tools.Route{{Method: "PATCH", Path: "/products/{product_code}"}},

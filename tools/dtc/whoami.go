@@ -3,6 +3,7 @@ package dtc
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
@@ -17,6 +18,7 @@ type whoamiOut struct {
 	MerchantID       string       `json:"merchant_id"`
 	Agent            string       `json:"agent"`
 	OnBehalfOf       []string     `json:"on_behalf_of,omitempty"`
+	Profile          string       `json:"profile"` // in the policy: what it grants within the scopes
 	Scopes           []auth.Scope `json:"scopes"`
 	Tools            []string     `json:"tools"`
 	OnlyResources    []string     `json:"only_resources,omitempty"` // names and patterns of the objects it may touch; all if left out
@@ -24,6 +26,8 @@ type whoamiOut struct {
 	RequiresApproval bool         `json:"requires_approval"`
 	Parks            []string     `json:"parks"`             // tools whose calls wait for people, or some of them do
 	Actions          []mayRequest `json:"actions,omitempty"` // of dtc_request_action
+	Trust            string       `json:"trust"`             // 0 to 100; it falls with refusals and denials
+	Sandbox          string       `json:"sandbox,omitempty"` // what the trust allows
 	Taint            *auth.Taint  `json:"taint,omitempty"`   // set while the key counts as having read outsiders' text
 	PolicyVersion    int64        `json:"policy_version"`
 	ExpiresAt        time.Time    `json:"expires_at,omitzero"`
@@ -40,8 +44,8 @@ type mayRequest struct {
 
 var whoami = tools.Define(tools.Spec{
 	Name: "dtc_whoami", Path: "self.whoami", Title: "Who am I",
-	Description: "Tells what you may do: scopes, tools, the highest risk of a call (L0 to L7), in parks the tools whose calls may wait for " +
-		"people, and the actions for dtc_request_action. Call it first, or when a call was refused for scope or risk.",
+	Description: "Tells what you may do: scopes, tools, the highest risk of a call (L0 to L7), in parks the tools whose calls may wait " +
+		"for people, and the actions for dtc_request_action. Call it first, or when refused for scope or risk.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing, Example: `{}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/whoami"}},
 }, tools.Func[whoamiIn, whoamiOut]{Read: readWhoami})
@@ -61,21 +65,23 @@ func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 	if out.Taint, err = auth.TaintOf(c.Tx, p); err != nil {
 		return out, err
 	}
-	for _, t := range c.Registry.Visible(p) {
+	may := c.May()
+	out.Profile, out.Trust, out.Sandbox = may.Profile, may.Trust, may.Sandbox
+	for _, t := range may.Tools {
 		out.Tools = append(out.Tools, t.Name)
-		if t.AlwaysAsks || p.RequiresApproval && t.MayPark() {
-			out.Parks = append(out.Parks, t.Name)
-		}
-		out.Actions = append(out.Actions, requestable(p, t)...)
+		out.Actions = append(out.Actions, requestable(may.Actions, t)...)
+	}
+	for _, t := range may.Parks {
+		out.Parks = append(out.Parks, t.Name)
 	}
 	return out, nil
 }
 
-// requestable gives the actions of a tool that p holds.
-func requestable(p auth.Principal, t *tools.Tool) []mayRequest {
+// requestable gives the actions of a tool that are among those granted.
+func requestable(granted []string, t *tools.Tool) []mayRequest {
 	var held []mayRequest
 	for _, a := range t.Actions {
-		if !p.MayRequest(a.ID()) {
+		if !slices.Contains(granted, a.ID()) {
 			continue
 		}
 		targets := make([]string, len(a.Targets))
