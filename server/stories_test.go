@@ -33,7 +33,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the server answers into the stories of testdata")
 
-// Each file of testdata/*.txtar is a story that a person can read: who there is (keys), what is asked (client), what is
+// Each file of testdata/*.txtar is a story that a person can read: who there is (keys), the policy that comes into force (policy; until
+// then nobody is asked but for whom a key wants it), what is asked (client), what is
 // answered (server), what happens in between (do), how many rows tables have (rows), and what stands on the record in the
 // end (record). Ids, hashes, cursors and times are numbered in the order in which they appear; the client may use those
 // names. The demo shop is behind it. Stories of one thing are told on SQLite: what a call does to a database is tested
@@ -129,6 +130,8 @@ func tell(t *testing.T, db *store.DB, file string, anew bool) {
 			g.admit(got)
 		case "client":
 			g.ask(got)
+		case "policy":
+			g.publish(got)
 		case "do":
 			g.act(strings.Fields(got))
 		case "server":
