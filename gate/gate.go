@@ -18,6 +18,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,6 +131,7 @@ func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
 	g.used.count(c.Principal, auth.Used{Uses: 1, LastUsedAt: c.Started})
+	g.earned(c)
 	c.out.Body = c.Reveal(c.out.Body)
 	return c.out, nil
 }
@@ -209,8 +211,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
 			return err
 		}
-		c.rows = c.Tool.Handler().Rows(answer)
-		return errors.Join(g.judgeTx(c, answerChecks), err)
+		return cmp.Or(g.judgeAnswer(c, answer), err)
 	})
 	return answer, err
 }

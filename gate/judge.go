@@ -81,7 +81,7 @@ var (
 		{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	}
 
-	// answerChecks are asked of what was read, before it is on record and told.
+	// answerChecks are asked of what was read, before it is on record and told, where it shows objects.
 	answerChecks = []check{{"rows", (*Gate).checkRows}}
 )
 

@@ -31,6 +31,7 @@ var resumeChecks = []check{
 	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
+	{"trust", (*Gate).checkTrust},
 	{"effect", (*Gate).checkEffect},
 	{"freeze", asks((*policy.Policy).Frozen)},
 	{"ceiling", (*Gate).checkCeiling},
@@ -91,6 +92,7 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 		j.Owner = worker
 		return true, g.steps(ctx, j, worker)
 	}
+	g.earned(c)
 	return true, nil
 }
 
@@ -331,12 +333,13 @@ func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error 
 }
 
 func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {
+	var c *call
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, err := approvals.Hold(tx, id, worker)
 		if err != nil {
 			return err
 		}
-		c, err := g.rebuild(tx, j)
+		c, err = g.rebuild(tx, j)
 		if r := (*tools.Refusal)(nil); errors.As(err, &r) {
 			done = true
 			return g.stop(tx, j, string(r.Code), r.Message)
@@ -354,6 +357,9 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 		done, err = g.stepOnce(tx, c, j, worker)
 		return err
 	})
+	if err == nil {
+		g.earned(c)
+	}
 	return done, err
 }
 
@@ -385,6 +391,7 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 	if err := approvals.Succeed(tx, j, tools.JobRunning, raw); err != nil {
 		return false, err
 	}
+	c.out.Status = tools.Done
 	return true, g.recordRun(tx, c, string(tools.Done), nil)
 }
 

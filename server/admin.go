@@ -46,6 +46,11 @@ func (s *Server) handleAdmin() {
 		{"GET", "/roles", s.listRoles},
 		{"PUT", "/roles/{name}", s.putRole},
 		{"DELETE", "/roles/{name}", s.deleteRole},
+
+		{"GET", "/trust", s.listTrust},
+		{"GET", "/trust/{id}", s.showTrust},
+		{"GET", "/trust/{id}/history", s.showTrustHistory},
+		{"POST", "/trust/{id}/feedback", s.giveFeedback},
 	} {
 		s.handle(route.method+" "+adminBase+route.path, s.knownOrSignedIn(route.answer))
 	}

@@ -42,8 +42,8 @@ const (
 var Codes = []Code{
 	ForbiddenScope, ForbiddenTool, ForbiddenResource, ForbiddenNetwork, StepUpRequired, RateLimited, RiskCeiling,
 	InvalidArguments, StaleExpectation, LimitExceeded, BudgetExceeded, TrustTooLow, ForbiddenByPolicy, Frozen, QuietHours,
-	NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized, ForbiddenApprover, ApprovalExpired, ApprovalInvalidated,
-	Unavailable, Internal,
+	NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized,
+	ForbiddenApprover, ApprovalExpired, ApprovalInvalidated, Unavailable, Internal,
 }
 
 // A Refusal is why a call did not run, in one shape on every transport. Its texts are ours: outsiders' text and the

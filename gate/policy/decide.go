@@ -311,7 +311,7 @@ func (p *Policy) Trusts(f *Facts) error {
 		return nil
 	}
 	risk := p.rated(f)
-	if f.NoTrust && (risk.Reach > 0 || risk.Touch > 0) {
+	if f.NoTrust && p.Document.Trust.Stops(risk) {
 		return deny("trust.source", tools.Unavailable, "Try again in a few seconds; what stays inside the shop can go on.",
 			"The trust of this agent is not known right now, and this call reaches outside.")
 	}
