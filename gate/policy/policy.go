@@ -71,7 +71,7 @@ func New(text []byte, registry *tools.Registry) (*Policy, []strict.Problem) {
 	lines := strict.Lines(text)
 	problems := append(p.ready(lines), p.typed(registry)...)
 	if len(problems) > 0 {
-		return nil, problems
+		return nil, strict.Locate(lines, problems)
 	}
 	for name, doc := range p.Document.Profiles {
 		p.profiles[name] = newProfile(name, doc, registry)
@@ -98,13 +98,14 @@ func (p *Policy) ready(lines map[string]strict.Position) []strict.Problem {
 		})
 	}
 	var wrong []strict.Problem
-	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Line+1)
+	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Text)
 	problems = append(problems, wrong...)
 	for i, r := range d.Approvals {
 		rule := &approvalRule{ApprovalRule: r, full: "approvals." + r.Name, profiles: setOf(r.Profiles), classes: setOf(r.Classes)}
 		if r.When != "" {
-			rule.when, wrong = condition.CompileWhen(r.When, lines[fmt.Sprintf("approvals[%d].when", i)].Line)
-			problems = append(problems, wrong...)
+			path := fmt.Sprintf("approvals[%d].when", i)
+			rule.when, wrong = condition.CompileWhen(r.When, lines[path].Text)
+			problems = append(problems, under(path, wrong)...)
 		}
 		p.rules = append(p.rules, rule)
 	}
@@ -140,6 +141,14 @@ func (r *approvalRule) about(registry *tools.Registry) []string {
 		}
 	}
 	return about
+}
+
+// under gives problems the path of what they are about.
+func under(path string, problems []strict.Problem) []strict.Problem {
+	for i := range problems {
+		problems[i].Path = path
+	}
+	return problems
 }
 
 // Language is the version of the document's language.

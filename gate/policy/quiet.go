@@ -6,19 +6,39 @@ import (
 	"github.com/dtcgate/dtcgate/shop"
 )
 
+// minutesOfDay are those of a day on which clocks are not changed.
+const minutesOfDay = 24 * 60
+
+// Holds reports whether a time is quiet, and when quiet ends. The hours are those of people's clocks, so a night may be an hour shorter
+// or longer than they say.
 func (q *Quiet) Holds(at time.Time, zone *time.Location) (until time.Time, quiet bool) {
-	now := at.In(zone)
-	minute := ClockTime(60*now.Hour() + now.Minute())
-	day := func(plus int) time.Time {
-		return time.Date(now.Year(), now.Month(), now.Day()+plus, int(q.To)/60, int(q.To)%60, 0, 0, zone)
+	start := at.Truncate(time.Minute).In(zone)
+	if !q.has(clockOf(start)) {
+		return at, false
 	}
-	switch {
-	case q.From < q.To:
-		return day(0), minute >= q.From && minute < q.To
-	case minute >= q.From:
-		return day(1), true
+	left := (q.To - clockOf(start) + minutesOfDay) % minutesOfDay
+	until = start.Add(time.Duration(left) * time.Minute)
+	if offset(start) == offset(until) {
+		return until, true
 	}
-	return day(0), minute < q.To
+	for until = start; q.has(clockOf(until)); { // the clocks are changed before the end
+		until = until.Add(time.Minute)
+	}
+	return until, true
+}
+
+func (q *Quiet) has(c ClockTime) bool {
+	if q.From < q.To {
+		return q.From <= c && c < q.To
+	}
+	return c >= q.From || c < q.To
+}
+
+func clockOf(t time.Time) ClockTime { return ClockTime(60*t.Hour() + t.Minute()) }
+
+func offset(t time.Time) int {
+	_, seconds := t.Zone()
+	return seconds
 }
 
 func (m MoneyCeiling) perDay() *shop.Money {

@@ -73,3 +73,6 @@ func (s *Score) UnmarshalJSON(text []byte) error { return s.UnmarshalText(text) 
 
 // MarshalJSON writes points as a JSON number.
 func (s Score) MarshalJSON() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalText writes points as UnmarshalText reads them.
+func (s Score) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
