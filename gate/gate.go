@@ -31,6 +31,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy"
+	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -106,6 +107,7 @@ type call struct {
 	action   string // that it asks for, if there is such a one
 	policy   *policy.Policy
 	facts    policy.Facts   // what the policy is asked about it
+	said     *trust.Asked   // by the outside source of trust, if there is one
 	ask      approvals.Rule // whose consent it waits for
 	parked   bool           // it does
 	planned  bool           // it is only judged, and not made
@@ -154,6 +156,7 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	if err := g.judge(ctx, c, checks); err != nil {
 		return err
 	}
+	c.askOutside(ctx)
 	c.out.CallID = c.ID
 	if c.Tool.Writes() {
 		return g.write(ctx, c)

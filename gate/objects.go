@@ -44,6 +44,14 @@ func (g *Gate) checkRows(_ context.Context, c *call) error {
 		"This credential is limited to some objects, and the answer would show another, of type %s.", kindOf(row))
 }
 
+// checkProfileRows holds the rows of an answer to the caller's profile.
+func (g *Gate) checkProfileRows(_ context.Context, c *call) error {
+	if c.Tool.Own() || c.Tool.Resource == "self" {
+		return nil
+	}
+	return c.policy.Touches(c.facts.Profile, c.rows)
+}
+
 // outside gives the first of the objects that the caller may not reach, and whether there is one.
 func (c *call) outside(objects []tools.Object) (tools.Object, bool) {
 	i := slices.IndexFunc(objects, func(o tools.Object) bool { return !c.Principal.MayTouch(o...) })

@@ -62,11 +62,23 @@ var stepChecks = []check{
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
 // database could not be asked; the call waits for another turn.
 func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err error) {
-	var j approvals.Job
-	var c *call
 	if due, err := g.due(ctx); err != nil || !due {
 		return false, err
 	}
+	worked, err = g.resume(ctx, worker, nil)
+	if un := (*unasked)(nil); errors.As(err, &un) {
+		worked, err = g.resume(ctx, worker, un.ask(ctx))
+		if errors.As(err, &un) {
+			return true, nil // another job came first this time; its turn begins anew
+		}
+	}
+	return worked, err
+}
+
+// resume is Resume with what an outside source has said about the caller of one job, before the transaction.
+func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worked bool, err error) {
+	var j approvals.Job
+	var c *call
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
 		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {
@@ -77,13 +89,15 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 			return err
 		}
 		return g.safely(j.CallID, func() error {
-			c, err = g.begin(tx, j, worker)
+			c, err = g.begin(tx, j, worker, said)
 			return err
 		})
 	})
-	switch {
+	switch un := (*unasked)(nil); {
 	case !worked:
 		return false, err
+	case errors.As(err, &un):
+		return true, un
 	case outOfReach(err):
 		return true, errors.Join(err, g.work(ctx, func(tx *store.Tx) error { return approvals.Postpone(tx, j) }))
 	case err != nil:
@@ -120,10 +134,13 @@ func (g *Gate) work(ctx context.Context, fn func(*store.Tx) error) error {
 
 // begin judges a queued job again, uses up its approval and runs it: a write at once, a stepped write by starting it.
 // An error rolls all of it back, and end says what became of the job.
-func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error) {
+func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answered) (*call, error) {
 	c, err := g.rebuild(tx, j)
 	if err != nil {
 		return nil, err
+	}
+	if said != nil && said.job == j.JobID {
+		c.said = said.Asked
 	}
 	if c.approval.Overdue(tx.Now) {
 		return nil, approvals.Lapse(tx, c.approval)

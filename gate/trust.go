@@ -41,7 +41,36 @@ func (g *Gate) trustRules(tx *store.Tx, merchant string) (trust.Rules, int64, er
 
 // checkTrust reads what a stored call is judged by beside what was stored: the trust in its caller as it is now, and whether it is tainted.
 // One that comes from a transport has it from its standing.
-func (g *Gate) checkTrust(_ context.Context, c *call) error { return c.learn() }
+func (g *Gate) checkTrust(_ context.Context, c *call) error {
+	if source := c.policy.TrustSource(); source != nil && c.said == nil {
+		return &unasked{job: c.job, agent: c.facts.Agent, source: source}
+	}
+	return c.learn()
+}
+
+// askOutside asks the outside source of trust about the caller, if the policy has one. It comes before the transaction of the call: a database
+// that waited for somebody outside would stand still with it.
+func (c *call) askOutside(ctx context.Context) {
+	if source := c.policy.TrustSource(); source != nil {
+		c.said = source.Ask(ctx, c.facts.Agent)
+	}
+}
+
+// unasked ends the transaction of a stored call about whose caller the outside source of trust is to be asked first.
+type unasked struct {
+	job, agent string
+	source     *trust.Remote
+}
+
+func (u *unasked) Error() string { return "an outside source of trust is to be asked about " + u.agent }
+
+// answered is what the source said for one job.
+type answered struct {
+	job string
+	*trust.Asked
+}
+
+func (u *unasked) ask(ctx context.Context) *answered { return &answered{u.job, u.source.Ask(ctx, u.agent)} }
 
 // signal moves the trust in an agent, in the transaction that records why. "" is nobody.
 func (g *Gate) signal(tx *store.Tx, merchant, agent string, s trust.Signal) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy/condition"
 	"github.com/dtcgate/dtcgate/gate/policy/strict"
+	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -22,6 +23,7 @@ type Policy struct {
 	zone       *time.Location
 	profiles   map[string]*profile
 	conditions *condition.Set
+	source     *trust.Remote // nil: none
 	rules      []*approvalRule
 	byTool     map[string][]*approvalRule // those that can match a call of the tool, in order
 }
@@ -96,6 +98,13 @@ func (p *Policy) ready(lines map[string]strict.Position) []strict.Problem {
 		problems = append(problems, strict.Problem{
 			Line: lines["limits.zone"].Line, Path: "limits.zone", Problem: "is no time zone", Expected: "an IANA name such as Europe/London",
 		})
+	}
+	if s := d.Trust.Source; s != nil {
+		if p.source, err = trust.NewRemote(*s); err != nil {
+			problems = append(problems, strict.Problem{
+				Line: lines["trust.source"].Line, Path: "trust.source", Problem: "cannot be asked: " + err.Error(), Expected: "an https address",
+			})
+		}
 	}
 	var wrong []strict.Problem
 	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Text)
@@ -190,6 +199,9 @@ func (p *Policy) profile(name string) *profile {
 	}
 	return p.profiles[name]
 }
+
+// TrustSource is who outside is asked for trust; nil: nobody.
+func (p *Policy) TrustSource() *trust.Remote { return p.source }
 
 // Scoped is the profile of a key that names none. It grants nothing.
 const Scoped = "scoped"
