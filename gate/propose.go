@@ -36,7 +36,7 @@ func (g *Gate) propose(tx *store.Tx, by By, p auth.Principal, d Draft, need poli
 	if err != nil {
 		return audit.Entry{}, err
 	}
-	j, r, err := g.asked(tx, by, p, d, need)
+	j, r, err := g.question(tx, by, p, d, need)
 	if err == nil {
 		r, err = approvals.Park(tx, j, r)
 	}
@@ -47,8 +47,8 @@ func (g *Gate) propose(tx *store.Tx, by By, p auth.Principal, d Draft, need poli
 	}, err
 }
 
-// asked is the question that a draft becomes, and the job that waits for the answer.
-func (g *Gate) asked(tx *store.Tx, by By, p auth.Principal, d Draft, need policy.Need) (j approvals.Job, r approvals.Request, err error) {
+// question is what people are asked about a draft, and the job that waits for the answer.
+func (g *Gate) question(tx *store.Tx, by By, p auth.Principal, d Draft, need policy.Need) (j approvals.Job, r approvals.Request, err error) {
 	raw, err := json.Marshal(proposal{d.source, d.note})
 	if err != nil {
 		return j, r, fmt.Errorf("writing the proposal: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -60,12 +61,32 @@ func (g *Gate) DraftPolicy(tx *store.Tx, merchant, source string) (Draft, error)
 	return d, err
 }
 
-// review finds what is wrong with a draft and makes it ready.
+// review finds what is wrong with a draft, and makes one ready with which nothing is.
 func (g *Gate) review(tx *store.Tx, merchant string, d *Draft) error {
-	var problems []strict.Problem
-	d.ready, problems = policy.New([]byte(d.source), g.tools)
-	d.Problems = append(d.Problems, problems...)
+	roles, err := rolesFor(tx, merchant)
+	if err != nil {
+		return err
+	}
+	var problems, warnings []strict.Problem
+	if d.ready, problems = policy.New([]byte(d.source), g.tools); len(problems) == 0 {
+		problems, warnings = d.ready.Review([]byte(d.source), policy.Catalogue{Registry: g.tools, Roles: roles})
+	}
+	d.Problems, d.Warnings = append(d.Problems, problems...), append(d.Warnings, warnings...)
 	return nil
+}
+
+// rolesFor gives the roles of people that a document may name.
+func rolesFor(tx *store.Tx, merchant string) ([]policy.Role, error) {
+	all, err := auth.ListRoles(tx, merchant)
+	if err != nil {
+		return nil, err
+	}
+	holders, err := auth.Holders(tx, merchant)
+	roles := make([]policy.Role, len(all))
+	for i, r := range all {
+		roles[i] = policy.Role{Name: r.Name, People: holders[r.Name], Decides: slices.Contains(r.Scopes, auth.ApprovalsResolve)}
+	}
+	return roles, err
 }
 
 // CheckPolicy looks at a document for who may publish one.
@@ -75,6 +96,14 @@ func (g *Gate) CheckPolicy(ctx context.Context, by By, source string) (Draft, er
 		d, err := g.DraftPolicy(tx, p.Merchant, source)
 		return d, "policy:*", err
 	})
+}
+
+// MayPublish asks for the right to look at policies alone.
+func (g *Gate) MayPublish(ctx context.Context, by By) error {
+	_, err := examine(ctx, g, by, Op{Event: "policy.read", Scope: auth.PolicyAdmin}, func(*store.Tx, auth.Principal) (struct{}, string, error) {
+		return struct{}{}, "policy:schema", nil
+	})
+	return err
 }
 
 // Policy gives a version of the policy; 0 is the one in force.
