@@ -82,7 +82,7 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 	var c *call
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
-		if err != nil || !worked || j.Status == tools.JobRunning {
+		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {
 			return err
 		}
 		// The job's row is held by now, and whoever holds the rights may wait for it (a vote, a cancel): so this does not wait.
@@ -103,6 +103,8 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		return true, errors.Join(err, g.work(ctx, func(tx *store.Tx) error { return approvals.Postpone(tx, j) }))
 	case err != nil:
 		return true, g.end(ctx, j, c, err)
+	case j.Tool == publishTool:
+		return true, g.publishApproved(ctx, j)
 	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
 		j.Owner = worker
 		return true, g.steps(ctx, j, worker)
@@ -308,16 +310,25 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	return nil
 }
 
-// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
-func endorsed(c *call, r approvals.Request) error {
-	ok, err := approvals.Satisfied(c.Tx, r, r.Rule)
+// agreed asks whether those who approved a call may still do so, and are enough.
+func agreed(tx *store.Tx, r approvals.Request) error {
+	ok, err := approvals.Satisfied(tx, r, r.Rule)
 	if err != nil || !ok {
 		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
 			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
 	}
-	if c.parked && c.PolicyVersion != r.Binding.PolicyVersion {
-		ok, err = approvals.Satisfied(c.Tx, r, c.ask)
+	return nil
+}
+
+// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
+func endorsed(c *call, r approvals.Request) error {
+	if err := agreed(c.Tx, r); err != nil {
+		return err
 	}
+	if !c.parked || c.PolicyVersion == r.Binding.PolicyVersion {
+		return nil
+	}
+	ok, err := approvals.Satisfied(c.Tx, r, c.ask)
 	if err != nil || !ok {
 		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
 	}
