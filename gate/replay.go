@@ -3,15 +3,12 @@ package gate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy"
-	"github.com/dtcgate/dtcgate/gate/policy/strict"
 	"github.com/dtcgate/dtcgate/gate/rehearsal"
-	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -50,13 +47,23 @@ func (g *Gate) Replay(ctx context.Context, by By, source string, span Span, prog
 // admitRehearsal judges who wants a rehearsal, records it, and makes the draft ready.
 func (g *Gate) admitRehearsal(ctx context.Context, by By, source string, span *Span) (*policy.Policy, error) {
 	op := Op{Event: eventRehearsed, Scope: auth.PolicyAdmin}
-	return examine(ctx, g, by, op, func(tx *store.Tx, _ auth.Principal) (*policy.Policy, string, error) {
+	return examine(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (*policy.Policy, string, error) {
 		if err := span.fit(tx.Now); err != nil {
 			return nil, "", err
 		}
-		draft, err := g.ready(source)
+		draft, err := g.readyDraft(tx, p.Merchant, source)
 		return draft, draftNamed(source), err
 	})
+}
+
+// readyDraft makes a document ready to be asked. One that could not be published is refused with all that is wrong with it.
+func (g *Gate) readyDraft(tx *store.Tx, merchant, source string) (*policy.Policy, error) {
+	d := Draft{source: source}
+	err := g.review(tx, merchant, &d)
+	if err == nil && len(d.Problems) > 0 {
+		err = unfit(d.Problems)
+	}
+	return d.ready, err
 }
 
 // draftNamed names a document that is no version, on the record.
@@ -74,29 +81,6 @@ func (s *Span) fit(now time.Time) error {
 		return tools.Wrong("since", "is too far back", "at most 90 days before the end", nil)
 	}
 	return nil
-}
-
-// ready makes a draft ready to be asked. One that could not be published is refused with all that is wrong with it.
-func (g *Gate) ready(source string) (*policy.Policy, error) {
-	problems, _ := policy.Review([]byte(source), policy.Catalogue{Registry: g.tools})
-	if len(problems) == 0 {
-		var draft *policy.Policy
-		if draft, problems = policy.New([]byte(source), g.tools); len(problems) == 0 {
-			return draft, nil
-		}
-	}
-	return nil, unready(problems)
-}
-
-func unready(problems []strict.Problem) *tools.Refusal {
-	wrong := make([]schemas.Wrong, len(problems))
-	for i, p := range problems {
-		wrong[i] = schemas.Wrong{Field: p.Path, Problem: fmt.Sprintf("(line %d) %s", p.Line, p.Problem), Expected: p.Expected}
-		if p.Suggestion != "" {
-			wrong[i].Example = p.Suggestion
-		}
-	}
-	return tools.WrongFields(wrong)
 }
 
 // rehearsalTime bounds the rehearsal that a publication waits for.
