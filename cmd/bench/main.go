@@ -42,7 +42,8 @@ func main() {
 func measure(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
 	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
-	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; all if left out")
+	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; replay: a draft of a policy on recorded calls; all if left out")
+	recorded := flag.Int("recorded", 200_000, "how many recorded calls a draft is rehearsed on")
 	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
 	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
 	of := flag.String("of", "", "measure only tools with this in their names")
@@ -52,6 +53,8 @@ func measure(ctx context.Context) error {
 		return measureTools(ctx, *real, *of, *each)
 	case "keys":
 		return measureKeys(ctx)
+	case "replay":
+		return measureReplay(ctx, *recorded)
 	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
@@ -72,6 +75,9 @@ func measure(ctx context.Context) error {
 		return nil
 	}
 	if err := measureKeys(ctx); err != nil {
+		return err
+	}
+	if err := measureReplay(ctx, *recorded); err != nil {
 		return err
 	}
 	return measureTools(ctx, *real, *of, *each)
