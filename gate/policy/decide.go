@@ -168,7 +168,8 @@ func (p *Policy) Touches(profile string, objects []tools.Object) error {
 
 // has reports whether one of an object's names is granted and none is denied.
 func (p *profile) has(o tools.Object) bool {
-	granted := slices.ContainsFunc(o, func(name string) bool { return fitsAny(p.Resources, name) })
+	all := slices.Contains(p.Resources, "*") // also what has no name
+	granted := all || slices.ContainsFunc(o, func(name string) bool { return fitsAny(p.Resources, name) })
 	return granted && !slices.ContainsFunc(o, func(name string) bool { return fitsAny(p.Deny.Resources, name) })
 }
 
