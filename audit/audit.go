@@ -20,6 +20,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -69,6 +70,8 @@ type Entry struct {
 	CostMicros     int64    `json:"cost_micros,omitempty"` // micros of the currency unit
 	Count          int64    `json:"count,omitempty"`
 	Reason         string   `json:"reason,omitempty"`
+	// Facts are what a policy decided by, in the form of package gate/policy. They name nobody but by id.
+	Facts json.RawMessage `json:"facts,omitempty"`
 
 	// Personal holds what must stay erasable, by name ("arguments", "reason"). Only Append reads it.
 	Personal map[string]string `json:"-"`

@@ -19,10 +19,14 @@ var (
 	someScopes   = []Scope{"orders:read", "orders:write", "orders:refund", "catalog:read"}
 	someGrants   = []string{"payments:refund", "payments:*", "helpdesk:send_reply", "*"}
 	someActions  = []string{"payments:refund", "payments:charge", "helpdesk:send_reply"}
-	somePatterns = []string{"order:1", "order:12", "order:*", "order:1_*", "order:1_a", "orders.*", "orders.get", "dtc_*", "dtc_get_*", "dtc_get_order"}
+	somePatterns = []string{
+		"order:1", "order:12", "order:*", "order:1_*", "order:1_a", "orders.*", "orders.get", "dtc_*", "dtc_get_*", "dtc_get_order",
+		"queue:*", "queue:a/*", "queue:a/1",
+	}
 	// Each pattern names at least two of these that no pattern spells out, so that none looks smaller than it is.
 	someNames = append(slices.DeleteFunc(slices.Clone(somePatterns), func(p string) bool { return strings.HasSuffix(p, "*") }),
-		"order:", "order:3", "order:33", "order:1_", "order:1_b", "order:1_bb", "orders.", "orders.x", "orders.x.y", "dtc_", "dtc_x", "dtc_xx", "dtc_get_", "dtc_get_x", "dtc_get_xx", "other")
+		"order:", "order:3", "order:33", "order:1_", "order:1_b", "order:1_bb", "orders.", "orders.x", "orders.x.y", "dtc_", "dtc_x", "dtc_xx", "dtc_get_", "dtc_get_x", "dtc_get_xx", "other",
+		"queue:", "queue:b", "queue:b/1", "queue:a/", "queue:a/2", "queue:a/22", "queue:ab/1")
 	someNetworks = parsed("10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "2001:db8::/32", "2001:db8:1::/48", "0.0.0.0/0")
 	someSources  = []netip.Addr{
 		netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("10.1.2.4"), netip.MustParseAddr("10.1.9.9"), netip.MustParseAddr("10.9.9.9"),
@@ -395,6 +399,51 @@ func TestTheReachOfAChainIsToldExactly(t *testing.T) {
 			if named := told == nil || slices.ContainsFunc(told, func(pattern string) bool { return matches(pattern, name) }); named != p.MayTouch(name) {
 				t.Fatalf("%s is told as %v by %v, and is %v", name, named, told, p.MayTouch(name))
 			}
+		}
+	})
+}
+
+func TestAPatternNamesWhatBeginsLikeItUpToAWholeWord(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"queue:returns/*", "queue:returns/tkt_1", true},
+		{"queue:returns/*", "queue:returns/*", true}, // the set itself
+		{"queue:*", "queue:returns/*", true},
+		{"queue:returns/*", "queue:*", false},
+		{"queue:returns/*", "queue:returns/", false},
+		{"queue:returns/*", "queue:returns2/tkt_1", false},
+		{"queue:ret*", "queue:returns/tkt_1", false},
+		{"*", "queue:returns/tkt_1", true},
+		{"*", "*", true},
+		{"*", "", false},
+		{"/*", "queue:returns/tkt_1", false},
+		{"", "", true}, // no key holds such a pattern
+		{"order:*", "*", false},
+	} {
+		if got := Fits(c.pattern, c.name); got != c.want {
+			t.Errorf("%q fits %q: %v", c.pattern, c.name, got)
+		}
+	}
+}
+
+// An object goes by several names, and each link may know it by another. What has no name is reached by nobody who is limited.
+func TestAnObjectOfManyNamesIsReachedByAnyOfThem(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		links := aChain(t)
+		p := join("mer", links)
+		names := some(t, "names", someNames)
+		want := true
+		for _, l := range links {
+			any := len(l.Resources) == 0
+			for _, name := range names {
+				any = any || allows([][]string{l.Resources}, name)
+			}
+			want = want && any
+		}
+		if got := p.MayTouch(names...); got != want {
+			t.Fatalf("%v: %v, want %v", names, got, want)
 		}
 	})
 }

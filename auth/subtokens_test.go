@@ -149,6 +149,7 @@ func TestASubTokenWiderThanItsGiverIsRefused(t *testing.T) {
 			{"a pattern over its tools", f.key, Delegation{Tools: []string{"dtc_get_*"}}, "tools[0]"},
 			{"other objects", f.key, Delegation{Resources: []string{"customer:*"}}, "resources[0]"},
 			{"a star alone", f.key, Delegation{Resources: []string{"*"}}, "resources[0]"},
+			{"a queue, of one who has orders", f.key, Delegation{Resources: []string{"queue:returns/*"}}, "resources[0]"},
 			{"an object that only the key may touch", tired, Delegation{Resources: []string{"order:2"}}, "resources[0]"},
 			{"a network around its own", f.key, Delegation{Networks: []string{"10.0.0.0/7"}}, "networks"},
 			{"another network", f.key, Delegation{Networks: []string{"192.0.2.0/24"}}, "networks[0]"},

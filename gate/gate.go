@@ -18,6 +18,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy"
+	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -105,6 +107,7 @@ type call struct {
 	action   string // that it asks for, if there is such a one
 	policy   *policy.Policy
 	facts    policy.Facts   // what the policy is asked about it
+	said     *trust.Asked   // by the outside source of trust, if there is one
 	ask      approvals.Rule // whose consent it waits for
 	parked   bool           // it does
 	planned  bool           // it is only judged, and not made
@@ -130,6 +133,7 @@ func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
 	g.used.count(c.Principal, auth.Used{Uses: 1, LastUsedAt: c.Started})
+	g.earned(c)
 	c.out.Body = c.Reveal(c.out.Body)
 	return c.out, nil
 }
@@ -152,6 +156,7 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	if err := g.judge(ctx, c, checks); err != nil {
 		return err
 	}
+	c.askOutside(ctx)
 	c.out.CallID = c.ID
 	if c.Tool.Writes() {
 		return g.write(ctx, c)
@@ -209,8 +214,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
 			return err
 		}
-		c.rows = c.Tool.Handler().Rows(answer)
-		return errors.Join(g.judgeTx(c, answerChecks), err)
+		return cmp.Or(g.judgeAnswer(c, answer), err)
 	})
 	return answer, err
 }

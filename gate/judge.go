@@ -81,8 +81,8 @@ var (
 		{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	}
 
-	// answerChecks are asked of what was read, before it is on record and told.
-	answerChecks = []check{{"rows", (*Gate).checkRows}}
+	// answerChecks are asked of what was read, before it is on record and told, where it shows objects.
+	answerChecks = []check{{"rows", (*Gate).checkRows}, {"profile rows", (*Gate).checkProfileRows}}
 )
 
 func (g *Gate) judge(ctx context.Context, c *call, list []check) error {

@@ -22,6 +22,16 @@ func (g *Gate) checkObjects(_ context.Context, c *call) (err error) {
 		"This credential is limited to some objects, and this call is about another.")
 }
 
+// judgeAnswer asks about what was read. It comes before the record: who is refused is told nothing, and is tainted by nothing.
+func (g *Gate) judgeAnswer(c *call, answer any) error {
+	rows := c.Tool.Handler().Rows
+	if rows == nil {
+		return nil
+	}
+	c.rows = rows(answer)
+	return g.judgeTx(c, answerChecks)
+}
+
 // checkRows holds what was read to the same limits. An answer leaves whole or not at all: with rows left out of it, its totals and its
 // pages would be wrong, and nobody would know. Of the row the caller learns what type of object it is, which the tool tells anybody.
 func (g *Gate) checkRows(_ context.Context, c *call) error {
@@ -32,6 +42,14 @@ func (g *Gate) checkRows(_ context.Context, c *call) error {
 	return tools.Refuse(tools.ForbiddenResource,
 		"Narrow the call with a filter or the id of one object that was named to you, or ask whoever gave you the token for one that names more.",
 		"This credential is limited to some objects, and the answer would show another, of type %s.", kindOf(row))
+}
+
+// checkProfileRows holds the rows of an answer to the caller's profile.
+func (g *Gate) checkProfileRows(_ context.Context, c *call) error {
+	if c.Tool.Own() || c.Tool.Resource == "self" {
+		return nil
+	}
+	return c.policy.Touches(c.facts.Profile, c.rows)
 }
 
 // outside gives the first of the objects that the caller may not reach, and whether there is one.

@@ -126,8 +126,14 @@ func (c *call) learn() error {
 		return err
 	}
 	c.facts.Tainted = taint != nil
-	c.facts.Trust, err = trust.Of(c.Tx, c.policy.Document.Trust, c.Principal.Merchant, c.facts.Agent)
-	return err
+	rules := c.policy.Document.Trust
+	own, err := trust.Of(c.Tx, rules, c.Principal.Merchant, c.facts.Agent)
+	if err != nil {
+		return err
+	}
+	score, known := rules.With(own, c.said)
+	c.facts.Trust, c.facts.NoTrust = score, !known
+	return nil
 }
 
 // checkBudgets takes from the budgets what the call uses up: for good when it runs now, and on hold when it waits.

@@ -2,12 +2,15 @@ package gate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -34,7 +37,7 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		Personal:      map[string]string{"arguments": string(c.Args)},
 	}
 	if t := c.Tool; t != nil {
-		e.Tool, e.Level = t.Name, c.risk.Level().String()
+		e.Tool, e.Level, e.Facts = t.Name, c.risk.Level().String(), c.recorded()
 		if !c.unread() {
 			e.Resource = t.ResourceOf(c.Args)
 		}
@@ -53,6 +56,26 @@ func (c *call) decidedBy() string {
 	return c.rule
 }
 
+// recorded are the facts of the call as they are kept. Objects that stand in the arguments stand there alone, where they can be erased.
+func (c *call) recorded() json.RawMessage {
+	f := c.facts
+	if c.unread() || !c.aliased() {
+		f.Objects = nil
+	}
+	raw, err := json.Marshal(f)
+	if err != nil { // of a type that has no such value
+		return nil
+	}
+	return raw
+}
+
+// aliased reports whether an object of the call goes by a name that its arguments do not tell.
+func (c *call) aliased() bool {
+	return slices.ContainsFunc(c.objects, func(o tools.Object) bool {
+		return len(o) > 1 || len(o) == 1 && !slices.Contains(c.Tool.ResourcesOf(c.Args), o[0])
+	})
+}
+
 // unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be
 // anybody's address, and the entry can never forget it; the arguments beside it can.
 func (c *call) unread() bool {
@@ -65,11 +88,15 @@ func (c *call) unread() bool {
 var anID = regexp.MustCompile(`^[a-z_]+:[A-Za-z0-9_.#*,-]+$`)
 
 // refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be
-// written the call stays refused, and the caller is told that the gate is not available.
+// written the call stays refused, and the caller is told that the gate is not available. The agent's trust falls with the record, so that its
+// next call is judged by the lower score.
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
 	// Nothing of the call was done, so its entry may not speak of a job or an approval as if they were there.
 	c.job, c.approval = "", approvals.Request{}
+	if r.Code == tools.NotFound {
+		c.objects = nil // of what is not there no name is kept
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
@@ -77,6 +104,10 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 		e.Code, e.Reason = string(r.Code), r.Message
 		if r.Code == tools.NotFound && !anID.MatchString(e.Resource) {
 			e.Resource = ""
+		}
+		refused := trust.Signal{Kind: trust.Refusal, Code: r.Code, CallID: c.ID}
+		if err := g.signal(tx, c.Principal.Merchant, c.Principal.Root().ID, refused); err != nil {
+			return err
 		}
 		_, err := audit.Append(tx, e)
 		return err

@@ -32,6 +32,7 @@ var resumeChecks = []check{
 	{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
+	{"trust", (*Gate).checkTrust},
 	{"effect", (*Gate).checkEffect},
 	{"freeze", asks((*policy.Policy).Frozen)},
 	{"ceiling", (*Gate).checkCeiling},
@@ -62,14 +63,26 @@ var stepChecks = []check{
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
 // database could not be asked; the call waits for another turn.
 func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err error) {
-	var j approvals.Job
-	var c *call
 	if due, err := g.due(ctx); err != nil || !due {
 		return false, err
 	}
+	worked, err = g.resume(ctx, worker, nil)
+	if un := (*unasked)(nil); errors.As(err, &un) {
+		worked, err = g.resume(ctx, worker, un.ask(ctx))
+		if errors.As(err, &un) {
+			return true, nil // another job came first this time; its turn begins anew
+		}
+	}
+	return worked, err
+}
+
+// resume is Resume with what an outside source has said about the caller of one job, before the transaction.
+func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worked bool, err error) {
+	var j approvals.Job
+	var c *call
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
-		if err != nil || !worked || j.Status == tools.JobRunning {
+		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {
 			return err
 		}
 		// The job's row is held by now, and whoever holds the rights may wait for it (a vote, a cancel): so this does not wait.
@@ -77,21 +90,26 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 			return err
 		}
 		return g.safely(j.CallID, func() error {
-			c, err = g.begin(tx, j, worker)
+			c, err = g.begin(tx, j, worker, said)
 			return err
 		})
 	})
-	switch {
+	switch un := (*unasked)(nil); {
 	case !worked:
 		return false, err
+	case errors.As(err, &un):
+		return true, un
 	case outOfReach(err):
 		return true, errors.Join(err, g.work(ctx, func(tx *store.Tx) error { return approvals.Postpone(tx, j) }))
 	case err != nil:
 		return true, g.end(ctx, j, c, err)
+	case j.Tool == publishTool:
+		return true, g.publishApproved(ctx, j)
 	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
 		j.Owner = worker
 		return true, g.steps(ctx, j, worker)
 	}
+	g.earned(c)
 	return true, nil
 }
 
@@ -117,10 +135,13 @@ func (g *Gate) work(ctx context.Context, fn func(*store.Tx) error) error {
 
 // begin judges a queued job again, uses up its approval and runs it: a write at once, a stepped write by starting it.
 // An error rolls all of it back, and end says what became of the job.
-func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string) (*call, error) {
+func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answered) (*call, error) {
 	c, err := g.rebuild(tx, j)
 	if err != nil {
 		return nil, err
+	}
+	if said != nil && said.job == j.JobID {
+		c.said = said.Asked
 	}
 	if c.approval.Overdue(tx.Now) {
 		j, lapsed, err := approvals.Lapse(tx, c.approval)
@@ -289,16 +310,25 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	return nil
 }
 
-// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
-func endorsed(c *call, r approvals.Request) error {
-	ok, err := approvals.Satisfied(c.Tx, r, r.Rule)
+// agreed asks whether those who approved a call may still do so, and are enough.
+func agreed(tx *store.Tx, r approvals.Request) error {
+	ok, err := approvals.Satisfied(tx, r, r.Rule)
 	if err != nil || !ok {
 		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
 			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
 	}
-	if c.parked && c.PolicyVersion != r.Binding.PolicyVersion {
-		ok, err = approvals.Satisfied(c.Tx, r, c.ask)
+	return nil
+}
+
+// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
+func endorsed(c *call, r approvals.Request) error {
+	if err := agreed(c.Tx, r); err != nil {
+		return err
 	}
+	if !c.parked || c.PolicyVersion == r.Binding.PolicyVersion {
+		return nil
+	}
+	ok, err := approvals.Satisfied(c.Tx, r, c.ask)
 	if err != nil || !ok {
 		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
 	}
@@ -336,12 +366,13 @@ func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error 
 }
 
 func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {
+	var c *call
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, err := approvals.Hold(tx, id, worker)
 		if err != nil {
 			return err
 		}
-		c, err := g.rebuild(tx, j)
+		c, err = g.rebuild(tx, j)
 		if r := (*tools.Refusal)(nil); errors.As(err, &r) {
 			done = true
 			return g.stop(tx, j, string(r.Code), r.Message)
@@ -359,6 +390,9 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 		done, err = g.stepOnce(tx, c, j, worker)
 		return err
 	})
+	if err == nil {
+		g.earned(c)
+	}
 	return done, err
 }
 
@@ -395,6 +429,7 @@ func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (
 	if err := approvals.Succeed(tx, j, tools.JobRunning, raw); err != nil {
 		return false, err
 	}
+	c.out.Status = tools.Done
 	return true, g.recordRun(tx, c, string(tools.Done), nil)
 }
 

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,12 +56,17 @@ func (h *house) priceTool() *tools.Tool {
 	})
 }
 
+// realTool is one of the shop's own tools.
+func realTool(name string) *tools.Tool {
+	t, _ := tools.NewRegistry(dtc.Tools()...).Find(name)
+	return t
+}
+
 func undoing(t *testing.T, fn func(t *testing.T, h *house, k *hook)) {
 	t.Helper()
 	hooked(t, func(t *testing.T, h *house, k *hook) {
 		all := append(h.tools.All(), h.priceTool())
-		i := slices.IndexFunc(dtc.Tools(), func(t *tools.Tool) bool { return t.Name == "dtc_undo" })
-		h.tools = tools.NewRegistry(append(all, dtc.Tools()[i])...)
+		h.tools = tools.NewRegistry(append(all, realTool("dtc_undo"))...)
 		h.free.Scopes = append(h.free.Scopes, "orders:write") // who writes nothing that can be undone is not let in
 		h.bot.Scopes = h.free.Scopes
 		fn(t, h, k)

@@ -12,17 +12,22 @@ import (
 	"github.com/dtcgate/dtcgate/store"
 )
 
-// used counts how often principals were let through and turned away since it was last written down, which is once a second: a call
-// pays a few additions in memory for it. A call counts for every token and key of its chain, so that a key shows what was done
+// used counts how often principals were let through and turned away, and how often calls of agents succeeded, since it was last written down,
+// which is once a second: a call pays a few additions in memory for it. A call counts for every token and key of its chain, so that a key shows what was done
 // with all that was given on from it; for the person above only what they do themselves.
 type used struct {
 	mu      sync.Mutex
-	counted map[principal]auth.Used
+	counted map[principal]tally
+}
+
+type tally struct {
+	auth.Used
+	successes int64 // of an agent at the root of a chain: what it earns trust by
 }
 
 type principal struct{ id, merchant string }
 
-func newUsed() used { return used{counted: map[principal]auth.Used{}} }
+func newUsed() used { return used{counted: map[principal]tally{}} }
 
 // count adds to the counts of p's chain. A caller that does not stand in the database is not counted.
 func (u *used) count(p auth.Principal, more auth.Used) {
@@ -30,8 +35,17 @@ func (u *used) count(p auth.Principal, more auth.Used) {
 	defer u.mu.Unlock()
 	for i, l := range p.Links {
 		if i == 0 || l.Kind != auth.KindPerson {
-			u.add(principal{l.ID, p.Merchant}, more)
+			u.add(principal{l.ID, p.Merchant}, tally{Used: more})
 		}
+	}
+}
+
+// succeeded counts a call of p that was carried out.
+func (u *used) succeeded(p auth.Principal) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if root := p.Root().ID; root != "" {
+		u.add(principal{root, p.Merchant}, tally{successes: 1})
 	}
 }
 
@@ -40,13 +54,13 @@ func (u *used) countOne(merchant, who string, more auth.Used) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if _, id, ok := strings.Cut(who, ":"); ok {
-		u.add(principal{id, merchant}, more)
+		u.add(principal{id, merchant}, tally{Used: more})
 	}
 }
 
-func (u *used) add(p principal, more auth.Used) {
+func (u *used) add(p principal, more tally) {
 	n := u.counted[p]
-	n.Uses, n.Refusals = n.Uses+more.Uses, n.Refusals+more.Refusals
+	n.Uses, n.Refusals, n.successes = n.Uses+more.Uses, n.Refusals+more.Refusals, n.successes+more.successes
 	if more.LastUsedAt.After(n.LastUsedAt) {
 		n.LastUsedAt = more.LastUsedAt
 	}
@@ -54,16 +68,16 @@ func (u *used) add(p principal, more auth.Used) {
 }
 
 // take gives what was counted and begins anew.
-func (u *used) take() map[principal]auth.Used {
+func (u *used) take() map[principal]tally {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	counted := u.counted
-	u.counted = map[principal]auth.Used{}
+	u.counted = map[principal]tally{}
 	return counted
 }
 
 // giveBack counts again what could not be written down.
-func (u *used) giveBack(counted map[principal]auth.Used) {
+func (u *used) giveBack(counted map[principal]tally) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for p, n := range counted {
@@ -80,7 +94,11 @@ func (g *Gate) writeUsed(ctx context.Context) error {
 	byID := slices.SortedFunc(maps.Keys(counted), func(a, b principal) int { return strings.Compare(a.id, b.id) })
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		for _, p := range byID {
-			if err := auth.AddUsage(tx, p.merchant, p.id, counted[p]); err != nil {
+			n := counted[p]
+			if err := auth.AddUsage(tx, p.merchant, p.id, n.Used); err != nil {
+				return err
+			}
+			if err := g.writeSuccesses(tx, p, n.successes); err != nil {
 				return err
 			}
 		}

@@ -43,7 +43,7 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 	err := mayVote(p, b)
 	if err == nil {
 		err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
-			d, err = cast(tx, p, b)
+			d, err = g.cast(tx, p, b)
 			return err
 		})
 	}
@@ -94,7 +94,7 @@ func mayVote(p auth.Principal, b Ballot) error {
 	return nil
 }
 
-func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
+func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	p, err := hold(tx, p)
 	if err == nil {
 		err = mayDecide(p)
@@ -121,6 +121,8 @@ func cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 		if err := recordRepeat(tx, p, r, b); err != nil {
 			return Decided{}, err
 		}
+	} else if err := g.denied(tx, r, v); err != nil {
+		return Decided{}, err
 	}
 	d, err := decided(tx, p, r.ID)
 	if err != nil || d.State != approvals.Rejected {

@@ -39,23 +39,27 @@ var joints = strings.NewReplacer("_", "", "-", "", " ", "")
 // bare makes orderNo, order-no and order_no the same.
 func bare(name string) string { return strings.ToLower(joints.Replace(name)) }
 
-// edits is the Levenshtein distance in bytes.
+// edits is the Damerau-Levenshtein distance in bytes, in which two neighbours that changed places are one edit (optimal string
+// alignment).
 func edits(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, row := make([]int, len(b)+1), make([]int, len(b)+1) // of the prefixes of a that are two and one shorter
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
 		for j := range len(b) {
-			change := diagonal
+			change := row[j]
 			if a[i] != b[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			next[j+1] = min(change, next[j]+1, row[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row = row, next
 	}
 	return row[len(b)]
 }

@@ -73,6 +73,10 @@ var probes = map[string][]probe{
 	"GET /api/v1/admin/v1/roles":                             {{by: "person"}, {by: "agent"}},
 	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
 	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
+	"GET /api/v1/admin/v1/trust":                             {{by: "person"}, {by: "agent"}},
+	"GET /api/v1/admin/v1/trust/{id}":                        {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}"}},
+	"GET /api/v1/admin/v1/trust/{id}/history":                {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/history"}},
+	"POST /api/v1/admin/v1/trust/{id}/feedback":              {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/feedback", body: `{"score":-1,"note":"to see"}`}},
 
 	"GET /web/people.css":             {{}},
 	"GET /web/people.js":              {{}},

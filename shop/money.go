@@ -11,6 +11,9 @@ type Money struct {
 	Currency    string `json:"currency" yaml:"currency" jsonschema:"enum=GBP,enum=EUR,enum=USD"`
 }
 
+// Currencies are those that there are, sorted.
+var Currencies = []string{"EUR", "GBP", "USD"}
+
 var symbols = map[string]string{"GBP": "£", "EUR": "€", "USD": "$"}
 
 // String writes the amount as people do: £168,469.60, -£3.00. A currency without a sign of its own stands in front.

@@ -51,10 +51,10 @@ func (f Func[In, Out]) about(spec Spec) func(*Call) ([]Object, error) {
 	}
 }
 
-// rows names the objects that an answer of Read shows.
-func (f Func[In, Out]) rows(answer any) []Object {
+// shown makes the code that names the objects of an answer of Read; nil when it shows none.
+func (f Func[In, Out]) shown() func(answer any) []Object {
 	if f.Rows == nil {
 		return nil
 	}
-	return f.Rows(answer.(Out))
+	return func(answer any) []Object { return f.Rows(answer.(Out)) }
 }

@@ -41,7 +41,8 @@ const (
 // Codes are all of them.
 var Codes = []Code{
 	ForbiddenScope, ForbiddenTool, ForbiddenResource, ForbiddenNetwork, StepUpRequired, RateLimited, RiskCeiling,
-	InvalidArguments, StaleExpectation, LimitExceeded, NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized,
+	InvalidArguments, StaleExpectation, LimitExceeded, BudgetExceeded, TrustTooLow, ForbiddenByPolicy, Frozen, QuietHours,
+	NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized,
 	ForbiddenApprover, ApprovalExpired, ApprovalInvalidated, Unavailable, Internal,
 }
 

@@ -234,7 +234,7 @@ func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
 func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
 	h := Handler{
 		Objects: f.about(spec),
-		Rows:    f.rows,
+		Rows:    f.shown(),
 		Needs:   func(*Call) ([]auth.Scope, error) { return nil, nil },
 		Rate:    func(*Call, Preview) (Risk, error) { return spec.Risk, nil },
 		Class:   func(*Call, Preview) (Class, error) { return spec.Class, nil },
@@ -351,6 +351,8 @@ func (t *Tool) check() error {
 		return fmt.Errorf("it needs a route")
 	case writes && (h.Preview == nil || (h.Write == nil) == (h.Step == nil)):
 		return fmt.Errorf("a write needs a preview and either Write or Step")
+	case writes && h.Rows != nil:
+		return fmt.Errorf("only what a read answers is held to limits on objects; a write shows what it is about")
 	case writes != (t.Risk.Undo > 0):
 		return fmt.Errorf("a write has something to undo and a read has nothing")
 	case t.Brake && (t.Class != ClassNone || t.AlwaysAsks):

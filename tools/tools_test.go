@@ -65,6 +65,7 @@ func TestABadToolStopsTheStart(t *testing.T) {
 		"a write without preview":   func(_ *Spec, f *Func[goodIn, goodIn]) { f.Preview = nil },
 		"a write without risk":      func(s *Spec, _ *Func[goodIn, goodIn]) { s.Risk.Undo = 0 },
 		"a brake that is parked":    func(s *Spec, _ *Func[goodIn, goodIn]) { s.Brake = true },
+		"a write that shows rows":   func(_ *Spec, f *Func[goodIn, goodIn]) { f.Rows = func(goodIn) []Object { return nil } },
 		"no code":                   func(_ *Spec, f *Func[goodIn, goodIn]) { f.Write = nil },
 		"a resource without type":   func(s *Spec, _ *Func[goodIn, goodIn]) { s.Resource = "everything" },
 		"a path that is no path":    func(s *Spec, _ *Func[goodIn, goodIn]) { s.Path = "it" },

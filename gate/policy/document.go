@@ -128,7 +128,7 @@ type Limits struct {
 type Budget struct {
 	Name      string      `yaml:"name" json:"name"`
 	Per       Subject     `yaml:"per" json:"per"`
-	Every     budget.Kind      `yaml:"every" json:"every"`
+	Every     budget.Kind `yaml:"every" json:"every"`
 	Money     *shop.Money `yaml:"money,omitempty" json:"money,omitempty"`
 	Customers *int64      `yaml:"customers,omitempty" json:"customers,omitempty"`
 	Calls     *int64      `yaml:"calls,omitempty" json:"calls,omitempty"`

@@ -15,7 +15,7 @@ type Facts struct {
 	Agent            string         `json:"agent"`            // key_… or jwt_…, at the root of the chain
 	Caller           string         `json:"caller,omitempty"` // sub_…, where it is not the agent itself
 	Owner            string         `json:"owner,omitempty"`  // per_…
-	Name             string         `json:"name,omitempty"`
+	Name             string         `json:"-"`                // the words of whoever minted the credential
 	Kind             auth.Kind      `json:"kind"`
 	Profile          string         `json:"profile"`
 	Scopes           []auth.Scope   `json:"scopes,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy/condition"
 	"github.com/dtcgate/dtcgate/gate/policy/strict"
+	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -22,6 +23,7 @@ type Policy struct {
 	zone       *time.Location
 	profiles   map[string]*profile
 	conditions *condition.Set
+	source     *trust.Remote // nil: none
 	rules      []*approvalRule
 	byTool     map[string][]*approvalRule // those that can match a call of the tool, in order
 }
@@ -71,7 +73,7 @@ func New(text []byte, registry *tools.Registry) (*Policy, []strict.Problem) {
 	lines := strict.Lines(text)
 	problems := append(p.ready(lines), p.typed(registry)...)
 	if len(problems) > 0 {
-		return nil, problems
+		return nil, strict.Locate(lines, problems)
 	}
 	for name, doc := range p.Document.Profiles {
 		p.profiles[name] = newProfile(name, doc, registry)
@@ -97,14 +99,22 @@ func (p *Policy) ready(lines map[string]strict.Position) []strict.Problem {
 			Line: lines["limits.zone"].Line, Path: "limits.zone", Problem: "is no time zone", Expected: "an IANA name such as Europe/London",
 		})
 	}
+	if s := d.Trust.Source; s != nil {
+		if p.source, err = trust.NewRemote(*s); err != nil {
+			problems = append(problems, strict.Problem{
+				Line: lines["trust.source"].Line, Path: "trust.source", Problem: "cannot be asked: " + err.Error(), Expected: "an https address",
+			})
+		}
+	}
 	var wrong []strict.Problem
-	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Line+1)
+	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Text)
 	problems = append(problems, wrong...)
 	for i, r := range d.Approvals {
 		rule := &approvalRule{ApprovalRule: r, full: "approvals." + r.Name, profiles: setOf(r.Profiles), classes: setOf(r.Classes)}
 		if r.When != "" {
-			rule.when, wrong = condition.CompileWhen(r.When, lines[fmt.Sprintf("approvals[%d].when", i)].Line)
-			problems = append(problems, wrong...)
+			path := fmt.Sprintf("approvals[%d].when", i)
+			rule.when, wrong = condition.CompileWhen(r.When, lines[path].Text)
+			problems = append(problems, under(path, wrong)...)
 		}
 		p.rules = append(p.rules, rule)
 	}
@@ -140,6 +150,14 @@ func (r *approvalRule) about(registry *tools.Registry) []string {
 		}
 	}
 	return about
+}
+
+// under gives problems the path of what they are about.
+func under(path string, problems []strict.Problem) []strict.Problem {
+	for i := range problems {
+		problems[i].Path = path
+	}
+	return problems
 }
 
 // Language is the version of the document's language.
@@ -181,6 +199,9 @@ func (p *Policy) profile(name string) *profile {
 	}
 	return p.profiles[name]
 }
+
+// TrustSource is who outside is asked for trust; nil: nobody.
+func (p *Policy) TrustSource() *trust.Remote { return p.source }
 
 // Scoped is the profile of a key that names none. It grants nothing.
 const Scoped = "scoped"

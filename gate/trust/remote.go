@@ -189,16 +189,20 @@ func (m *Remote) Ask(ctx context.Context, agent string) *Asked {
 	return &Asked{Score: s}
 }
 
-// Live gives the score that counts for a call of this risk: the lower of an agent's own and of what the source said (nil: it was not
-// asked). Without an answer of the source a call that reaches outside fails with ErrSource, and every call where it is required.
-func (r Rules) Live(own Score, said *Asked, risk tools.Risk) (Score, error) {
+// With gives the score that counts: the lower of an agent's own and of what the source said (nil: it was not asked). Where there is a source
+// and no answer, known is false: see Stops.
+func (r Rules) With(own Score, said *Asked) (s Score, known bool) {
 	switch {
-	case r.Source == nil || !r.Used():
-		return own, nil
-	case said != nil && said.Err == "":
-		return min(own, said.Score), nil
-	case r.Source.Required || risk.Reach > 0 || risk.Touch > 0:
-		return None, ErrSource
+	case !r.Used() || r.Source == nil:
+		return own, true
+	case said == nil || said.Err != "":
+		return own, false
 	}
-	return own, nil
+	return min(own, said.Score), true
+}
+
+// Stops reports whether a call of this risk is refused without an answer of the source: one that reaches outside, or any where the answer
+// is required.
+func (r Rules) Stops(risk tools.Risk) bool {
+	return risk.Reach > 0 || risk.Touch > 0 || r.Source != nil && r.Source.Required
 }

@@ -167,34 +167,34 @@ func TestEveryCallAsksAgain(t *testing.T) {
 	}
 }
 
-func TestWithoutAnAnswerWhatReachesOutsideIsRefused(t *testing.T) {
+func TestASourceOnlyTakesTrustAway(t *testing.T) {
 	r := plain
 	r.Source = &Source{}
-	required := plain
-	required.Source = &Source{Required: true}
-	inside, reaches, touches := tools.Risk{Undo: 3, Blast: 3}, tools.Risk{Reach: 1}, tools.Risk{Touch: 1}
-	silent := &Asked{Err: "no answer"}
 	for _, c := range []struct {
 		rules Rules
 		said  *Asked
-		risk  tools.Risk
 		want  Score
-		fails bool
+		known bool
 	}{
-		{r, &Asked{Score: 40_000}, reaches, 40_000, false},
-		{r, &Asked{Score: 90_000}, reaches, 60_000, false}, // it gives no trust that is not there
-		{r, &Asked{}, inside, 0, false},
-		{r, silent, inside, 60_000, false},
-		{r, silent, reaches, 0, true},
-		{r, silent, touches, 0, true},
-		{r, nil, reaches, 0, true},
-		{required, silent, inside, 0, true},
-		{required, nil, inside, 0, true},
-		{plain, nil, reaches, 60_000, false},
+		{r, &Asked{Score: 40_000}, 40_000, true},
+		{r, &Asked{Score: 90_000}, 60_000, true},
+		{r, &Asked{}, 0, true},
+		{r, &Asked{Err: "no answer", Score: 90_000}, 60_000, false},
+		{r, nil, 60_000, false},
+		{plain, nil, 60_000, true},
+		{Rules{}, nil, 60_000, true},
 	} {
-		got, err := c.rules.Live(60_000, c.said, c.risk)
-		if got != c.want || errors.Is(err, ErrSource) != c.fails {
-			t.Errorf("%+v: %s, %v", c, got, err)
+		if got, known := c.rules.With(60_000, c.said); got != c.want || known != c.known {
+			t.Errorf("%+v: %s, %t", c, got, known)
 		}
+	}
+}
+
+func TestWithoutAnAnswerWhatReachesOutsideStops(t *testing.T) {
+	r, required := plain, plain
+	r.Source, required.Source = &Source{}, &Source{Required: true}
+	inside, reaches, touches := tools.Risk{Undo: 3, Blast: 3}, tools.Risk{Reach: 1}, tools.Risk{Touch: 1}
+	if r.Stops(inside) || !r.Stops(reaches) || !r.Stops(touches) || !required.Stops(inside) {
+		t.Error("the wrong calls stop")
 	}
 }

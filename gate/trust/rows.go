@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -114,9 +115,12 @@ func (r Rules) save(tx *store.Tx, k kept, s state, e entry) error {
 type Standing struct {
 	Agent     string    `json:"agent"`
 	Score     Score     `json:"score"`
-	Level     Level     `json:"level"`
+	Sandbox   Sandbox   `json:"sandbox"`
 	ChangedAt time.Time `json:"changed_at,omitzero"` // by a signal; zero: none has yet
 }
+
+// Place is where an agent stands in lists.
+func (s Standing) Place() auth.Place { return auth.Place{ID: s.Agent} }
 
 // StandingOf gives where an agent stands.
 func StandingOf(tx *store.Tx, r Rules, merchant, agent string) (Standing, error) {
@@ -127,13 +131,14 @@ func StandingOf(tx *store.Tx, r Rules, merchant, agent string) (Standing, error)
 	return r.standing(k, tx.Now), err
 }
 
-// List gives the agents of a merchant that something has moved, up to a limit, by id from the first that comes after one.
-func List(tx *store.Tx, r Rules, merchant, after string, limit int) ([]Standing, error) {
+// List gives a page of the agents of a merchant that something has moved, by id.
+func List(tx *store.Tx, r Rules, merchant string, page auth.Page) ([]Standing, error) {
 	return store.All(tx, func(row store.Row) (Standing, error) {
 		k := kept{}
 		err := row.Scan(&k.agent, &k.points, &k.room, store.At(&k.at))
 		return r.standing(k, tx.Now), err
-	}, `SELECT agent_id, score, room, changed_at FROM trust_scores WHERE merchant_id = $1 AND agent_id > $2 ORDER BY agent_id LIMIT $3`, merchant, after, limit)
+	}, `SELECT agent_id, score, room, changed_at FROM trust_scores WHERE merchant_id = $1 AND agent_id > $2 ORDER BY agent_id LIMIT $3`,
+		merchant, page.After.ID, page.Limit)
 }
 
 func (r Rules) standing(k kept, now time.Time) Standing {
@@ -143,5 +148,5 @@ func (r Rules) standing(k kept, now time.Time) Standing {
 	} else if r.Used() {
 		s = r.later(k.state, now).score()
 	}
-	return Standing{Agent: k.agent, Score: s, Level: r.Sandbox(s).Level, ChangedAt: k.at}
+	return Standing{Agent: k.agent, Score: s, Sandbox: r.Sandbox(s), ChangedAt: k.at}
 }

@@ -116,11 +116,11 @@ func TestTheScoreOfAnotherMerchantIsNotOurs(t *testing.T) {
 			t.Errorf("the stranger sees %s and %v", got, d.history())
 		}
 		d.in(func(tx *store.Tx) error {
-			if all, err := List(tx, plain, d.merchant, "", 10); err != nil || len(all) != 0 {
+			if all, err := List(tx, plain, d.merchant, auth.Page{Limit: 10}); err != nil || len(all) != 0 {
 				t.Errorf("the stranger lists %v, %v", all, err)
 			}
-			all, err := List(tx, plain, ours, "", 10)
-			if err != nil || len(all) != 1 || all[0].Agent != "key_1" || all[0].Score != 30_000 || all[0].Level != Adaptive {
+			all, err := List(tx, plain, ours, auth.Page{Limit: 10})
+			if err != nil || len(all) != 1 || all[0].Agent != "key_1" || all[0].Score != 30_000 || all[0].Sandbox.Level != Adaptive {
 				t.Errorf("we list %v, %v", all, err)
 			}
 			return nil

@@ -1,9 +1,10 @@
 package trust
 
 import (
+	"slices"
+
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/tools"
-	"slices"
 )
 
 // Rules are the part of a policy that is about trust. Without Sandboxes trust is not used: nothing is written down, and everybody is in

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy/strict"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -29,8 +30,8 @@ source: {url: "https://trust.example.com/v1/score", secret_env: DTCGATE_TRUST_TO
 func parsed(t *testing.T) Rules {
 	t.Helper()
 	var r Rules
-	if err := yaml.Unmarshal([]byte(inDocument), &r); err != nil {
-		t.Fatal(err)
+	if p := strict.Decode([]byte(inDocument), &r); len(p) > 0 {
+		t.Fatal(p)
 	}
 	if p := r.Problems(); len(p) > 0 {
 		t.Fatal(p)
@@ -146,6 +147,14 @@ func TestPointsAreReadDigitByDigit(t *testing.T) {
 		if got, err := ParseScore(text); err == nil {
 			t.Errorf("%q is %d", text, got)
 		}
+	}
+}
+
+func TestAMisspeltScoreIsToldWithItsLine(t *testing.T) {
+	var r Rules
+	p := strict.Decode([]byte("start: 50\nrise_per_day: fast\nsignals: {succes: 1}\n"), &r)
+	if len(p) != 2 || p[0].Line != 2 || p[0].Path != "rise_per_day" || p[1].Path != "signals.succes" || p[1].Suggestion != "success" {
+		t.Errorf("%+v", p)
 	}
 }
 

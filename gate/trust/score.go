@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/dtcgate/dtcgate/gate/policy/strict"
 )
 
 // A Score is in thousandths of a point: 72500 is 72.5. People write it, and JSON holds it, in points. Weights of signals are Scores too, and
@@ -22,7 +24,7 @@ const point = 1000
 func ParseScore(text string) (Score, error) {
 	s, rest, ok := cutScore(text)
 	if !ok || rest != "" {
-		return 0, fmt.Errorf("%.20q is not a number of points: write one from -100 to 100 with at most three decimals, such as 72.5", text)
+		return 0, strict.Problem{Problem: "is no number of points", Expected: "a number from -100 to 100 with at most three decimals, such as 72.5"}
 	}
 	return s, nil
 }
@@ -71,3 +73,6 @@ func (s *Score) UnmarshalJSON(text []byte) error { return s.UnmarshalText(text) 
 
 // MarshalJSON writes points as a JSON number.
 func (s Score) MarshalJSON() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalText writes points as UnmarshalText reads them.
+func (s Score) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

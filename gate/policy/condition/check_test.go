@@ -42,7 +42,7 @@ func TestWhatDoesNotFitIsRefusedWithItsLineAndWhatIsThereInstead(t *testing.T) {
 		{"a scope that does not exist", head + "principal.scopes.contains(\"orders:refnd\")\n};", `4: principal.scopes is never "orders:refnd"`, "", "orders:refund"},
 		{"a profile that does not exist, as a text", head + "principal.profile == \"suport\"\n};", `4: principal.profile is never "suport"`, "analyst", "support"},
 		{"an action that the tool cannot be asked for", "permit (principal, action == Action::\"dtc_request_action\", resource) when {\n context.action == \"payments:refnd\" };", `2: context.action is never "payments:refnd"`, "payments:refund", "payments:refund"},
-		{"a transport that does not exist", head + "context.transport == \"mpc\"\n};", `4: context.transport is never "mpc"`, "mcp, rest", ""},
+		{"a transport that does not exist", head + "context.transport == \"mpc\"\n};", `4: context.transport is never "mpc"`, "mcp, rest", "mcp"},
 		{"a condition that is no Bool", head + "context.effect.level\n};", "1: a Long stands where a Bool is expected", "", ""},
 		{"a bad constant of an extension", head + "context.trust.lessThan(decimal(\"70\"))\n};", "1: error during extension function argument validation", "", ""},
 		{"tags", head + "principal.hasTag(\"x\")\n};", "4: nothing here has tags", "attributes", ""},

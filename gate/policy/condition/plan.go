@@ -3,6 +3,7 @@ package condition
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cedar-policy/cedar-go"
@@ -197,4 +198,14 @@ func (p *plan) reads() Reads {
 	context := p.looks.get("context")
 	on := func(name string) bool { return context.get(name) != nil }
 	return Reads{on("input"), on("effect"), on("time"), on("source"), p.resources, on("trust")}
+}
+
+// Never reports whether nothing can permit a call of a tool under a profile, whatever the call.
+func (s *Set) Never(tool, profile string) bool {
+	b := s.bound.Load()
+	if b == nil {
+		return true
+	}
+	p := b.plan(tool, profile)
+	return p == nil || !slices.ContainsFunc(p.policies, (*Policy).Permits)
 }

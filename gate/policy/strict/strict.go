@@ -37,7 +37,7 @@ const (
 // A Problem is one thing that is wrong with a text.
 type Problem struct {
 	Line       int    `json:"line"`       // from 1; 0: of the whole text
-	Column     int    `json:"column"`     // from 1, in characters
+	Column     int    `json:"column"`     // from 1, in characters; 0: the line alone is known
 	Path       string `json:"path"`       // profiles.analyst.tools[2]; empty: of the whole text
 	Problem    string `json:"problem"`    // what is wrong
 	Expected   string `json:"expected"`   // what is allowed
@@ -47,8 +47,11 @@ type Problem struct {
 // Error is the problem in one line, in the form that editors follow once the name of the file stands before it.
 func (p Problem) Error() string {
 	var b strings.Builder
-	if p.Line > 0 {
+	switch {
+	case p.Column > 0:
 		fmt.Fprintf(&b, "%d:%d: ", p.Line, p.Column)
+	case p.Line > 0:
+		fmt.Fprintf(&b, "%d: ", p.Line)
 	}
 	if p.Path != "" {
 		b.WriteString(p.Path + ": ")
