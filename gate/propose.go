@@ -155,7 +155,8 @@ func (d Draft) carryOut(tx *store.Tx, seen approvals.Job) (v policy.Version, err
 		return v, err
 	}
 	if r.Overdue(tx.Now) {
-		return v, approvals.Lapse(tx, r)
+		_, _, err := approvals.Lapse(tx, r)
+		return v, err
 	}
 	if err := d.stillAgreed(tx, j, r); err != nil {
 		return v, err
