@@ -33,7 +33,7 @@ func (p *Policy) charge(all []budget.Charge, b Budget, name string, f *Facts) []
 	switch e := f.Effect; {
 	case b.Calls != nil:
 		c.Unit, c.Amount, c.Limit = "calls", 1, *b.Calls
-	case b.Customers != nil && e.touches():
+	case b.Customers != nil && p.touches(f):
 		c.Unit, c.Amount, c.Limit = "customers", e.Customers, *b.Customers
 	case b.Money != nil && e.Money != nil:
 		c.Unit, c.Amount, c.Limit = "money:"+string(b.Money.Currency), e.Money.AmountMinor, b.Money.AmountMinor

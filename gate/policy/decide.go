@@ -243,6 +243,11 @@ func (p *Policy) rated(f *Facts) tools.Risk {
 	return r
 }
 
+// touches reports whether customers would hear of the call.
+func (p *Policy) touches(f *Facts) bool {
+	return p.rated(f).Touch > 0 || f.Effect.Customers > 0 && p.Classify(f.Tool, f.Effect.Class) == tools.ClassContact
+}
+
 // Under asks whether the call is under the profile's ceiling.
 func (p *Policy) Under(f *Facts) error {
 	own := p.profile(f.Profile)
@@ -299,7 +304,11 @@ func (v *Vector) amountExceeded(r tools.Risk, e *Effect) string {
 	case m.AmountMinor > v.Money.PerCallMinor || m.AmountMinor > 0 && string(m.Currency) != v.Money.Currency:
 		return fmt.Sprintf("allows %d minor units of %s a call", v.Money.PerCallMinor, v.Money.Currency)
 	}
-	if e.Customers > v.Customers.PerCall {
+	reached := e.Customers
+	if r.Touch > 0 {
+		reached = max(1, reached) // the rating counts also where the tool names nobody
+	}
+	if reached > v.Customers.PerCall {
 		return fmt.Sprintf("allows %d customers a call", v.Customers.PerCall)
 	}
 	return ""
@@ -330,7 +339,7 @@ func (p *Policy) Trusts(f *Facts) error {
 // Awake asks whether customers may hear of the call at its time. A call that waits for people is asked when it runs.
 func (p *Policy) Awake(f *Facts) error {
 	q := p.Document.Limits.Contact.Quiet
-	if q == nil || f.free() || f.DryRun || !f.Effect.touches() {
+	if q == nil || f.free() || f.DryRun || !p.touches(f) {
 		return nil
 	}
 	if _, parks := p.Approval(f); parks && !f.Resumed && f.Effect.RunAt.IsZero() {
