@@ -24,8 +24,11 @@ const (
 	seedVariable   = "DTCGATE_TEST_POLICY_SEED"
 )
 
-// callsOfEach is how many calls each document is asked about: making one ready takes as long as some hundred answers.
-const callsOfEach = 1000
+// How many calls each document is asked about: making one ready takes as long as some hundred answers.
+const (
+	callsOfEach = 1000
+	pairsOfEach = 250
+)
 
 // fromEnvironment is a number that a variable holds, or the usual one.
 func fromEnvironment(t *testing.T, name string, usual int) int {

@@ -51,6 +51,8 @@ func text(doc tree) []byte {
 	return out
 }
 
+var requestAction, _ = registry.Find("dtc_request_action")
+
 var (
 	registry      = tools.NewRegistry(dtc.Tools()...)
 	toolPatterns  = patternsOf(registry)
@@ -138,7 +140,7 @@ func (d dice) document() tree {
 func (d dice) profile() tree {
 	p := tree{"tools": []string{"*"}, "resources": []string{"*"}, "actions": tree{"request": d.actionPatterns(), "run": d.actionPatterns()}, "ceiling": d.ceiling()}
 	if d.often(40) {
-		p["tools"] = some(d, 2, 12, toolPatterns)
+		p["tools"] = append(some(d, 2, 12, toolPatterns), pick(d, "dtc_*", "dtc_*", "dtc_get_*", "orders.*"))
 	}
 	if d.often(30) {
 		p["resources"] = some(d, 3, 8, resources)
@@ -401,9 +403,15 @@ func (d dice) conditions() string {
 // near is a number of the list or one beside it.
 func near(d dice, all []int64) int64 { return max(0, pick(d, all...)+int64(d.IntN(3))-1) }
 
-// call makes the facts of one call.
+// call makes the facts of one call of some tool, most often of the one that has actions.
 func (d dice) call() *policy.Facts {
-	t := pick(d, registry.All()...)
+	if d.often(6) {
+		return d.callOf(requestAction)
+	}
+	return d.callOf(pick(d, registry.All()...))
+}
+
+func (d dice) callOf(t *tools.Tool) *policy.Facts {
 	f := &policy.Facts{
 		Agent: pick(d, "key_a", "key_b", "jwt_c"), Name: pick(d, "day", "night"), Kind: pick(d, auth.KindKey, auth.KindSubToken, auth.KindJWT),
 		Profile: pick(d, profiles...), Scopes: some(d, 0, 4, auth.AgentScopes), Ceiling: auth.Level(d.IntN(8)), RequiresApproval: d.often(15),
