@@ -177,9 +177,10 @@ func (p *Policy) Frozen(f *Facts) error {
 	if f.free() || f.DryRun || !f.Tool.Writes() {
 		return nil
 	}
-	for _, z := range p.Document.Freezes {
-		at := f.when()
-		if at.Before(z.From) || !at.Before(z.To) || !z.fits(p, f) {
+	at, class := f.when(), p.Classify(f.Tool, f.Effect.Class)
+	for i := range p.freezes {
+		z := &p.freezes[i]
+		if !z.holds(at) || !z.fits(f, class) {
 			continue
 		}
 		why := ""
@@ -189,12 +190,6 @@ func (p *Policy) Frozen(f *Facts) error {
 		return deny("freezes."+z.Name, tools.Frozen, "Wait until then, or rehearse it with dry_run.", "Calls like this one are frozen until %s.%s", z.To.Format(time.RFC3339), why)
 	}
 	return nil
-}
-
-// fits reports whether a call is one that a match is about.
-func (m Match) fits(p *Policy, f *Facts) bool {
-	return (len(m.Tools) == 0 || names(m.Tools, f.Tool)) && (len(m.Classes) == 0 || slices.Contains(m.Classes, p.Classify(f.Tool, f.Effect.Class))) &&
-		(len(m.Profiles) == 0 || slices.Contains(m.Profiles, f.Profile))
 }
 
 // Rate gives the risk of a call as the operator sees it: what an override says stands in place of the tool's own.
@@ -343,11 +338,11 @@ func (p *Policy) Awake(f *Facts) error {
 	if q == nil || f.free() || f.DryRun || !p.touches(f) {
 		return nil
 	}
-	if _, parks := p.Approval(f); parks && !f.Resumed && f.Effect.RunAt.IsZero() {
-		return nil
-	}
 	until, quiet := q.Holds(f.when(), p.zone)
 	if !quiet {
+		return nil
+	}
+	if _, parks := p.Approval(f); parks && !f.Resumed && f.Effect.RunAt.IsZero() {
 		return nil
 	}
 	return deny("limits.contact.quiet", tools.QuietHours, "Send it from then on; where the tool has send_at, name that time.",

@@ -32,7 +32,9 @@ var narrowings = []narrowing{
 	{name: "a lower ceiling", edit: lowersCeiling},
 	{name: "a tool switched off", edit: overrides(func(dice) (string, any) { return "off", true })},
 	{name: "a higher minimum of trust", edit: overrides(func(d dice) (string, any) { return "minimum_trust", pick(d, "ADAPTIVE", "OPEN") })},
-	{name: "a freeze", edit: func(d dice, doc tree) { appends(doc, "freezes", d.about(tree{"from": moments[0], "to": moments[1]}), "name", "added") }},
+	{name: "a freeze", edit: func(d dice, doc tree) {
+		appends(doc, "freezes", d.about(tree{"from": moments[0], "to": moments[1]}), "name", "added")
+	}},
 	{name: "a forbid", edit: func(d dice, doc tree) {
 		doc["conditions"] = doc["conditions"].(string) + fmt.Sprintf("@id(\"added\") forbid (%s) when { %s };\n", pick(d, heads...), d.expression(facets))
 	}},
