@@ -45,7 +45,7 @@ func TestPeopleAdministerKeysOverREST(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		g := newRig(t, db, fakes)
 		g.hire("ada", "admin")
-		minted := g.admin("ada", 201, "POST", "/keys", `{"name":"bot","scopes":["orders:*"],"tools":["notes_*"],"networks":["127.0.0.0/8"],"ceiling":"medium","ttl_seconds":3600,"per_minute":600,"depth":1}`)
+		minted := g.admin("ada", 201, "POST", "/keys", `{"name":"bot","profile":"admin","scopes":["orders:*"],"tools":["notes_*"],"networks":["127.0.0.0/8"],"ceiling":"medium","ttl_seconds":3600,"per_minute":600,"depth":1}`)
 		key, id := fmt.Sprint(minted["secret"]), fmt.Sprint(minted["id"])
 		if minted["owner_id"] != g.ids["ada"] || minted["ceiling"] != "L4" || minted["expires_at"] == nil {
 			t.Errorf("minted is %v", minted)

@@ -1,8 +1,8 @@
 package server
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -19,6 +19,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -78,14 +79,36 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	web.Start()
 	t.Cleanup(web.Close)
 	g.url = web.URL
-	g.must(db.InTx(t.Context(), func(tx *store.Tx) error {
-		m, err := auth.EnsureMerchant(tx, rigMerchant)
+	g.store = g.merchant(rigMerchant)
+	return g
+}
+
+// merchant gives the merchant of a name, who has a policy.
+func (g *rig) merchant(name string) (id string) {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		m, err := auth.EnsureMerchant(tx, name)
 		if err == nil {
-			g.store, err = m.ID, policytest.Install(tx, m.ID)
+			id, err = m.ID, policytest.Install(tx, m.ID)
 		}
 		return err
 	}))
-	return g
+	return id
+}
+
+// publish puts a policy in force at the rig's merchant.
+func (g *rig) publish(document string) {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		if err := auth.BeginChange(tx, g.store); err != nil {
+			return err
+		}
+		now, err := auth.PolicyVersion(tx, g.store)
+		if err == nil {
+			_, err = policy.Publish(tx, policy.Version{Merchant: g.store, Source: document, Author: policytest.Author}, now)
+		}
+		return err
+	}))
 }
 
 // newSQLiteRig is a rig on a fresh SQLite file, with the fake tools.
@@ -181,7 +204,7 @@ func (g *rig) entries() []audit.Entry {
 	g.must(g.db.Read(g.Context(), func(tx *store.Tx) error {
 		found, err := audit.Find(tx, audit.Filter{Limit: 10_000})
 		for _, e := range slices.Backward(found) {
-			if e.Event != "demo.loaded" { // made with the rig
+			if e.Event != "demo.loaded" && (e.Event != policy.EventPublished || e.Actor != policytest.Author) { // made with the rig
 				entries = append(entries, e.Entry)
 			}
 		}

@@ -29,7 +29,7 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		g := newRig(t, db, fakes)
 		g.hire("ada", "admin")
-		minted := g.admin("ada", 201, "POST", "/keys", `{"name":"the bot","scopes":["orders:*","marketing:*"]}`)
+		minted := g.admin("ada", 201, "POST", "/keys", `{"name":"the bot","profile":"admin","scopes":["orders:*","marketing:*"]}`)
 		rotated := g.admin("ada", 200, "POST", "/keys/"+fmt.Sprint(minted["id"])+"/rotate", `{"overlap_seconds":60}`)
 		added := g.admin("ada", 201, "POST", "/people", `{"name":"mara","roles":["manager"]}`)
 		ours := []string{fmt.Sprint(minted["secret"]), fmt.Sprint(rotated["secret"]), fmt.Sprint(added["token"]), g.secrets["ada"]}

@@ -3,8 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +19,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -33,7 +29,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the server answers into the stories of testdata")
 
-// Each file of testdata/*.txtar is a story that a person can read: who there is (keys), what is asked (client), what is
+// Each file of testdata/*.txtar is a story that a person can read: who there is (keys), the policy that comes into force (policy; until
+// then nobody is asked but for whom a key wants it), what is asked (client), what is
 // answered (server), what happens in between (do), how many rows tables have (rows), and what stands on the record in the
 // end (record). Ids, hashes, cursors and times are numbered in the order in which they appear; the client may use those
 // names. The demo shop is behind it. Stories of one thing are told on SQLite: what a call does to a database is tested
@@ -129,6 +126,8 @@ func tell(t *testing.T, db *store.DB, file string, anew bool) {
 			g.admit(got)
 		case "client":
 			g.ask(got)
+		case "policy":
+			g.publish(got)
 		case "do":
 			g.act(strings.Fields(got))
 		case "server":
@@ -191,39 +190,9 @@ func (g *story) act(words []string) {
 		g.db.Now = func() time.Time { return now().Add(d) }
 	case len(words) == 2 && words[0] == "revoke":
 		g.revoke(words[1])
-	case len(words) > 2 && words[0] == "need":
-		g.need(words[1], words[2:])
 	default:
 		g.Fatalf("what is %q to do?", words)
 	}
-}
-
-// need puts the one request that is open under a rule, as if it had been asked under it: so many people, and a role for some of them.
-func (g *story) need(people string, roles []string) {
-	n, err := strconv.Atoi(people)
-	g.must(err)
-	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
-		open, err := approvals.List(tx, g.store, false, 2)
-		if err != nil || len(open) != 1 {
-			return fmt.Errorf("%d requests are open: %w", len(open), err)
-		}
-		r := open[0]
-		rule, err := json.Marshal(approvals.Rule{Name: "approvals.big-send", People: n, Roles: roles})
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(rule)
-		r.Binding.RuleHash = hex.EncodeToString(sum[:])
-		binding, err := json.Marshal(r.Binding)
-		if err != nil {
-			return err
-		}
-		if r.BindingHash, err = r.Binding.Hash(); err == nil {
-			_, err = tx.Exec(`UPDATE approvals SET rule = $1, binding = $2, binding_sha256 = $3, needs = $4 WHERE id = $5`,
-				string(rule), string(binding), r.BindingHash, approvals.Rule{People: n, Roles: roles}.Needs(), r.ID)
-		}
-		return err
-	}))
 }
 
 // rows counts what stands in tables, for a story to show that something was not done. words are the names of the tables,

@@ -33,7 +33,7 @@ func newTokenRig(t *testing.T, registry *tools.Registry) (*rig, *authtest.Issuer
 	g, from := newRig(t, storetest.New(t, "sqlite"), registry), authtest.NewIssuer(t)
 	log := zerolog.New(g.log)
 	issuers, err := auth.NewIssuers(publicURL, []auth.Issuer{{
-		Name: "test", Issuer: from.URL, JWKSURL: from.KeysURL(), Claims: auth.ClaimNames{Merchant: "merchant"}, Ceiling: "high", RequiresApproval: true,
+		Name: "test", Issuer: from.URL, JWKSURL: from.KeysURL(), Claims: auth.ClaimNames{Merchant: "merchant"}, Ceiling: "high", Profile: "admin", RequiresApproval: true,
 		Scopes: []string{"*:read", "orders:write", "marketing:*"},
 	}}, func(err error) { t.Error(err) })
 	g.must(err)
@@ -307,9 +307,7 @@ func TestWhatATokenParkedOutlivesTheTokenButNotItsAgent(t *testing.T) {
 
 func TestTokensOfTwoMerchantsReachTheirOwn(t *testing.T) {
 	g, from := newTokenRig(t, fakes)
-	var other auth.Merchant
-	g.must(g.db.InTx(t.Context(), func(tx *store.Tx) (err error) { other, err = auth.EnsureMerchant(tx, "other"); return err }))
-	for merchant, changes := range map[string]map[string]any{g.store: nil, other.ID: {"merchant": "other"}} {
+	for merchant, changes := range map[string]map[string]any{g.store: nil, g.merchant("other"): {"merchant": "other"}} {
 		resp, _ := g.do("POST", tools.BasePath+"/tools/notes_search", "{}", jsonBody, "Authorization: Bearer "+g.token(from, "orders:read", changes))
 		entries := g.entries()
 		last := entries[len(entries)-1]

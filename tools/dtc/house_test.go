@@ -43,7 +43,7 @@ func TestShop(t *testing.T) {
 		if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range slices.Concat(salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories, customerStories, analyticsStories, orderStories, actionStories, helpdeskStories, objectStories) {
+		for _, s := range slices.Concat(salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories, customerStories, analyticsStories, orderStories, actionStories, helpdeskStories, objectStories, contactStories) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}
 	})
@@ -98,8 +98,25 @@ func (h *house) call(name string, in args) (*tools.Call, error) {
 	}
 	return &tools.Call{
 		ID: store.NewID("call", now), Tool: t, Principal: h.key, Args: canonical, Started: now, Registry: h.registry, Jobs: h.jobs, Traces: someTraces{h.jobs},
-		PolicyVersion: 7,
+		PolicyVersion: 7, May: h.may,
 	}, nil
+}
+
+// may is what the house's key may do under a policy that leaves everything to the key.
+func (h *house) may() tools.May {
+	m := tools.May{Profile: "admin", Trust: "100", Sandbox: "OPEN"}
+	m.Tools = h.registry.Visible(h.key, func(*tools.Tool) bool { return true })
+	for _, t := range m.Tools {
+		if t.AlwaysAsks || h.key.RequiresApproval && t.MayPark() {
+			m.Parks = append(m.Parks, t)
+		}
+		for _, a := range t.Actions {
+			if h.key.MayRequest(a.ID()) {
+				m.Actions = append(m.Actions, a.ID())
+			}
+		}
+	}
+	return m
 }
 
 // read calls a read and gives its answer.

@@ -33,7 +33,7 @@ func whoamiTellsWhatTheKeyMayDo(h *house) {
 	got.Tools, got.Parks = nil, nil
 	want := whoamiOut{
 		Kind: auth.KindKey, MerchantID: merchant, Agent: "test bot", OnBehalfOf: []string{}, Scopes: h.key.Scopes,
-		RiskCeiling: "L6 (high)", RequiresApproval: true, PolicyVersion: 7,
+		RiskCeiling: "L6 (high)", RequiresApproval: true, PolicyVersion: 7, Profile: "admin", Trust: "100", Sandbox: "OPEN",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		h.Errorf("whoami:\n%s", diff)

@@ -20,8 +20,11 @@ conditions: |
   permit (principal, action, resource);
 `
 
+// Author is who publishes it.
+const Author = "test"
+
 // Install gives a new merchant the open policy.
 func Install(tx *store.Tx, merchant string) error {
-	_, err := policy.Install(tx, merchant, []byte(Open), "test")
+	_, err := policy.Install(tx, merchant, []byte(Open), Author)
 	return err
 }
