@@ -81,7 +81,14 @@ func (p *Policy) Decide(f *Facts) Verdict {
 			return Verdict{Outcome: Refuse, Check: c.Name, Rule: d.Rule, Refusal: d.Refusal}
 		}
 	}
-	v := Verdict{Outcome: Run, Charges: p.Charges(f)}
+	v := p.through(f)
+	v.Charges = p.Charges(f)
+	return v
+}
+
+// through says what becomes of a call that no check refuses.
+func (p *Policy) through(f *Facts) Verdict {
+	v := Verdict{Outcome: Run}
 	var parks bool
 	if v.Ask, parks = p.Approval(f); parks {
 		v.Outcome = Park
