@@ -349,6 +349,9 @@ func rated(c *call, p tools.Preview) (*policy.Effect, error) {
 		return nil, err
 	}
 	class, err := h.Class(&c.Call, p)
+	if err == nil {
+		err = c.Tool.Foresaw(c.facts.Action, p, tools.Rating{Risk: risk, Class: class, Asks: p.Asks})
+	}
 	return &policy.Effect{Risk: risk, Class: class, Customers: p.Customers, Money: p.Money, Asks: p.Asks, RunAt: p.RunAt}, err
 }
 

@@ -70,8 +70,3 @@ func (f *Facts) objects() []tools.Object {
 	}
 	return all
 }
-
-// touches reports whether customers would hear of the call.
-func (e *Effect) touches() bool {
-	return e.Risk.Touch > 0 || e.Customers > 0 && e.Class == tools.ClassContact
-}
