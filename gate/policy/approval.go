@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/tools"
@@ -50,11 +52,12 @@ func (p *Policy) Letting(f *Facts) string {
 	switch {
 	case f.free():
 		return "builtin.free"
-	case f.Profile == "":
-		return "profiles." + Scoped
 	}
-	return "profiles." + f.Profile
+	return ProfileRule(f.Profile)
 }
+
+// ProfileRule names what a profile lets through, or does not have.
+func ProfileRule(profile string) string { return "profiles." + cmp.Or(profile, Scoped) }
 
 // MayAsk reports whether some call like this one would wait for people, before its effect is known.
 func (p *Policy) MayAsk(f *Facts) bool {

@@ -26,6 +26,12 @@ func (p *Policy) Charges(f *Facts) []budget.Charge {
 	return all
 }
 
+// Bounded reports whether a profile bounds by itself what a day's calls use up together.
+func (p *Policy) Bounded(profile string) bool {
+	own := p.profile(profile)
+	return own != nil && own.Ceiling.Vector != nil
+}
+
 // charge appends what a call takes from one budget, if anything.
 func (p *Policy) charge(all []budget.Charge, b *charger, f *Facts) []budget.Charge {
 	c := budget.Charge{Budget: b.full, Subject: b.subject(f)}

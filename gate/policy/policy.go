@@ -28,6 +28,7 @@ type Policy struct {
 	byTool     map[string][]*approvalRule // those that can match a call of the tool, in order
 	freezes    []freeze
 	budgets    []charger
+	looks      map[string]bool            // paths that its conditions look at
 }
 
 // A profile is a Profile with what it says about each tool.
@@ -44,7 +45,7 @@ var ErrUnreadable = errors.New("the policy cannot be read")
 // New makes a document ready. What is wrong with it is told whole; a document with problems makes no policy. Names are checked by
 // Check when a version is published, and not here: an older version stays readable when a tool is gone.
 func New(text []byte, registry *tools.Registry) (*Policy, []strict.Problem) {
-	p := &Policy{profiles: map[string]*profile{}, byTool: map[string][]*approvalRule{}, Hash: Hash(text)}
+	p := &Policy{profiles: map[string]*profile{}, byTool: map[string][]*approvalRule{}, looks: map[string]bool{}, Hash: Hash(text)}
 	if problems := strict.Decode(text, &p.Document); len(problems) > 0 {
 		return nil, problems
 	}
@@ -88,12 +89,20 @@ func (p *Policy) ready(lines map[string]strict.Position) []strict.Problem {
 	var wrong []strict.Problem
 	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Text)
 	problems = append(problems, wrong...)
+	if p.conditions != nil {
+		for _, c := range p.conditions.Policies() {
+			p.looksAt(c.Depends())
+		}
+	}
 	for i, r := range d.Approvals {
 		rule := &approvalRule{ApprovalRule: r, full: "approvals." + r.Name, ask: r.Need.Rule("approvals." + r.Name)}
 		if r.When != "" {
 			path := fmt.Sprintf("approvals[%d].when", i)
 			rule.when, wrong = condition.CompileWhen(r.When, lines[path].Text)
 			problems = append(problems, under(path, wrong)...)
+			if rule.when != nil {
+				p.looksAt(rule.when.Depends())
+			}
 		}
 		p.rules = append(p.rules, rule)
 	}
