@@ -69,6 +69,19 @@ func Claim(tx *store.Tx, worker string) (j Job, ok bool, err error) {
 	return j, err == nil, err
 }
 
+// Take is Claim for one queued job, in a transaction that had to take other locks first. ok is false when it waits no more, or another
+// worker holds it.
+func Take(tx *store.Tx, id string) (j Job, ok bool, err error) {
+	j, err = store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE id = $1 AND status = 'queued' AND run_after <= $2`+tx.SkipLocked(), id, store.Micros(tx.Now))
+	if errors.Is(err, store.ErrNotFound) {
+		return Job{}, false, nil
+	}
+	if err != nil {
+		return Job{}, false, fmt.Errorf("taking a job: %w", err)
+	}
+	return j, true, nil
+}
+
 // lease takes over a running job whose lease ran out.
 func lease(tx *store.Tx, j Job, worker string) error {
 	n, err := tx.Exec(`UPDATE jobs SET lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3

@@ -107,21 +107,25 @@ func List(tx *store.Tx, merchant string, all bool, limit int) ([]Request, error)
 	return found, nil
 }
 
-// Expire lapses up to limit requests whose time is over, and gives how many. Times are compared with tx.Now, so that a
+// Expire lapses up to limit requests whose time is over. It gives how many it looked at, and the jobs that it ended. Times are compared with tx.Now, so that a
 // request lapses at the same moment for the sweeper, for votes and for the worker.
-func Expire(tx *store.Tx, limit int) (int, error) {
+func Expire(tx *store.Tx, limit int) (looked int, ended []Job, err error) {
 	due, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals
 		WHERE (state = 'pending' AND expires_at <= $1) OR (state = 'approved' AND execute_before <= $1) ORDER BY created_at, id LIMIT $2`,
 		store.Micros(tx.Now), limit)
 	if err != nil {
-		return 0, fmt.Errorf("reading requests that are due: %w", err)
+		return 0, nil, fmt.Errorf("reading requests that are due: %w", err)
 	}
 	for _, r := range due {
-		if err := Lapse(tx, r); err != nil {
-			return 0, err
+		j, lapsed, err := Lapse(tx, r)
+		if err != nil {
+			return 0, nil, err
+		}
+		if lapsed {
+			ended = append(ended, j)
 		}
 	}
-	return len(due), nil
+	return len(due), ended, nil
 }
 
 // Overdue reports whether the time to decide about r, or to use its approval, is over.
@@ -129,27 +133,27 @@ func (r Request) Overdue(now time.Time) bool {
 	return r.State == Pending && !now.Before(r.ExpiresAt) || r.State == Approved && !now.Before(r.ExecuteBefore)
 }
 
-// Lapse ends an overdue request and its job. When somebody was quicker it changes nothing.
-func Lapse(tx *store.Tx, r Request) error {
+// Lapse ends an overdue request and its job, which it gives. When somebody was quicker it changes nothing, and lapsed is false.
+func Lapse(tx *store.Tx, r Request) (j Job, lapsed bool, err error) {
 	from, why := tools.JobPending, "Nobody decided in time. It may be asked again."
 	if r.State == Approved {
 		from, why = tools.JobQueued, "It was approved but could not run in time. It may be asked again."
 	}
-	j, err := findJob(tx, r.JobID)
+	j, err = findJob(tx, r.JobID)
 	if err != nil {
-		return err
+		return j, false, err
 	}
 	err = moveJob(tx, j, move{from: from, to: tools.JobExpired, reason: "expired", why: why, by: byItself})
 	if errors.Is(err, ErrDecided) {
-		return nil // somebody was quicker
+		return j, false, nil // somebody was quicker
+	}
+	if err == nil {
+		err = closeRequest(tx, r.ID, r.State, Expired)
 	}
 	if err != nil {
-		return err
+		return j, false, err
 	}
-	if err := closeRequest(tx, r.ID, r.State, Expired); err != nil {
-		return err
-	}
-	return record(tx, j, "approval.expired", func(e *audit.Entry) {
+	return j, true, record(tx, j, "approval.expired", func(e *audit.Entry) {
 		e.Actor, e.Chain, e.Binding = byItself, []string{byItself}, r.BindingHash
 	})
 }

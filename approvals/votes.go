@@ -183,10 +183,10 @@ func (r Request) weigh(rule Rule, read func(person string) (voter, error)) (shor
 }
 
 // Bars reports whether a vote on r cannot count under a rule, because the person is among those r was made for. Who answers for the agent,
-// the last of its chain, may decide where one person is enough, and overrides nothing.
+// the last of its chain, may decide where one person is enough, and overrides nothing. Who asked in person never decides.
 func (r Request) Bars(rule Rule, v Vote) bool {
 	at := slices.Index(r.Binding.Chain, "person:"+v.PersonID)
-	answers := at == len(r.Binding.Chain)-1
+	answers := at > 0 && at == len(r.Binding.Chain)-1
 	return at >= 0 && (!answers || v.Override || rule.least() > 1)
 }
 

@@ -122,3 +122,35 @@ func SomebodyAdministers(tx *store.Tx, merchant string) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// ProfilesInUse counts the merchant's live keys, and the agents of issuers, that name each profile of the policy.
+func ProfilesInUse(tx *store.Tx, merchant string) (map[string]int, error) {
+	inUse := map[string]int{}
+	_, err := store.All(tx, func(r store.Row) (n int, err error) {
+		var profile string
+		err = r.Scan(&profile, &n)
+		inUse[profile] += n
+		return n, err
+	}, `SELECT profile, COUNT(*) FROM agent_keys WHERE merchant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) GROUP BY profile
+		UNION ALL SELECT profile, COUNT(*) FROM jwt_agents WHERE merchant_id = $1 AND revoked_at IS NULL GROUP BY profile`, merchant, store.Micros(tx.Now))
+	if err != nil {
+		return nil, fmt.Errorf("counting the profiles in use: %w", err)
+	}
+	return inUse, nil
+}
+
+// Holders counts the active people who have each role of a merchant.
+func Holders(tx *store.Tx, merchant string) (map[string]int, error) {
+	holders := map[string]int{}
+	_, err := store.All(tx, func(r store.Row) (n int, err error) {
+		var role string
+		err = r.Scan(&role, &n)
+		holders[role] = n
+		return n, err
+	}, `SELECT g.role, COUNT(*) FROM person_roles g JOIN people p ON p.id = g.person_id
+		WHERE g.merchant_id = $1 AND p.revoked_at IS NULL GROUP BY g.role`, merchant)
+	if err != nil {
+		return nil, fmt.Errorf("counting who has which role: %w", err)
+	}
+	return holders, nil
+}

@@ -22,13 +22,7 @@ func examine[T any](ctx context.Context, g *Gate, by By, op Op, read func(*store
 	id := store.NewID("call", g.db.Now())
 	err := g.safely(id, func() error {
 		err := g.db.Read(ctx, func(tx *store.Tx) error {
-			p, err := renewed(tx, by.Principal)
-			if err == nil {
-				err = entitled(p, op)
-			}
-			if err == nil && by.Wrong != nil {
-				err = by.Wrong
-			}
+			p, err := permitted(tx, by, op)
 			if err == nil {
 				found, resource, err = read(tx, p)
 			}

@@ -359,7 +359,7 @@ func TestAJobOfManyStepsGoesOnFromItsCheckpoint(t *testing.T) {
 		h.tx(func(tx *store.Tx) error { // a worker that starts the job, does a step, and is never heard of again
 			j, _, err := approvals.Claim(tx, "lost")
 			if err == nil {
-				_, err = h.begin(tx, j, "lost")
+				_, err = h.begin(tx, j, "lost", nil)
 			}
 			return err
 		})
@@ -392,7 +392,7 @@ func TestCancelTakesHoldBetweenSteps(t *testing.T) {
 		h.tx(func(tx *store.Tx) error {
 			j, _, err := approvals.Claim(tx, "w")
 			if err == nil {
-				_, err = h.begin(tx, j, "w")
+				_, err = h.begin(tx, j, "w", nil)
 			}
 			return err
 		})

@@ -54,7 +54,7 @@ type Gate struct {
 	db        *store.DB
 	tools     *tools.Registry
 	log       zerolog.Logger
-	queue     approvals.Queue
+	queue     queue
 	exports   *shop.DossierFiles
 	oidc      *auth.OIDC
 	issuers   *auth.Issuers

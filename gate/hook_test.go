@@ -121,7 +121,7 @@ func (h *house) begun(amount, worker string) (j approvals.Job) {
 	h.queued(amount)
 	h.tx(func(tx *store.Tx) (err error) {
 		if j, _, err = approvals.Claim(tx, worker); err == nil {
-			_, err = h.begin(tx, j, worker)
+			_, err = h.begin(tx, j, worker, nil)
 		}
 		return err
 	})

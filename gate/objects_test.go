@@ -275,7 +275,7 @@ func TestWhatHasMovedOutOfReachIsNotTouchedLater(t *testing.T) {
 			var j approvals.Job
 			h.tx(func(tx *store.Tx) (err error) {
 				if j, _, err = approvals.Claim(tx, "w"); err == nil {
-					_, err = h.begin(tx, j, "w")
+					_, err = h.begin(tx, j, "w", nil)
 				}
 				return err
 			})

@@ -30,7 +30,7 @@ func TestAPausedSendStopsBetweenTwoBatches(t *testing.T) {
 		h.tx(func(tx *store.Tx) error {
 			j, _, err := approvals.Claim(tx, "w")
 			if err == nil {
-				_, err = h.begin(tx, j, "w")
+				_, err = h.begin(tx, j, "w", nil)
 			}
 			return err
 		})

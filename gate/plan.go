@@ -38,6 +38,9 @@ func (g plans) Plan(tx *store.Tx, p auth.Principal, calls []tools.Planned) ([]to
 		if all[i] = c.forecast(err); c.Tool == nil {
 			all[i].Tool = planned.Tool
 		}
+		if err != nil {
+			all[i].Nearest = g.nearest(tx, p, c, err)
+		}
 	}
 	return all, nil
 }
@@ -45,6 +48,12 @@ func (g plans) Plan(tx *store.Tx, p auth.Principal, calls []tools.Planned) ([]to
 // rehearse asks everything that is asked of a call until it runs or parks.
 func (g plans) rehearse(c *call) error {
 	if err := g.judgeTx(c, planChecks); err != nil {
+		return err
+	}
+	if c.said == nil {
+		c.askOutside(c.Context())
+	}
+	if err := c.learn(); err != nil {
 		return err
 	}
 	if c.Tool.Writes() {
@@ -58,6 +67,17 @@ func (g plans) rehearse(c *call) error {
 	return g.judgeTx(c, planReadChecks)
 }
 
+// missing names what it would take beside the arguments: scopes, or the grant of an action.
+func (c *call) missing(r *tools.Refusal) []string {
+	switch {
+	case r.Errors != nil && len(r.Errors.Missing) > 0:
+		return r.Errors.Missing
+	case c.facts.Action != "" && r.Code == tools.NotFound:
+		return []string{"action " + c.facts.Action}
+	}
+	return nil
+}
+
 // forecast tells what a judged call would get, as the call itself would be told.
 func (c *call) forecast(err error) tools.Forecast {
 	f := tools.Forecast{Outcome: tools.WouldRun}
@@ -67,10 +87,7 @@ func (c *call) forecast(err error) tools.Forecast {
 	switch {
 	case err != nil:
 		r := asRefusal(err)
-		f.Outcome, f.Code, f.Reason = tools.WouldRefuse, r.Code, r.Message
-		if r.Errors != nil {
-			f.Missing = r.Errors.Missing
-		}
+		f.Outcome, f.Code, f.Reason, f.Missing = tools.WouldRefuse, r.Code, r.Message, c.missing(r)
 	case c.parked:
 		f.Outcome, f.Needs = tools.WouldPark, c.ask.Needs()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/budget"
@@ -75,6 +76,9 @@ func (g *Gate) checkPolicy(ctx context.Context, c *call) (err error) {
 	if errors.Is(err, policy.ErrUnreadable) {
 		return errors.Join(noPolicy(), err)
 	}
+	if err == nil {
+		c.ContactRest = time.Duration(c.policy.Document.Limits.Contact.Rest)
+	}
 	return err
 }
 
@@ -140,10 +144,10 @@ func (g *Gate) checkBudgets(_ context.Context, c *call) error {
 	case len(charges) == 0 && !c.Resumed:
 	case c.planned:
 		err = budget.Fits(c.Tx, merchant, charges)
+	case c.Tool.Handler().Step != nil || c.parked && !c.Resumed:
+		err = budget.Reserve(c.Tx, merchant, c.ID, charges)
 	case c.Resumed:
 		err = budget.Settle(c.Tx, merchant, c.ID, charges)
-	case c.parked || c.Tool.Handler().Step != nil:
-		err = budget.Reserve(c.Tx, merchant, c.ID, charges)
 	default:
 		err = budget.Spend(c.Tx, merchant, charges)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/budget"
 	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/shop"
@@ -81,7 +82,7 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 	var c *call
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
-		if err != nil || !worked || j.Status == tools.JobRunning {
+		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {
 			return err
 		}
 		// The job's row is held by now, and whoever holds the rights may wait for it (a vote, a cancel): so this does not wait.
@@ -102,6 +103,8 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		return true, errors.Join(err, g.work(ctx, func(tx *store.Tx) error { return approvals.Postpone(tx, j) }))
 	case err != nil:
 		return true, g.end(ctx, j, c, err)
+	case j.Tool == publishTool:
+		return true, g.publishApproved(ctx, j)
 	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
 		j.Owner = worker
 		return true, g.steps(ctx, j, worker)
@@ -141,7 +144,11 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answere
 		c.said = said.Asked
 	}
 	if c.approval.Overdue(tx.Now) {
-		return nil, approvals.Lapse(tx, c.approval)
+		j, lapsed, err := approvals.Lapse(tx, c.approval)
+		if err != nil || !lapsed {
+			return nil, err
+		}
+		return nil, giveBack(tx, j)
 	}
 	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err
@@ -189,7 +196,7 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 		if err := approvals.Invalidate(tx, j, r.Code, why); err != nil {
 			return err
 		}
-		return g.recordRun(tx, c, "refused", r)
+		return errors.Join(giveBack(tx, j), g.recordRun(tx, c, "refused", r))
 	})
 	if errors.Is(err, approvals.ErrDecided) || errors.Is(err, approvals.ErrLeaseLost) {
 		return nil // another worker, or the caller, ended it between the two transactions
@@ -210,7 +217,7 @@ func (g *Gate) fail(tx *store.Tx, c *call, j approvals.Job, r *tools.Refusal) er
 			return err
 		}
 	}
-	return g.recordRun(tx, c, "failed", r)
+	return errors.Join(giveBack(tx, j), g.recordRun(tx, c, "failed", r))
 }
 
 // recordRun appends the entry of a stored call that was carried out or refused when its time came.
@@ -303,16 +310,25 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	return nil
 }
 
-// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
-func endorsed(c *call, r approvals.Request) error {
-	ok, err := approvals.Satisfied(c.Tx, r, r.Rule)
+// agreed asks whether those who approved a call may still do so, and are enough.
+func agreed(tx *store.Tx, r approvals.Request) error {
+	ok, err := approvals.Satisfied(tx, r, r.Rule)
 	if err != nil || !ok {
 		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
 			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
 	}
-	if c.parked && c.PolicyVersion != r.Binding.PolicyVersion {
-		ok, err = approvals.Satisfied(c.Tx, r, c.ask)
+	return nil
+}
+
+// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
+func endorsed(c *call, r approvals.Request) error {
+	if err := agreed(c.Tx, r); err != nil {
+		return err
 	}
+	if !c.parked || c.PolicyVersion == r.Binding.PolicyVersion {
+		return nil
+	}
+	ok, err := approvals.Satisfied(c.Tx, r, c.ask)
 	if err != nil || !ok {
 		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
 	}
@@ -381,6 +397,11 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 }
 
 func (g *Gate) stepOnce(tx *store.Tx, c *call, j approvals.Job, worker string) (done bool, err error) {
+	if len(j.Checkpoint) == 0 { // what is done from here on stands
+		if err := budget.Confirm(tx, j.Merchant, j.CallID); err != nil {
+			return false, err
+		}
+	}
 	p := tools.Progress{Checkpoint: json.RawMessage(j.Checkpoint), Percent: j.ProgressPercent}
 	var result any
 	var image json.RawMessage
@@ -427,17 +448,17 @@ func (g *Gate) stepFailed(ctx context.Context, j approvals.Job, cause error) err
 	fail := func(tx *store.Tx) error {
 		return approvals.Fail(tx, j, tools.JobRunning, r.Code, r.Message+" What was done until then stands.")
 	}
-	err := g.work(ctx, func(tx *store.Tx) error { return errors.Join(g.settle(tx, j), fail(tx)) })
+	err := g.work(ctx, func(tx *store.Tx) error { return errors.Join(giveBack(tx, j), g.settle(tx, j), fail(tx)) })
 	if err == nil || outOfReach(err) {
 		return err
 	}
 	g.logInternal(j.CallID, tools.Internal, err) // a job whose tool cannot settle it ends all the same
-	return g.work(ctx, fail)
+	return g.work(ctx, func(tx *store.Tx) error { return errors.Join(giveBack(tx, j), fail(tx)) })
 }
 
 // stop ends a running job between two steps.
 func (g *Gate) stop(tx *store.Tx, j approvals.Job, reason, why string) error {
-	if err := g.settle(tx, j); err != nil {
+	if err := errors.Join(giveBack(tx, j), g.settle(tx, j)); err != nil {
 		return err
 	}
 	return approvals.Stop(tx, j, reason, why)

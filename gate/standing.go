@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -119,7 +120,7 @@ type Op struct {
 
 // Administer makes a change to who may do what: fn, if by may, and its record, in one transaction. Changes of one merchant
 // are made one after the other, so that two people who change each other never wait in a circle. fn gets its maker as he
-// is now. A refusal is recorded. Every error is a *tools.Refusal.
+// is now; the record is what it gives, and of op where it leaves that out. A refusal is recorded. Every error is a *tools.Refusal.
 func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*store.Tx, auth.Principal) (T, audit.Entry, error)) (T, error) {
 	var made T
 	id := store.NewID("call", g.db.Now())
@@ -133,8 +134,8 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 			if made, e, err = fn(tx, p); err != nil {
 				return err
 			}
-			e.Merchant, e.Event, e.CallID, e.Transport, e.Source = p.Merchant, op.Event, id, by.Transport, by.Source
-			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), string(tools.Done), p.PolicyVersion
+			e.Merchant, e.Event, e.CallID, e.Transport, e.Source = p.Merchant, cmp.Or(e.Event, op.Event), cmp.Or(e.CallID, id), by.Transport, by.Source
+			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), cmp.Or(e.Status, string(tools.Done)), p.PolicyVersion
 			_, err = audit.Append(tx, e)
 			return err
 		})
@@ -151,6 +152,11 @@ func administrator(tx *store.Tx, by By, op Op) (auth.Principal, error) {
 	if err := auth.BeginChange(tx, by.Principal.Merchant); err != nil {
 		return by.Principal, err
 	}
+	return permitted(tx, by, op)
+}
+
+// permitted gives who wants something done as he is now, if he may have it done.
+func permitted(tx *store.Tx, by By, op Op) (auth.Principal, error) {
 	p, err := renewed(tx, by.Principal)
 	if err == nil {
 		err = entitled(p, op)

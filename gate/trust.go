@@ -70,7 +70,9 @@ type answered struct {
 	*trust.Asked
 }
 
-func (u *unasked) ask(ctx context.Context) *answered { return &answered{u.job, u.source.Ask(ctx, u.agent)} }
+func (u *unasked) ask(ctx context.Context) *answered {
+	return &answered{u.job, u.source.Ask(ctx, u.agent)}
+}
 
 // signal moves the trust in an agent, in the transaction that records why. "" is nobody.
 func (g *Gate) signal(tx *store.Tx, merchant, agent string, s trust.Signal) error {

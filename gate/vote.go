@@ -124,7 +124,15 @@ func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	} else if err := g.denied(tx, r, v); err != nil {
 		return Decided{}, err
 	}
-	return decided(tx, p, r.ID)
+	d, err := decided(tx, p, r.ID)
+	if err != nil || d.State != approvals.Rejected {
+		return d, err
+	}
+	j, err := approvals.FindJob(tx, p.Merchant, r.JobID)
+	if err != nil {
+		return d, err
+	}
+	return d, giveBack(tx, j)
 }
 
 func (b Ballot) vote(p auth.Principal, r approvals.Request) approvals.Vote {

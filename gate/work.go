@@ -8,6 +8,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/budget"
 	"github.com/dtcgate/dtcgate/store"
 )
 
@@ -76,10 +77,11 @@ func (g *Gate) sweeper(ctx context.Context) {
 func (g *Gate) Sweep(ctx context.Context) error {
 	for lapsed := lapseMax; lapsed == lapseMax; {
 		err := g.db.InTx(ctx, func(tx *store.Tx) (err error) {
-			if lapsed, err = approvals.Expire(tx, lapseMax); err != nil {
+			var ended []approvals.Job
+			if lapsed, ended, err = approvals.Expire(tx, lapseMax); err != nil {
 				return err
 			}
-			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx))
+			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx), budget.Forget(tx), giveBack(tx, ended...))
 		})
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ package schemas
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"sync"
 
 	invopop "github.com/invopop/jsonschema"
@@ -86,6 +87,9 @@ func (s *Schema) Property(name string) (typ string, ok bool) {
 	}
 	return onlyType(notNull(sub)), true
 }
+
+// Requires reports whether an object without the member is refused.
+func (s *Schema) Requires(name string) bool { return slices.Contains(s.compiled().Required, name) }
 
 func finish(root *invopop.Schema) *Schema {
 	raw := text(root)

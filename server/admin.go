@@ -17,7 +17,7 @@ import (
 // scopes that it takes.
 const adminBase = adminPath + "/v1"
 
-// handleAdmin makes the routes on which people administer keys, people and roles.
+// handleAdmin makes the routes on which people administer keys, people, roles and the policy.
 func (s *Server) handleAdmin() {
 	for _, route := range []struct {
 		method, path string
@@ -46,6 +46,14 @@ func (s *Server) handleAdmin() {
 		{"GET", "/roles", s.listRoles},
 		{"PUT", "/roles/{name}", s.putRole},
 		{"DELETE", "/roles/{name}", s.deleteRole},
+
+		{"GET", "/policy", s.showPolicy},
+		{"GET", "/policy/versions", s.listPolicies},
+		{"GET", "/policy/versions/{n}", s.showPolicyVersion},
+		{"GET", "/policy/schema", s.showPolicySchema},
+		{"POST", "/policy/check", s.checkPolicy},
+		{"POST", "/policy/publish", s.publishPolicy},
+		{"POST", "/policy/explain", s.explainPolicy},
 
 		{"GET", "/trust", s.listTrust},
 		{"GET", "/trust/{id}", s.showTrust},

@@ -5,19 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/dtcgate/dtcgate/store"
 )
-
-// Rest is how long a customer is left alone after a campaign message: campaigns pass over whoever had one since.
-const Rest = 24 * time.Hour
 
 // A Reach is whom a campaign would reach now, and who of its segment is left out.
 type Reach struct {
 	Recipients  int64
 	NoConsent   int64 // did not agree to the channel
-	JustReached int64 // agreed, but had a message within Rest
+	JustReached int64 // agreed, but was written to within the rest
 }
 
 // consents says when a customer may be written to, by channel. Addresses are checked too: consent without one is none.
@@ -29,9 +25,6 @@ var consents = map[string]string{
 // addresses are the columns that a channel writes to.
 var addresses = map[string]string{"email": "email", "sms": "phone"}
 
-// rested holds for customers whom no campaign has reached since the parameter.
-const rested = "(c.last_contacted_at IS NULL OR c.last_contacted_at <= ?)"
-
 // Reach counts whom a campaign would reach now.
 func (d *Desk) Reach(c Campaign) (Reach, error) {
 	var r Reach
@@ -42,7 +35,7 @@ func (d *Desk) Reach(c Campaign) (Reach, error) {
 	consent := consents[c.Channel]
 	q := sqlText(`SELECT CAST(COALESCE(SUM(CASE WHEN `+consent+` AND `+rested+` THEN 1 ELSE 0 END), 0) AS BIGINT),
 		CAST(COALESCE(SUM(CASE WHEN `+consent+` THEN 0 ELSE 1 END), 0) AS BIGINT), COUNT(*)
-		FROM customers c WHERE c.merchant_id = ?`, d.restedSince(), d.merchant)
+		FROM customers c WHERE c.merchant_id = ?`, store.Micros(d.restedSince()), d.merchant)
 	if err := d.belongs(q, rule); err != nil {
 		return r, err
 	}
@@ -53,9 +46,6 @@ func (d *Desk) Reach(c Campaign) (Reach, error) {
 	r.JustReached = all - r.Recipients - r.NoConsent
 	return r, nil
 }
-
-// restedSince is the latest contact that does not keep a customer out.
-func (d *Desk) restedSince() any { return store.Micros(d.tx.Now.Add(-Rest)) }
 
 // Segment gives a segment, also one that is put away.
 func (d *Desk) Segment(id string) (Segment, error) {

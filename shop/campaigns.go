@@ -213,7 +213,7 @@ func (d *Desk) nextRecipients(c Campaign, after string, limit int) ([]string, er
 		return nil, err
 	}
 	q := sqlText("SELECT c.customer_no FROM customers c WHERE c.merchant_id = ? AND c.customer_no > ? AND "+consents[c.Channel]+" AND "+rested,
-		d.merchant, after, d.restedSince())
+		d.merchant, after, store.Micros(d.restedSince()))
 	if err := d.belongs(q, rule); err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func (d *Desk) touch(channel string, customers []string) ([]recipient, error) {
 	}
 	q := sqlText("UPDATE customers AS c SET last_contacted_at = ? WHERE c.merchant_id = ? AND c.customer_no IN ("+marks(len(customers))+")",
 		append([]any{store.Micros(d.tx.Now), d.merchant}, values(customers)...)...).
-		add(" AND "+consents[channel]+" AND "+rested+" RETURNING customer_no, "+addresses[channel], d.restedSince())
+		add(" AND "+consents[channel]+" AND "+rested+" RETURNING customer_no, "+addresses[channel], store.Micros(d.restedSince()))
 	return store.All(d.tx, func(r store.Row) (recipient, error) {
 		var to recipient
 		return to, r.Scan(&to.no, &to.address)

@@ -13,13 +13,15 @@ import (
 // it is was decided before. What is not there is store.ErrNotFound.
 type Desk struct {
 	Shop
+	Rest time.Duration // how long a customer who was written to is left alone
+
 	tx       *store.Tx
 	merchant string
 }
 
 // At gives the desk of a merchant's shop.
 func At(tx *store.Tx, merchant string) (*Desk, error) {
-	d := Desk{tx: tx, merchant: merchant}
+	d := Desk{Rest: Rest, tx: tx, merchant: merchant}
 	err := tx.QueryRow("SELECT currency, source, attribution, shifted_weeks, data_until FROM shops WHERE merchant_id = $1", merchant).
 		Scan(&d.Currency, &d.Source, &d.Attribution, &d.ShiftedWeeks, store.At(&d.DataUntil))
 	if err != nil {
@@ -27,6 +29,9 @@ func At(tx *store.Tx, merchant string) (*Desk, error) {
 	}
 	return &d, nil
 }
+
+// Now is the time of the desk's transaction.
+func (d *Desk) Now() time.Time { return d.tx.Now }
 
 func (d *Desk) money(minor int64) Money { return Money{minor, d.Currency} }
 

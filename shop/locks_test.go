@@ -119,7 +119,7 @@ func (c *crowd) act(chance *rand.Rand, until time.Time) {
 		switch {
 		case err == nil:
 			c.did[what].Add(1)
-		case errors.Is(err, shop.ErrChanged), errors.Is(err, shop.ErrArchived), errors.Is(err, shop.ErrInUse), errors.As(err, new(*shop.OverCap)), errors.Is(err, store.ErrNotFound), store.IsConstraint(err):
+		case errors.Is(err, shop.ErrChanged), errors.Is(err, shop.ErrResting), errors.Is(err, shop.ErrArchived), errors.Is(err, shop.ErrInUse), errors.As(err, new(*shop.OverCap)), errors.Is(err, store.ErrNotFound), store.IsConstraint(err):
 		default:
 			c.Errorf("%s: %v", what, err)
 		}
@@ -139,11 +139,26 @@ func (c *crowd) refund(d *shop.Desk, chance *rand.Rand) error {
 			back = append(back, shop.Return{Line: l.Line, Qty: 1, Restock: l.Out() > 0})
 		}
 	}
-	_, err = d.Refund(o, shop.Refund{Amount: gbp(1), Cause: "goodwill", Reason: "r", Actor: "test"}, back)
+	tell, err := c.tells(d, o, chance)
 	if err == nil {
+		_, err = d.Refund(o, shop.Refund{Amount: gbp(1), Cause: "goodwill", Reason: "r", Actor: "test"}, back)
+	}
+	if err == nil && tell {
 		err = d.Notify(o.CustomerNo, "c@example.com", shop.RefundNotice(o, gbp(1)))
 	}
 	return err
+}
+
+// tells is now and then true, for a change that the customer is told of.
+func (c *crowd) tells(d *shop.Desk, o shop.Order, chance *rand.Rand) (bool, error) {
+	if chance.IntN(2) == 0 {
+		return false, nil
+	}
+	err := d.BeginNotice(o)
+	if errors.Is(err, shop.ErrResting) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (c *crowd) cancel(d *shop.Desk, chance *rand.Rand) error {
@@ -167,7 +182,13 @@ func (c *crowd) ship(d *shop.Desk, chance *rand.Rand) error {
 		}
 	}
 	after := o.AfterShipment(s)
-	s, err = d.Fulfil(o, s)
+	tell, err := c.tells(d, o, chance)
+	if err == nil {
+		s, err = d.Fulfil(o, s)
+	}
+	if err == nil && tell {
+		err = d.Notify(o.CustomerNo, "c@example.com", shop.ShipmentNotice(o, s))
+	}
 	if err == nil && after != o.Status && chance.IntN(2) == 0 {
 		err = d.Reopen(s.No, o.Version+1, o.Status, "test")
 	}

@@ -182,7 +182,7 @@ func (d *Desk) AddressOf(customer string) (string, error) {
 	return email, nil
 }
 
-// Notify hands a notice to the carrier. What is about a customer's own order needs no consent to marketing.
+// Notify hands a notice to the carrier, after BeginNotice. What is about a customer's own order needs no consent to marketing.
 func (d *Desk) Notify(customer, address string, n Notice) error {
 	id := store.NewID("ntc", d.tx.Now)
 	if err := d.addMailing(id, n.Kind, Email, n.Subject, n.Body); err != nil {

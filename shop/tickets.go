@@ -177,14 +177,16 @@ func (t Ticket) Reply(text string) Notice {
 
 // SendReply adds what staff say to a ticket and mails it to the customer, where an address is known. Then it is the
 // customer's turn, and no draft waits any more. A ticket that is closed or has another version by now gets nothing:
-// ErrChanged.
+// ErrChanged. Neither does that of a customer who rests and has not written since: ErrResting.
 func (d *Desk) SendReply(ticket string, version int64, text, by string) error {
 	t, err := d.Ticket(ticket)
 	if err != nil {
 		return err
 	}
-	t.Version = version
-	for _, step := range []func(t Ticket, text, by string) error{d.answer, d.settleDrafts, d.mailReply} {
+	if t.Version != version {
+		return fmt.Errorf("replying: %w", ErrChanged)
+	}
+	for _, step := range []func(t Ticket, text, by string) error{d.beginReply, d.answer, d.settleDrafts, d.mailReply} {
 		if err := step(t, text, by); err != nil {
 			return fmt.Errorf("replying: %w", err)
 		}
@@ -222,6 +224,19 @@ func (d *Desk) settleDrafts(t Ticket, _, _ string) error {
 	_, err := d.tx.Exec(`UPDATE ticket_drafts SET replied_at = $1
 		WHERE merchant_id = $2 AND ticket_id = $3 AND deleted_at IS NULL AND replied_at IS NULL`, store.Micros(d.tx.Now), d.merchant, t.ID)
 	return err
+}
+
+// beginReply notes that the customer is written to, if an address is known. It takes the customer's row, which the order of locks has before the ticket's.
+func (d *Desk) beginReply(t Ticket, _, _ string) error {
+	address, err := d.AddressOf(t.CustomerNo)
+	if errors.Is(err, store.ErrNotFound) || err == nil && address == "" {
+		return nil
+	}
+	since, err := d.answerable(t)
+	if err != nil {
+		return err
+	}
+	return d.contact(t.CustomerNo, since)
 }
 
 // mailReply needs no consent to marketing: the customer asked.

@@ -23,6 +23,7 @@ type ActionSpec struct {
 	Targets     []Target
 	Undo        string // how the effect is made good, or that it cannot be
 	Idempotent  bool   // done twice it has the effect of once
+	Like        string // the tool that has the same effect, if there is one: who may not call it can ask for this
 }
 
 // ID is the name that keys are granted the action by: provider:name.

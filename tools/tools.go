@@ -98,6 +98,8 @@ type Call struct {
 	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
 	// there on its effect may only become smaller.
 	Resumed bool
+	// ContactRest is how long a customer who was written to is left alone; 0 is shop.Rest.
+	ContactRest time.Duration
 
 	PolicyVersion int64      // of the policy in force
 	May           func() May // what the caller may do, for the tool that tells it

@@ -4,7 +4,7 @@
 // two phases. A call that waits or runs for long reserves its amount; it is spent when the call is done, and given back when the
 // call is denied, lapses, is cancelled or fails:
 //
-//	Reserve ──> reserved ──Settle──> spent
+//	Reserve ──> reserved ──Settle, Confirm──> spent
 //	               └──Release──> as if it had never been
 //
 // A call that is done in the transaction in which it was judged spends at once (Spend).
@@ -77,6 +77,26 @@ func Reserve(tx *store.Tx, merchant, call string, all []Charge) error {
 // another period than it was is taken under its limit, or fails with *Exceeded. It counts for each counter once.
 func Settle(tx *store.Tx, merchant, call string, all []Charge) error {
 	return move(tx, merchant, call, all, true)
+}
+
+// Confirm makes what the call has reserved spent, as it is. No limit is asked again: it is for a call that has been judged, and that
+// begins now to do what it reserved for.
+func Confirm(tx *store.Tx, merchant, call string) error {
+	open, err := takeBack(tx, merchant, call)
+	if err != nil {
+		return err
+	}
+	steps, err := plan(open, nil)
+	if err != nil {
+		return err
+	}
+	for i, s := range steps {
+		if err := s.spend(tx, merchant); err != nil {
+			return err
+		}
+		steps[i].charge = &Charge{Amount: s.held}
+	}
+	return keep(tx, merchant, call, steps, true)
 }
 
 // Spend takes all charges for a call that is done in this transaction, or fails with *Exceeded.

@@ -57,10 +57,15 @@ func (s step) exchange(tx *store.Tx, merchant string, settle bool) (int64, error
 		store.Micros(s.charge.Until), s.charge.Limit, s.held, reserved, spent, merchant, s.budget, s.subject, s.unit, s.from)
 }
 
-func (s step) free(tx *store.Tx, merchant string) error {
-	n, err := tx.Exec(`UPDATE budget_counters SET reserved = reserved - CAST($1 AS BIGINT)
-		WHERE merchant_id = $2 AND budget = $3 AND subject = $4 AND unit = $5 AND from_at = $6 AND reserved >= $1`,
-		s.held, merchant, s.budget, s.subject, s.unit, s.from)
+// free gives back what is held, and spend makes it spent.
+func (s step) free(tx *store.Tx, merchant string) error { return s.unhold(tx, merchant, 0) }
+
+func (s step) spend(tx *store.Tx, merchant string) error { return s.unhold(tx, merchant, s.held) }
+
+func (s step) unhold(tx *store.Tx, merchant string, spent int64) error {
+	n, err := tx.Exec(`UPDATE budget_counters SET reserved = reserved - CAST($1 AS BIGINT), spent = spent + CAST($2 AS BIGINT)
+		WHERE merchant_id = $3 AND budget = $4 AND subject = $5 AND unit = $6 AND from_at = $7 AND reserved >= $1`,
+		s.held, spent, merchant, s.budget, s.subject, s.unit, s.from)
 	if err == nil && n == 0 {
 		err = errUneven
 	}

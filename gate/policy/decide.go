@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
@@ -37,6 +36,7 @@ type Verdict struct {
 // Denied is a refusal with the rule that made it.
 type Denied struct {
 	Rule string
+	Most int64 // of an amount that is too large: what would not be, in minor units; 0: there is none
 	*tools.Refusal
 }
 
@@ -150,7 +150,7 @@ func (p *Policy) MayRequest(profile, action string) bool {
 
 // GrantsObjects asks whether the profile has every object that the call is about.
 func (p *Policy) GrantsObjects(f *Facts) error {
-	if f.free() || ownKind(f.Tool) {
+	if f.free() || f.Tool.Own() {
 		return nil
 	}
 	return p.Touches(f.Profile, f.objects())
@@ -168,16 +168,9 @@ func (p *Policy) Touches(profile string, objects []tools.Object) error {
 
 // has reports whether one of an object's names is granted and none is denied.
 func (p *profile) has(o tools.Object) bool {
-	granted := slices.ContainsFunc(o, func(name string) bool { return fitsAny(p.Resources, name) })
+	all := slices.Contains(p.Resources, "*") // also what has no name
+	granted := all || slices.ContainsFunc(o, func(name string) bool { return fitsAny(p.Resources, name) })
 	return granted && !slices.ContainsFunc(o, func(name string) bool { return fitsAny(p.Deny.Resources, name) })
-}
-
-// ownKinds are resources that are the caller's own and not the merchant's.
-var ownKinds = []string{"self", "job", "effect", "sub_token"}
-
-func ownKind(t *tools.Tool) bool {
-	kind, _, _ := strings.Cut(t.Resource, ":") // as the tool has it: no argument makes an object the caller's own
-	return slices.Contains(ownKinds, kind)
 }
 
 // Frozen asks whether the call's time lies in a freeze.
@@ -253,10 +246,19 @@ func (p *Policy) Under(f *Facts) error {
 		return p.Grants(f)
 	}
 	if over := own.Ceiling.exceeded(p.rated(f), f); over != "" {
-		return deny(own.rule()+".ceiling", tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
+		return own.Ceiling.denied(own.rule()+".ceiling", tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
 			"The profile of this credential %s.", over)
 	}
 	return nil
+}
+
+// denied is deny with the amount that the ceiling would let through.
+func (c Ceiling) denied(rule string, code tools.Code, next, format string, args ...any) error {
+	d := &Denied{Rule: rule, Refusal: tools.Refuse(code, next, format, args...)}
+	if c.Vector != nil {
+		d.Most = c.Vector.Money.PerCallMinor
+	}
+	return d
 }
 
 // exceeded says in which way a call is over the ceiling; "" when it is not.

@@ -40,6 +40,9 @@ func (p *Policy) request(f *Facts) condition.Request {
 		r.Scopes = append(r.Scopes, string(s))
 	}
 	for _, o := range f.objects() {
+		if len(o) == 0 {
+			o = tools.Object{""} // about nothing that has a name
+		}
 		r.Resources = append(r.Resources, o[0])
 	}
 	r.Source, _ = netip.ParseAddr(f.Source)

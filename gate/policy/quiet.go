@@ -6,39 +6,36 @@ import (
 	"github.com/dtcgate/dtcgate/shop"
 )
 
-// minutesOfDay are those of a day on which clocks are not changed.
-const minutesOfDay = 24 * 60
-
-// Holds reports whether a time is quiet, and when quiet ends. The hours are those of people's clocks, so a night may be an hour shorter
-// or longer than they say.
+// Holds reports whether at is in the quiet hours, and until when they last. They are what the clocks of zone show: a night in which the
+// clocks are set is shorter or longer by that, and hours that are shown twice are quiet twice.
 func (q *Quiet) Holds(at time.Time, zone *time.Location) (until time.Time, quiet bool) {
-	start := at.Truncate(time.Minute).In(zone)
-	if !q.has(clockOf(start)) {
-		return at, false
+	for at = at.In(zone); q.covers(at); at = until {
+		_, change := at.ZoneBounds()
+		until, quiet = at.Add(q.left(at)), true
+		if change.IsZero() || until.Before(change) {
+			return until, true
+		}
+		until = change.In(zone) // from there on the clocks show something else
 	}
-	left := (q.To - clockOf(start) + minutesOfDay) % minutesOfDay
-	until = start.Add(time.Duration(left) * time.Minute)
-	if offset(start) == offset(until) {
-		return until, true
-	}
-	for until = start; q.has(clockOf(until)); { // the clocks are changed before the end
-		until = until.Add(time.Minute)
-	}
-	return until, true
+	return until, quiet
 }
 
-func (q *Quiet) has(c ClockTime) bool {
+func (q *Quiet) covers(at time.Time) bool {
+	now := ClockTime(60*at.Hour() + at.Minute())
 	if q.From < q.To {
-		return q.From <= c && c < q.To
+		return q.From <= now && now < q.To
 	}
-	return c >= q.From || c < q.To
+	return q.From <= now || now < q.To
 }
 
-func clockOf(t time.Time) ClockTime { return ClockTime(60*t.Hour() + t.Minute()) }
-
-func offset(t time.Time) int {
-	_, seconds := t.Zone()
-	return seconds
+// left is the time until the clock shows q.To, as long as nobody sets it.
+func (q *Quiet) left(at time.Time) time.Duration {
+	since := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
+	left := time.Duration(q.To)*time.Minute - since
+	if left <= 0 {
+		left += 24 * time.Hour
+	}
+	return left
 }
 
 func (m MoneyCeiling) perDay() *shop.Money {

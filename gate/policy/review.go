@@ -34,6 +34,11 @@ func Review(text []byte, c Catalogue) (problems, warnings []strict.Problem) {
 	if len(problems) > 0 {
 		return problems, nil
 	}
+	return p.Review(text, c)
+}
+
+// Review is Review for a document that is ready already.
+func (p *Policy) Review(text []byte, c Catalogue) (problems, warnings []strict.Problem) {
 	k := newReview(p, c)
 	k.lines = strict.Lines(text)
 	k.settings()

@@ -50,7 +50,7 @@ func (k *review) resources(path string, patterns []string) {
 			k.problems = append(k.problems, strict.Problem{
 				Path: at, Problem: fmt.Sprintf("no tool is about objects of the type %q", kind), Expected: strict.OneOf(k.kinds), Suggestion: k.wholeKind(kind),
 			})
-		case slices.Contains(ownKinds, kind):
+		case tools.Spec{Resource: kind + ":"}.Own():
 			k.warn(at, "is about what is the caller's own, which needs no grant", "objects of the shop")
 		}
 	}
@@ -112,7 +112,7 @@ func (k *review) grants(path, name string, p Profile) {
 	granted := k.Policy.profiles[name]
 	objects := 0
 	for _, t := range k.Registry.All() {
-		if !granted.tools[t.Name] || ownKind(t) {
+		if !granted.tools[t.Name] || t.Own() {
 			continue
 		}
 		objects++

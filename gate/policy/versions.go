@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
@@ -71,10 +72,9 @@ func Install(tx *store.Tx, merchant string, source []byte, author string) (bool,
 		return false, nil
 	}
 	if err == nil {
-		_, err = audit.Append(tx, audit.Entry{
-			Merchant: merchant, Event: EventPublished, Actor: author, Chain: []string{author}, Status: "done", Resource: v.Resource(), Reason: v.Note,
-			PolicyVersion: v.Number,
-		})
+		e := v.Entry()
+		e.Merchant, e.Actor, e.Chain, e.PolicyVersion = merchant, author, []string{author}, v.Number
+		_, err = audit.Append(tx, e)
 	}
 	return err == nil, err
 }
@@ -84,6 +84,26 @@ const EventPublished = "policy.published"
 
 // Resource names a version on the record.
 func (v Version) Resource() string { return fmt.Sprintf("policy:%d", v.Number) }
+
+// Entry is what the record says of a version that is put in force.
+func (v Version) Entry() audit.Entry {
+	return audit.Entry{Event: EventPublished, Status: "done", Resource: v.Resource(), Reason: fmt.Sprintf("sha256 %s: %s", v.Hash, v.Note)}
+}
+
+// Place is where a version stands in lists, which its number says alone.
+func (v Version) Place() auth.Place { return auth.Place{ID: strconv.FormatInt(v.Number, 10)} }
+
+// Page is List for a page of an administrator's list.
+func Page(tx *store.Tx, merchant string, page auth.Page) ([]Version, error) {
+	var before int64
+	if page.After.ID != "" {
+		var err error
+		if before, err = strconv.ParseInt(page.After.ID, 10, 64); err != nil {
+			return nil, fmt.Errorf("reading the place in a list: %w", err)
+		}
+	}
+	return List(tx, merchant, before, page.Limit)
+}
 
 // Find gives a version of a merchant's policy; 0 stands for the one in force.
 func Find(tx *store.Tx, merchant string, number int64) (Version, error) {

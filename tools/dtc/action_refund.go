@@ -10,7 +10,7 @@ type actionRefundIn struct {
 
 // actionRefund is dtc_refund_order for keys that may ask for a refund and not make one: the same rules, always with a person.
 var actionRefund = tools.DefineAction(tools.ActionSpec{
-	Provider: "payments", Name: "refund", Title: "Refund an order",
+	Provider: "payments", Like: "dtc_refund_order", Name: "refund", Title: "Refund an order",
 	Description: "Gives a customer money back for an order, all or a part, and writes to nobody. It cannot be fetched back. Amounts are in minor units.",
 	Risk:        tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassSpend,
 	Targets: []tools.Target{{Type: "order", Example: "536365"}},

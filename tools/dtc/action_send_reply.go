@@ -55,7 +55,19 @@ func previewReply(c *tools.Call, in sendReplyIn) (tools.Preview, error) {
 	if err == nil && address == "" || errors.Is(err, store.ErrNotFound) {
 		err = tools.Refuse(tools.Conflict, "Leave it to people.", "No e-mail address of this customer is known.")
 	}
+	if err == nil {
+		err = checkAnswerable(d, t)
+	}
 	return p, err
+}
+
+// checkAnswerable refuses a reply to a customer who was written to a short while ago and has not written since.
+func checkAnswerable(d *shop.Desk, t shop.Ticket) error {
+	until, err := d.RestsUntilFor(t)
+	if err != nil || until.IsZero() {
+		return err
+	}
+	return resting(d, until, "Ask again from then on, or when the customer has written; meanwhile keep the text with dtc_draft_reply.")
 }
 
 // ticketToAnswer reads the ticket and holds it to the version that the caller saw. A closed one is done with.
@@ -86,8 +98,11 @@ func sendReply(c *tools.Call, in sendReplyIn) (sendReplyOut, error) {
 		return sendReplyOut{}, err
 	}
 	err = d.SendReply(t.ID, t.Version, in.Text, c.Principal.Name)
-	if errors.Is(err, shop.ErrChanged) {
+	switch {
+	case errors.Is(err, shop.ErrChanged):
 		err = errMoved()
+	case errors.Is(err, shop.ErrResting):
+		err = errors.Join(checkAnswerable(d, t), err)
 	}
 	return sendReplyOut{TicketID: t.ID, Status: shop.TicketWaiting, Version: t.Version + 1}, err
 }

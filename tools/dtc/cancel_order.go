@@ -31,7 +31,7 @@ var cancelOrder = tools.Define(tools.Spec{
 	Scope: "orders:refund", Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Touch: 1, Reach: 1}, Class: tools.ClassDestructive,
 	Resource: "order:/order_no",
 	Undo:     "None. The customer must order again",
-	Example: `{"order_no":"71996","expected_version":1,"expected_refund":{"amount_minor":25720,"currency":"GBP"},"restock":false,"notify_customer":true,` +
+	Example: `{"order_no":"71996","expected_version":1,"expected_refund":{"amount_minor":25720,"currency":"GBP"},"restock":false,"notify_customer":false,` +
 		`"idempotency_key":"cancel-71996","reason":"The customer rang and does not want it any more."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/cancel"}},
 }, tools.Func[cancelOrderIn, cancelOrderOut]{Preview: previewCancelOrder, Write: endOrder, Rate: rateCancel})
@@ -128,6 +128,9 @@ func cancelChanges(o shop.Order) []tools.Change {
 func endOrder(c *tools.Call, in cancelOrderIn) (cancelOrderOut, error) {
 	d, o, err := in.order(c)
 	if err != nil {
+		return cancelOrderOut{}, err
+	}
+	if err := beginNotice(d, o, in.NotifyCustomer); err != nil {
 		return cancelOrderOut{}, err
 	}
 	made, err := d.Cancel(o, shop.Refund{Cause: "unknown", Reason: in.Reason, Actor: c.Principal.Name})

@@ -15,6 +15,7 @@
 package dtc
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,7 +99,13 @@ func untrusted(c *tools.Call, from, text string) *Untrusted {
 }
 
 // desk gives the caller's shop.
-func desk(c *tools.Call) (*shop.Desk, error) { return shop.At(c.Tx, c.Principal.Merchant) }
+func desk(c *tools.Call) (*shop.Desk, error) {
+	d, err := shop.At(c.Tx, c.Principal.Merchant)
+	if err == nil {
+		d.Rest = cmp.Or(c.ContactRest, d.Rest)
+	}
+	return d, err
+}
 
 // maxAmount bounds an Amount, far above what a shop has to say and far below what sums of them could overflow.
 const maxAmount = 100_000_000

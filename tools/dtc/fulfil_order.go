@@ -37,7 +37,7 @@ var fulfilOrder = tools.Define(tools.Spec{
 		"version, line and to_ship with dtc_get_order. Books no label.",
 	Scope: "orders:fulfil", Risk: tools.Risk{Undo: 2, Blast: 1, Touch: 1}, Class: tools.ClassContact, Resource: "order:/order_no",
 	Undo: "Reopens the lines and restocks; a sent mail stays sent",
-	Example: `{"order_no":"71998","expected_version":1,"carrier":"royal_mail","tracking_no":"AB123456789GB","notify_customer":true,` +
+	Example: `{"order_no":"71998","expected_version":1,"carrier":"royal_mail","tracking_no":"AB123456789GB","notify_customer":false,` +
 		`"idempotency_key":"fulfil-71998","reason":"Packed and handed over this morning."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/fulfil"}},
 }, tools.Func[fulfilOrderIn, fulfilOrderOut]{
@@ -159,6 +159,9 @@ func checkStock(d *shop.Desk, s shop.Shipment) error {
 func fulfil(c *tools.Call, in fulfilOrderIn) (fulfilOrderOut, error) {
 	d, o, s, err := in.pack(c)
 	if err != nil {
+		return fulfilOrderOut{}, err
+	}
+	if err := beginNotice(d, o, in.NotifyCustomer); err != nil {
 		return fulfilOrderOut{}, err
 	}
 	made, err := d.Fulfil(o, s)

@@ -105,6 +105,9 @@ func tellCustomer(p *tools.Preview, d *shop.Desk, customer string, n shop.Notice
 	if _, err := mailTo(d, customer); err != nil {
 		return err
 	}
+	if err := checkRested(d, customer); err != nil {
+		return err
+	}
 	p.Customers, p.Content = 1, "Subject: "+n.Subject+"\n\n"+n.Body
 	p.Summary += " and tell the customer by e-mail"
 	return nil
@@ -117,6 +120,43 @@ func mailTo(d *shop.Desk, customer string) (string, error) {
 		err = tools.Wrong("notify_customer", "cannot be done: no e-mail address is known", "false", false)
 	}
 	return address, err
+}
+
+// checkRested refuses a notice to a customer who was written to a short while ago, and says from when on there can be one.
+func checkRested(d *shop.Desk, customer string) error {
+	until, err := d.RestsUntil(customer)
+	if err != nil || until.IsZero() {
+		return err
+	}
+	return resting(d, until, "Call with notify_customer:false, or again from then on.")
+}
+
+// resting is the refusal to write to a customer before a time.
+func resting(d *shop.Desk, until time.Time, next string) error {
+	r := tools.Refuse(tools.LimitExceeded, next, "The customer was written to within the last %s, and may be written to again from %s on.",
+		lasting(d.Rest), until.Format(time.RFC3339))
+	r.RetryAfter = int64((until.Sub(d.Now()) + time.Second - 1) / time.Second)
+	return r
+}
+
+// lasting is a time in words, such as 24 hours.
+func lasting(d time.Duration) string {
+	if d%time.Hour == 0 {
+		return count(int64(d/time.Hour), "hour")
+	}
+	return count(int64(d/time.Minute), "minute")
+}
+
+// beginNotice notes that the customer of an order is written to, if so. Somebody else may have been first since the preview.
+func beginNotice(d *shop.Desk, o shop.Order, notify bool) error {
+	if !notify {
+		return nil
+	}
+	err := d.BeginNotice(o)
+	if errors.Is(err, shop.ErrResting) {
+		return errors.Join(checkRested(d, o.CustomerNo), err)
+	}
+	return err
 }
 
 func notify(d *shop.Desk, customer string, n shop.Notice) error {

@@ -28,12 +28,13 @@ var orderStories = []story{
 	{"OnlyOneOfManyEndsAnOrder", onlyOneOfManyEndsAnOrder},
 }
 
-// fresh gives an open order of two lines that nobody else of the stories has, with enough of it on the shelf. Line 1 is 5
+// fresh gives an open order of two lines that nobody else of the stories has, of a customer whom nobody has written to, with enough of it on the shelf. Line 1 is 5
 // pieces at £2.00, line 2 is 3 at £4.00; with £1.00 off and £3.00 postage it comes to £24.00.
 func (h *house) fresh() getOrderOut {
 	h.Helper()
 	no := fmt.Sprintf("F%d", h.number("SELECT COUNT(*) FROM orders"))
 	customer := h.text("SELECT MIN(customer_no) FROM customers WHERE email <> ''")
+	h.exec("UPDATE customers SET last_contacted_at = NULL WHERE customer_no = $1", customer)
 	h.exec(`INSERT INTO orders (merchant_id, order_no, customer_no, placed_at, source_placed_at, ship_country, status, items,
 			subtotal_minor, shipping_minor, discount_minor, total_minor) VALUES ($1, $2, $3, $4, $4, 'Japan', 'open', 8, 2200, 300, 100, 2400)`,
 		merchant, no, customer, sunday.UnixMicro())

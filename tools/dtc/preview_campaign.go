@@ -31,8 +31,8 @@ type previewCampaignOut struct {
 
 var previewCampaign = tools.Define(tools.Spec{
 	Name: "dtc_preview_campaign", Path: "campaigns.preview", Title: "Preview a campaign",
-	Description: "Shows a campaign as it would go out now: text, recipients, who is left out (no consent, or written to within 24 " +
-		"hours), cost, warnings. Sends nothing; dtc_send_campaign needs its figures.",
+	Description: "Shows a campaign as it would go out now: text, recipients, who is left out (no consent, or written to lately), cost, " +
+		"warnings. Sends nothing; dtc_send_campaign needs its figures.",
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:/campaign_id", Undo: nothing,
 	Routes:  []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
 	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4"}`,
@@ -174,7 +174,7 @@ func (p sendPlan) leftOut() string {
 		left = append(left, count(n, "customer")+" without consent to "+channelWord(p.campaign.Channel))
 	}
 	if n := p.reach.JustReached; n > 0 {
-		left = append(left, count(n, "customer")+" who had a campaign message within the last 24 hours")
+		left = append(left, count(n, "customer")+" who were written to within the last "+lasting(p.desk.Rest))
 	}
 	if len(left) == 0 {
 		return ""

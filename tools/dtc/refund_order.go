@@ -155,6 +155,9 @@ func refund(c *tools.Call, in refundOrderIn) (refundOrderOut, error) {
 	for i, b := range in.Lines {
 		returns[i] = shop.Return(b)
 	}
+	if err := beginNotice(d, o, in.NotifyCustomer); err != nil {
+		return refundOrderOut{}, err
+	}
 	made, err := d.Refund(o, shop.Refund{
 		Amount: shop.Money(in.Amount), Cause: in.Cause, Reason: in.Reason, Actor: c.Principal.Name,
 	}, returns)
