@@ -137,7 +137,7 @@ func (w *When) Reads(tool string) Reads {
 		return Reads{}
 	}
 	if p := b.plan(tool, ""); p != nil {
-		return p.reads()
+		return p.reads
 	}
 	return Reads{}
 }
