@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -95,4 +96,74 @@ func Personal(tx *store.Tx, entryID string) (map[string]string, error) {
 		byName[v.name] = v.text
 	}
 	return byName, nil
+}
+
+// A Span is the part of a merchant's record between two ids, of some events.
+type Span struct {
+	Merchant string
+	Events   []string
+	After    string   // id; only younger entries
+	Until    string   // id; only older entries
+	Personal []string // names of the personal values that come with each entry
+	Limit    int
+}
+
+// A Kept is an entry as it is stored, for who reads many: what is not looked at is not decoded.
+type Kept struct {
+	ID, Event, CallID, Body string
+	Personal                []Value // those of the Span, in its order
+}
+
+// A Value is a personal value, if it has not been erased.
+type Value struct {
+	Text string
+	Kept bool
+}
+
+// Between gives the entries of a span, pending ones too, oldest first. A transaction that is slow to commit can add to what was read already.
+func Between(tx *store.Tx, s Span) ([]Kept, error) {
+	query, args := s.query()
+	all, err := store.All(tx, func(r store.Row) (Kept, error) { return s.scan(r) }, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading the record from %s on: %w", s.After, err)
+	}
+	return all, nil
+}
+
+// query walks along the ids, which are in the order of time.
+func (s Span) query() (string, []any) {
+	var columns, joins, events strings.Builder
+	var args []any
+	mark := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args))
+	}
+	for i, name := range s.Personal {
+		fmt.Fprintf(&columns, ", v%d.value", i)
+		fmt.Fprintf(&joins, " LEFT JOIN audit_values v%d ON v%[1]d.entry_id = e.id AND v%[1]d.name = %s", i, mark(name))
+	}
+	for i, event := range s.Events {
+		if i > 0 {
+			events.WriteString(", ")
+		}
+		events.WriteString(mark(event))
+	}
+	return fmt.Sprintf(`SELECT e.id, e.event, e.call_id, e.body%s FROM audit_entries e%s
+		WHERE e.event IN (%s) AND e.merchant = %s AND e.id > %s AND e.id < %s ORDER BY e.id LIMIT %s`,
+		columns.String(), joins.String(), events.String(), mark(s.Merchant), mark(s.After), mark(s.Until), mark(s.Limit)), args
+}
+
+func (s Span) scan(r store.Row) (Kept, error) {
+	var k Kept
+	texts := make([]sql.NullString, len(s.Personal))
+	into := []any{&k.ID, &k.Event, &k.CallID, &k.Body}
+	for i := range texts {
+		into = append(into, &texts[i])
+	}
+	err := r.Scan(into...)
+	k.Personal = make([]Value, len(texts))
+	for i, t := range texts {
+		k.Personal[i] = Value{t.String, t.Valid}
+	}
+	return k, err
 }

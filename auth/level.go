@@ -28,6 +28,12 @@ func (l Level) String() string { return fmt.Sprintf("L%d", int(l)) }
 // MarshalText writes the level as L0 to L7.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote, and the words that stand for levels.
+func (l *Level) UnmarshalText(text []byte) (err error) {
+	*l, err = ParseLevel(string(text))
+	return err
+}
+
 // ParseLevel reads a ceiling: a word, which stands for the highest level it covers, or a level such as L4.
 func ParseLevel(s string) (Level, error) {
 	switch strings.ToLower(s) {

@@ -203,6 +203,10 @@ func TestAChangeOfRightsWaitsForTheCallsThatHaveThem(t *testing.T) {
 			_, err := o.RevokeKey(o.t.Context(), o.operator, key)
 			return err
 		},
+		"the policy takes the tool away": func(o *office, _ string) error {
+			_, err := o.PublishPolicy(o.t.Context(), o.operator, openWithout("test_hook"), "No moves any more", nil)
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hooked(t, func(t *testing.T, h *house, k *hook) {

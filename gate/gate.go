@@ -139,7 +139,7 @@ func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 }
 
 func (g *Gate) newCall(p auth.Principal, r Request) *call {
-	now := g.db.Now()
+	now := g.db.Now().Truncate(time.Microsecond) // as its id tells it: who decides the call again later does so at this time
 	c := &call{
 		Call: tools.Call{
 			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},

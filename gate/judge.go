@@ -168,13 +168,16 @@ func (g *Gate) checkAction(_ context.Context, c *call) error {
 		}
 	}
 	c.facts.Action = c.action
-	if slices.Contains(granted, id) {
+	switch {
+	case slices.Contains(granted, id):
 		return nil
+	case c.action != "" && c.Principal.MayRequest(id): // so it is the profile that does not grant it
+		return &policy.Denied{Rule: policy.ProfileRule(c.facts.Profile), Refusal: noAction(granted)}
 	}
 	return noAction(granted)
 }
 
-func noAction(granted []string) error {
+func noAction(granted []string) *tools.Refusal {
 	r := tools.Refuse(tools.NotFound, "Work without it, or ask whoever gave you the credential for a grant of the action.",
 		"There is no such action, or this credential may not request it.")
 	if len(granted) > 0 {
@@ -346,6 +349,9 @@ func rated(c *call, p tools.Preview) (*policy.Effect, error) {
 		return nil, err
 	}
 	class, err := h.Class(&c.Call, p)
+	if err == nil {
+		err = c.Tool.Foresaw(c.facts.Action, p, tools.Rating{Risk: risk, Class: class, Asks: p.Asks})
+	}
 	return &policy.Effect{Risk: risk, Class: class, Customers: p.Customers, Money: p.Money, Asks: p.Asks, RunAt: p.RunAt}, err
 }
 

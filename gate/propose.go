@@ -155,7 +155,7 @@ func (d Draft) carryOut(tx *store.Tx, seen approvals.Job) (v policy.Version, err
 		return v, err
 	}
 	if r.Overdue(tx.Now) {
-		_, _, err := approvals.Lapse(tx, r)
+		_, _, err = approvals.Lapse(tx, r) // a proposal has reserved nothing
 		return v, err
 	}
 	if err := d.stillAgreed(tx, j, r); err != nil {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -34,7 +36,10 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		PolicyVersion: c.Principal.PolicyVersion, PolicyRule: c.decidedBy(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
 		IdempotencyKey: c.key, Customers: c.preview.Customers,
 		LatencyMicros: g.db.Now().Sub(c.Started).Microseconds(),
-		Personal:      map[string]string{"arguments": string(c.Args)},
+		Personal:      map[string]string{policy.ArgumentsKept: string(c.Args)},
+	}
+	if c.policy != nil && c.policy.LooksAtName() {
+		e.Personal[policy.NameKept] = c.facts.Name
 	}
 	if t := c.Tool; t != nil {
 		e.Tool, e.Level, e.Facts = t.Name, c.risk.Level().String(), c.recorded()
@@ -56,11 +61,18 @@ func (c *call) decidedBy() string {
 	return c.rule
 }
 
-// recorded are the facts of the call as they are kept. Objects that stand in the arguments stand there alone, where they can be erased.
+// recorded are the facts of the call as they are kept, so that policy.Recall makes the same of them. Objects that stand in the arguments stand
+// there alone, where they can be erased.
 func (c *call) recorded() json.RawMessage {
 	f := c.facts
 	if c.unread() || !c.aliased() {
 		f.Objects = nil
+	}
+	if !c.Resumed {
+		f.At = time.Time{} // stands in the call's id
+	}
+	if c.refusedBy("standing") {
+		f.Effect = nil // what is known beside it was not read
 	}
 	raw, err := json.Marshal(f)
 	if err != nil { // of a type that has no such value
@@ -69,18 +81,21 @@ func (c *call) recorded() json.RawMessage {
 	return raw
 }
 
-// aliased reports whether an object of the call goes by a name that its arguments do not tell.
+// aliased reports whether the objects of the call are others, or go by other names, than its arguments tell.
 func (c *call) aliased() bool {
-	return slices.ContainsFunc(c.objects, func(o tools.Object) bool {
-		return len(o) > 1 || len(o) == 1 && !slices.Contains(c.Tool.ResourcesOf(c.Args), o[0])
+	return c.objects != nil && !slices.EqualFunc(c.objects, c.Tool.ResourcesOf(c.Args), func(o tools.Object, name string) bool {
+		return len(o) == 1 && o[0] == name
 	})
 }
 
 // unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be
 // anybody's address, and the entry can never forget it; the arguments beside it can.
-func (c *call) unread() bool {
+func (c *call) unread() bool { return c.refusedBy("arguments") }
+
+// refusedBy reports whether a check has refused the call.
+func (c *call) refusedBy(check string) bool {
 	last := len(c.checks) - 1
-	return last >= 0 && c.checks[last].Name == "arguments" && c.checks[last].Verdict != "ok"
+	return last >= 0 && c.checks[last].Name == check && c.checks[last].Verdict != "ok"
 }
 
 // anID is how an object is named. What was not found may be anything that somebody put where an id should be, such as an address

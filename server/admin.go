@@ -53,6 +53,7 @@ func (s *Server) handleAdmin() {
 		{"GET", "/policy/schema", s.showPolicySchema},
 		{"POST", "/policy/check", s.checkPolicy},
 		{"POST", "/policy/publish", s.publishPolicy},
+		{"POST", "/policy/explain", s.explainPolicy},
 
 		{"GET", "/trust", s.listTrust},
 		{"GET", "/trust/{id}", s.showTrust},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -18,6 +19,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -68,6 +70,18 @@ var wrongCalls = []wrongCall{
 
 	{tools.StaleExpectation, "all", "dtc_refund_order", refundOf(9, `{"amount_minor":500,"currency":"GBP"}`), "now"},
 	{tools.LimitExceeded, "all", "dtc_refund_order", refundOf(1, `{"amount_minor":90000000,"currency":"GBP"}`), ""},
+	{tools.BudgetExceeded, "poor", "dtc_refund_order", refundOf(1, `{"amount_minor":51,"currency":"GBP"}`), ""},
+	{tools.TrustTooLow, "all", "dtc_create_campaign", `{"name":"MINE","channel":"sms","body":"MINE Reply STOP to opt out."}`, ""},
+	{tools.ForbiddenByPolicy, "barred", "dtc_add_order_note", `{"order_no":"ORDER","text":"MINE","idempotency_key":"MINE"}`, ""},
+	{tools.Frozen, "frozen", "dtc_add_order_note", `{"order_no":"ORDER","text":"MINE","idempotency_key":"MINE"}`, ""},
+	{tools.QuietHours, "all", "dtc_refund_order", strings.Replace(refundOf(1, `{"amount_minor":50,"currency":"GBP"}`), `"notify_customer":false`, `"notify_customer":true`, 1), ""},
+	{tools.ForbiddenTool, "nobody", "dtc_get_order", `{"order_no":"MINE"}`, ""},
+	{tools.ForbiddenTool, "stranger", "dtc_get_order", `{"order_no":"MINE"}`, ""},
+	{tools.ForbiddenTool, "poor", "dtc_search_orders", `{"query":"MINE"}`, ""},
+	{tools.ForbiddenTool, "all", "dtc_publish_page", `{"any":"MINE"}`, ""},
+	{tools.ForbiddenResource, "poor", "dtc_update_product", `{"product_code":"40040","expected_version":1,"title":"MINE"}`, ""},
+	{tools.RiskCeiling, "frozen", "dtc_update_product", `{"product_code":"40040","expected_version":1,"title":"MINE"}`, ""},
+	{tools.NotFound, "poor", "dtc_request_action", `{"action":"payments:refund","target":"MINE","arguments":{},"idempotency_key":"MINE","reason":"MINE MINE"}`, ""},
 	{tools.NotFound, "all", "dtc_get_order", `{"order_no":"MINE"}`, ""},
 	{tools.NotFound, "all", "dtc_get_job", `{"job_id":"MINE"}`, ""},
 	{tools.NotFound, "all", "dtc_draft_reply", `{"ticket_id":"MINE","text":"MINE"}`, ""},
@@ -80,6 +94,34 @@ var wrongCalls = []wrongCall{
 	{tools.Internal, "all", "notes_get", `{"note_id":"odd"}`, ""},
 	{tools.Internal, "all", "notes_get", `{"note_id":"panic"}`, ""},
 }
+
+// harsh is a policy against which calls can go in every way. The house calls at noon, and later at one, of a day of 2026.
+const harsh = `language: 1
+tools:
+  dtc_create_campaign: {minimum_trust: OPEN}
+  dtc_publish_page: {off: true}
+profiles:
+  scoped: {}
+  admin:
+    tools: ["*"]
+    resources: ["*"]
+    actions: {request: ["*"]}
+    ceiling: high
+  poor: {tools: ["orders.refund", "products.update", "dtc_request_action"], resources: ["order:*"], ceiling: high}
+  barred: {tools: ["*"], resources: ["*"], ceiling: high}
+  frozen: {tools: ["*"], resources: ["*"], ceiling: low}
+freezes:
+- {name: always, from: 2026-01-01T00:00:00Z, to: 2036-01-01T00:00:00Z, why: We count., profiles: [frozen], tools: [orders.note]}
+trust: {start: 65, sandboxes: {}}
+conditions: |
+  permit (principal, action, resource);
+  @reason("it has not paid its dues.")
+  forbid (principal, action, resource) when { principal.profile == "barred" };
+limits:
+  budgets:
+  - {name: refunds, per: key, every: day, money: {amount_minor: 50, currency: GBP}, profiles: [poor]}
+  contact: {quiet: {from: "12:30", to: "15:00"}}
+`
 
 func refundOf(version int, amount string) string {
 	return fmt.Sprintf(`{"order_no":"ORDER","expected_version":%d,"amount":%s,"cause":"goodwill","notify_customer":false,`+
@@ -147,6 +189,10 @@ func newRefusing(t *testing.T, db *store.DB) *refusing {
 	g.mintKey(auth.Key{Name: "pricer", Scopes: all, Ceiling: auth.MaxLevel, Resources: []string{"variant:A_*"}})
 	g.mintKey(auth.Key{Name: "slow", Scopes: all, Ceiling: auth.MaxLevel, Rate: auth.Rate{PerMinute: 1}})
 	g.mintKey(auth.Key{Name: "elsewhere", Scopes: all, Ceiling: auth.MaxLevel, Networks: auth.Networks{netip.MustParsePrefix("192.0.2.0/24")}})
+	for _, name := range []string{"poor", "barred", "frozen", "nobody", "stranger"} {
+		profile := map[string]string{"nobody": policy.Scoped, "stranger": "gone"}[name]
+		g.mintKey(auth.Key{Name: name, Profile: cmp.Or(profile, name), Scopes: all, Actions: []string{"*"}, Ceiling: auth.MaxLevel})
+	}
 	g.mint("careful", true, all...)
 	g.mint("reader", false, "analytics:read", "customers:read")
 	g.person("owner")
@@ -158,6 +204,7 @@ func newRefusing(t *testing.T, db *store.DB) *refusing {
 	if resp, body := g.rest("slow", "dtc_whoami", "{}"); resp.StatusCode != 200 {
 		t.Fatalf("the one call that a minute has room for: %s", body)
 	}
+	g.publish(harsh)
 	g.names = strings.NewReplacer("MINE", mine, "ORDER", order, "USED", "used-"+mine, "LAPSED", lapsed.Approval.ApprovalID,
 		"WAITS", g.refund("careful", order, "waits").Approval.ApprovalID,
 		"CUSTOMER", g.text("SELECT customer_no FROM customers ORDER BY customer_no LIMIT 1"),

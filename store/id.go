@@ -27,6 +27,12 @@ func NewID(prefix string, at time.Time) string {
 	return prefix + "_" + encodeID(hi, lo)
 }
 
+// FirstID is the id before all that NewID makes from the instant at on, for a range of ids that is one of time.
+func FirstID(prefix string, at time.Time) string {
+	ms := uint64(at.UnixMilli())
+	return prefix + "_" + encodeID(ms<<16|7<<12|uint64(at.Nanosecond()%1e6)<<12/1e6, 2<<62)
+}
+
 // IDTime reads the instant, to the microsecond, off an id that NewID made.
 func IDTime(id string) (time.Time, bool) {
 	hi, lo, ok := decodeID(id[strings.LastIndexByte(id, '_')+1:])

@@ -46,6 +46,7 @@ type Action struct {
 	Input *schemas.Schema // of its own arguments
 
 	handler Handler
+	kinds   []string
 }
 
 // DefineAction makes an action from its spec and code, which has Preview and Write, and Undo where the effect can be taken
@@ -55,9 +56,12 @@ func DefineAction[In, Out any](spec ActionSpec, f Func[In, Out]) *Action {
 	if f.Objects == nil {
 		f.Objects = func(c *Call, _ In) ([]Object, error) { return []Object{{c.Wish.Target}}, nil }
 	}
-	a := &Action{
-		ActionSpec: spec, Input: schemas.Of[In](), handler: erase(Spec{Risk: spec.Risk, Class: spec.Class}, f),
+	a := &Action{ActionSpec: spec, Input: schemas.Of[In]()}
+	for _, t := range spec.Targets {
+		a.kinds = append(a.kinds, t.Type)
 	}
+	a.kinds = append(a.kinds, f.Kinds...)
+	a.handler = erase(Spec{Risk: spec.Risk, Class: spec.Class}, f, a.kinds)
 	if err := a.check(); err != nil {
 		panic(fmt.Sprintf("action %s: %v", spec.ID(), err))
 	}

@@ -38,7 +38,7 @@ func (s Spec) objects(args []byte) []Object {
 
 // about makes the code that names a call's objects. A call of a tool that is not about the caller's own is always about something: what
 // has no name is out of reach for whoever is limited.
-func (f Func[In, Out]) about(spec Spec) func(*Call) ([]Object, error) {
+func (f Func[In, Out]) about(spec Spec, kinds []string) func(*Call) ([]Object, error) {
 	if f.Objects == nil {
 		return func(c *Call) ([]Object, error) { return spec.objects(c.Args), nil }
 	}
@@ -46,6 +46,9 @@ func (f Func[In, Out]) about(spec Spec) func(*Call) ([]Object, error) {
 		all, err := with(c, func(in In) ([]Object, error) { return f.Objects(c, in) })
 		if err == nil && len(all) == 0 {
 			all = []Object{{}}
+		}
+		if err == nil {
+			err = known(all, kinds)
 		}
 		return all, err
 	}

@@ -159,6 +159,10 @@ type Func[In, Out any] struct {
 	Rate func(In, Preview, Risk) Risk
 	// Class says which consent one call may need; nil keeps the Spec's class. It may name one where the Spec has none.
 	Class func(In, Preview) Class
+	// Ratings are all that Rate and Class can give beside the Spec's own; a call that is rated otherwise is not made.
+	Ratings []Rating
+	// Kinds are the types of the names that Objects gives beside that of Spec.Resource, for a tool whose arguments do not name the type.
+	Kinds []string
 	// Action names the one of Actions that a call asks for, which the key must hold; see ByAction.
 	Action  func(In) string
 	Actions []*Action
@@ -188,6 +192,8 @@ type Tool struct {
 
 	handler    Handler
 	classifies bool // its code names the class of each call
+	ratings    []Rating
+	kinds      []string
 }
 
 // A Handler is a tool's code over canonical bytes. Only what the tool has is set.
@@ -219,21 +225,28 @@ func (t *Tool) MayPark() bool { return t.AlwaysAsks || t.Class != ClassNone || t
 
 // Define makes a tool from its spec and code. It panics when they do not fit together.
 func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
-	t := &Tool{Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, handler: erase(spec, f), classifies: f.Class != nil}
+	t := &Tool{
+		Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, classifies: f.Class != nil, ratings: f.Ratings, kinds: kindsOf(spec, f.Kinds),
+	}
+	t.handler = erase(spec, f, t.kinds)
 	if t.Writes() {
 		t.Output = schemas.Envelope[Out]()
 	} else {
 		t.Output = schemas.Answer[Out]()
 	}
-	if err := t.check(); err != nil {
+	err := t.check()
+	if rates := f.Rate != nil || f.Class != nil; err == nil && rates != (len(f.Ratings)+len(f.Actions) > 0) {
+		err = errors.New("code that rates calls, and the ratings that it gives, go together")
+	}
+	if err != nil {
 		panic(fmt.Sprintf("tool %s: %v", spec.Name, err))
 	}
 	return t
 }
 
-func erase[In, Out any](spec Spec, f Func[In, Out]) Handler {
+func erase[In, Out any](spec Spec, f Func[In, Out], kinds []string) Handler {
 	h := Handler{
-		Objects: f.about(spec),
+		Objects: f.about(spec, kinds),
 		Rows:    f.shown(),
 		Needs:   func(*Call) ([]auth.Scope, error) { return nil, nil },
 		Rate:    func(*Call, Preview) (Risk, error) { return spec.Risk, nil },

@@ -48,6 +48,7 @@ var layers = []struct {
 	{"gate/trust", false, "how much an agent is trusted; it knows no policy but its own rules"},
 	{"gate/policy", false, "what operators say about their agents, as one pure decision"},
 	{"gate/policy/policytest", false, "a policy for tests of something else"},
+	{"gate/rehearsal", false, "asks a draft about recorded calls; who has the record hands it over"},
 	{"gate", false, "judges with all of the above; no transport"},
 	{"server", false, "translates between the wire and the gate, decides nothing"},
 	{"cmd/docs", false, "tells what the tools are, by running them"},

@@ -24,6 +24,7 @@ type policyCmds struct {
 	Check    policyCheck    `cmd:"" help:"Say what is wrong with a document, and what it would change."`
 	Diff     policyDiff     `cmd:"" help:"Show what a document changes of the version in force, or of another."`
 	Publish  policyPublish  `cmd:"" help:"Put a document in force as the next version."`
+	Explain  policyExplain  `cmd:"" help:"List every check of a call that nobody makes, with its verdict and rule."`
 	Budgets  policyBudgets  `cmd:"" help:"Show what the budgets have used up."`
 	Schema   policySchema   `cmd:"" help:"Print the JSON Schema of the document, for editors."`
 	Default  policyDefault  `cmd:"" help:"Print the document that a merchant begins with."`

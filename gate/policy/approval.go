@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/tools"
@@ -22,7 +24,7 @@ func (p *Policy) Approval(f *Facts) (rule approvals.Rule, parks bool) {
 	class := p.Classify(f.Tool, f.Effect.Class)
 	for _, r := range p.byTool[f.Tool.Name] {
 		if r.matches(p, f, class) {
-			rule = r.Need.Rule(r.full)
+			rule = r.ask
 			break
 		}
 	}
@@ -50,11 +52,12 @@ func (p *Policy) Letting(f *Facts) string {
 	switch {
 	case f.free():
 		return "builtin.free"
-	case f.Profile == "":
-		return "profiles." + Scoped
 	}
-	return "profiles." + f.Profile
+	return ProfileRule(f.Profile)
 }
+
+// ProfileRule names what a profile lets through, or does not have.
+func ProfileRule(profile string) string { return "profiles." + cmp.Or(profile, Scoped) }
 
 // MayAsk reports whether some call like this one would wait for people, before its effect is known.
 func (p *Policy) MayAsk(f *Facts) bool {
@@ -73,13 +76,13 @@ func (p *Policy) MayAsk(f *Facts) bool {
 }
 
 func (r *approvalRule) matches(p *Policy, f *Facts, class tools.Class) bool {
-	if !r.profiles.has(f.Profile) || !r.classes.has(string(class)) || !r.Over.fits(f.Effect) {
+	if !r.fits(f, class) || !r.Over.fits(f.Effect) {
 		return false
 	}
 	if r.when == nil {
 		return true
 	}
-	holds, err := r.when.Holds(p.request(f))
+	holds, err := r.when.Holds(p.request(f, r.when.Reads(f.Tool.Name)))
 	return holds || err != nil && r.Need.People > 0
 }
 

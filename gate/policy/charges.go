@@ -12,28 +12,33 @@ func (p *Policy) Charges(f *Facts) []budget.Charge {
 		return nil
 	}
 	var all []budget.Charge
-	for _, b := range p.Document.Limits.Budgets {
-		if b.fits(p, f) {
-			all = p.charge(all, b, "limits.budgets."+b.Name, f)
+	class := p.Classify(f.Tool, f.Effect.Class)
+	for i := range p.budgets {
+		if b := &p.budgets[i]; b.fits(f, class) {
+			all = p.charge(all, b, f)
 		}
 	}
-	own := p.profile(f.Profile)
-	if own == nil || own.Ceiling.Vector == nil {
-		return all
-	}
-	for _, b := range own.Ceiling.Vector.days() {
-		all = p.charge(all, b, own.rule()+".ceiling."+b.Name, f)
+	if own := p.profile(f.Profile); own != nil {
+		for i := range own.days {
+			all = p.charge(all, &own.days[i], f)
+		}
 	}
 	return all
 }
 
+// Bounded reports whether a profile bounds by itself what a day's calls use up together.
+func (p *Policy) Bounded(profile string) bool {
+	own := p.profile(profile)
+	return own != nil && own.Ceiling.Vector != nil
+}
+
 // charge appends what a call takes from one budget, if anything.
-func (p *Policy) charge(all []budget.Charge, b Budget, name string, f *Facts) []budget.Charge {
-	c := budget.Charge{Budget: name, Subject: b.subject(f)}
+func (p *Policy) charge(all []budget.Charge, b *charger, f *Facts) []budget.Charge {
+	c := budget.Charge{Budget: b.full, Subject: b.subject(f)}
 	switch e := f.Effect; {
 	case b.Calls != nil:
 		c.Unit, c.Amount, c.Limit = "calls", 1, *b.Calls
-	case b.Customers != nil && e.touches():
+	case b.Customers != nil && p.touches(f):
 		c.Unit, c.Amount, c.Limit = "customers", e.Customers, *b.Customers
 	case b.Money != nil && e.Money != nil:
 		c.Unit, c.Amount, c.Limit = "money:"+string(b.Money.Currency), e.Money.AmountMinor, b.Money.AmountMinor
@@ -48,7 +53,7 @@ func (p *Policy) charge(all []budget.Charge, b Budget, name string, f *Facts) []
 	return append(all, c)
 }
 
-func (b Budget) subject(f *Facts) string {
+func (b *Budget) subject(f *Facts) string {
 	switch {
 	case b.Per == PerMerchant:
 		return "merchant"

@@ -81,7 +81,14 @@ func (p *Policy) Decide(f *Facts) Verdict {
 			return Verdict{Outcome: Refuse, Check: c.Name, Rule: d.Rule, Refusal: d.Refusal}
 		}
 	}
-	v := Verdict{Outcome: Run, Charges: p.Charges(f)}
+	v := p.through(f)
+	v.Charges = p.Charges(f)
+	return v
+}
+
+// through says what becomes of a call that no check refuses.
+func (p *Policy) through(f *Facts) Verdict {
+	v := Verdict{Outcome: Run}
 	var parks bool
 	if v.Ask, parks = p.Approval(f); parks {
 		v.Outcome = Park
@@ -178,9 +185,10 @@ func (p *Policy) Frozen(f *Facts) error {
 	if f.free() || f.DryRun || !f.Tool.Writes() {
 		return nil
 	}
-	for _, z := range p.Document.Freezes {
-		at := f.when()
-		if at.Before(z.From) || !at.Before(z.To) || !z.fits(p, f) {
+	at, class := f.when(), p.Classify(f.Tool, f.Effect.Class)
+	for i := range p.freezes {
+		z := &p.freezes[i]
+		if !z.holds(at) || !z.fits(f, class) {
 			continue
 		}
 		why := ""
@@ -190,12 +198,6 @@ func (p *Policy) Frozen(f *Facts) error {
 		return deny("freezes."+z.Name, tools.Frozen, "Wait until then, or rehearse it with dry_run.", "Calls like this one are frozen until %s.%s", z.To.Format(time.RFC3339), why)
 	}
 	return nil
-}
-
-// fits reports whether a call is one that a match is about.
-func (m Match) fits(p *Policy, f *Facts) bool {
-	return (len(m.Tools) == 0 || names(m.Tools, f.Tool)) && (len(m.Classes) == 0 || slices.Contains(m.Classes, p.Classify(f.Tool, f.Effect.Class))) &&
-		(len(m.Profiles) == 0 || slices.Contains(m.Profiles, f.Profile))
 }
 
 // Rate gives the risk of a call as the operator sees it: what an override says stands in place of the tool's own.
@@ -227,13 +229,18 @@ func (p *Policy) Classify(t *tools.Tool, c tools.Class) tools.Class {
 	}
 }
 
-// rated gives the risk of a call after overrides, and of a rehearsal without its effect.
-func (p *Policy) rated(f *Facts) tools.Risk {
+// Rated gives the risk of a call whose effect is known, after overrides, and of a rehearsal without its effect.
+func (p *Policy) Rated(f *Facts) tools.Risk {
 	r := p.Rate(f.Tool, f.Effect.Risk)
 	if f.DryRun {
 		r = r.Rehearsed()
 	}
 	return r
+}
+
+// touches reports whether customers would hear of the call.
+func (p *Policy) touches(f *Facts) bool {
+	return p.rated(f).Touch > 0 || f.Effect.Customers > 0 && p.Classify(f.Tool, f.Effect.Class) == tools.ClassContact
 }
 
 // Under asks whether the call is under the profile's ceiling.
@@ -245,7 +252,7 @@ func (p *Policy) Under(f *Facts) error {
 	if own == nil {
 		return p.Grants(f)
 	}
-	if over := own.Ceiling.exceeded(p.rated(f), f); over != "" {
+	if over := own.Ceiling.exceeded(p.Rated(f), f); over != "" {
 		return own.Ceiling.denied(own.rule()+".ceiling", tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
 			"The profile of this credential %s.", over)
 	}
@@ -301,7 +308,11 @@ func (v *Vector) amountExceeded(r tools.Risk, e *Effect) string {
 	case m.AmountMinor > v.Money.PerCallMinor || m.AmountMinor > 0 && string(m.Currency) != v.Money.Currency:
 		return fmt.Sprintf("allows %d minor units of %s a call", v.Money.PerCallMinor, v.Money.Currency)
 	}
-	if e.Customers > v.Customers.PerCall {
+	reached := e.Customers
+	if r.Touch > 0 {
+		reached = max(1, reached) // the rating counts also where the tool names nobody
+	}
+	if reached > v.Customers.PerCall {
 		return fmt.Sprintf("allows %d customers a call", v.Customers.PerCall)
 	}
 	return ""
@@ -312,7 +323,7 @@ func (p *Policy) Trusts(f *Facts) error {
 	if f.free() {
 		return nil
 	}
-	risk := p.rated(f)
+	risk := p.Rated(f)
 	if f.NoTrust && p.Document.Trust.Stops(risk) {
 		return deny("trust.source", tools.Unavailable, "Try again in a few seconds; what stays inside the shop can go on.",
 			"The trust of this agent is not known right now, and this call reaches outside.")
@@ -332,14 +343,14 @@ func (p *Policy) Trusts(f *Facts) error {
 // Awake asks whether customers may hear of the call at its time. A call that waits for people is asked when it runs.
 func (p *Policy) Awake(f *Facts) error {
 	q := p.Document.Limits.Contact.Quiet
-	if q == nil || f.free() || f.DryRun || !f.Effect.touches() {
-		return nil
-	}
-	if _, parks := p.Approval(f); parks && !f.Resumed && f.Effect.RunAt.IsZero() {
+	if q == nil || f.free() || f.DryRun || !p.touches(f) {
 		return nil
 	}
 	until, quiet := q.Holds(f.when(), p.zone)
 	if !quiet {
+		return nil
+	}
+	if _, parks := p.Approval(f); parks && !f.Resumed && f.Effect.RunAt.IsZero() {
 		return nil
 	}
 	return deny("limits.contact.quiet", tools.QuietHours, "Send it from then on; where the tool has send_at, name that time.",

@@ -25,14 +25,14 @@ type Facts struct {
 	NoTrust          bool           `json:"no_trust,omitempty"` // an outside source was to be asked, and gave no answer
 	Tainted          bool           `json:"tainted,omitempty"`  // the caller was handed what outsiders wrote
 	Action           string         `json:"action,omitempty"`   // that dtc_request_action asks for
-	Objects          []tools.Object `json:"objects,omitempty"`  // that the call is about; nil: what its arguments name
+	Objects          []tools.Object `json:"objects,omitzero"`   // that the call is about; nil: what its arguments name
 	Effect           *Effect        `json:"effect,omitempty"`   // nil: the call was refused before it was known
 	DryRun           bool           `json:"dry_run,omitempty"`
+	At               time.Time      `json:"at,omitzero"` // of the decision; on record where it is not the time of the call's id
 
 	Tool      *tools.Tool `json:"-"`
 	Merchant  string      `json:"-"`
 	Args      []byte      `json:"-"` // canonical
-	At        time.Time   `json:"-"` // of the decision
 	Source    string      `json:"-"` // network address
 	Transport string      `json:"-"`
 	Resumed   bool        `json:"-"` // people have agreed, or its time has come: it is judged again
@@ -69,9 +69,4 @@ func (f *Facts) objects() []tools.Object {
 		all = append(all, tools.Object{name})
 	}
 	return all
-}
-
-// touches reports whether customers would hear of the call.
-func (e *Effect) touches() bool {
-	return e.Risk.Touch > 0 || e.Customers > 0 && e.Class == tools.ClassContact
 }

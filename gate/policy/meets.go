@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/dtcgate/dtcgate/gate/policy/condition"
@@ -12,7 +13,7 @@ func (p *Policy) Meets(f *Facts) error {
 	if f.free() {
 		return nil
 	}
-	d := p.conditions.Decide(p.request(f))
+	d := p.conditions.Decide(p.request(f, p.conditions.Reads(f.Tool.Name, profileOf(f))))
 	switch {
 	case d.Allowed:
 		return nil
@@ -26,31 +27,42 @@ func (p *Policy) Meets(f *Facts) error {
 	return deny(d.Rule, tools.ForbiddenByPolicy, "Change the call, or leave it to people.", "A condition of the policy forbids this call.")
 }
 
-// request is a call as conditions see it.
-func (p *Policy) request(f *Facts) condition.Request {
+// request is a call as conditions see it, without what they do not look at and what takes time to make.
+func (p *Policy) request(f *Facts, reads condition.Reads) condition.Request {
 	r := condition.Request{
-		Agent: f.Agent, Name: f.Name, Kind: string(f.Kind), Profile: f.Profile, Owner: f.Owner, Ceiling: int64(f.Ceiling),
+		Agent: f.Agent, Name: f.Name, Kind: string(f.Kind), Profile: profileOf(f), Owner: f.Owner, Scopes: f.Scopes, Ceiling: int64(f.Ceiling),
 		RequiresApproval: f.RequiresApproval, Tool: f.Tool.Name, Path: f.Tool.Path, Action: f.Action, Input: f.Args, Time: p.zoneTime(f),
 		Environment: p.Document.Environment, Transport: f.Transport, Tainted: f.Tainted, Trust: int64(f.Trust),
 	}
-	if r.Profile == "" {
-		r.Profile = Scoped
+	if reads.Resources {
+		r.Resources = resources(f)
 	}
-	for _, s := range f.Scopes {
-		r.Scopes = append(r.Scopes, string(s))
+	if reads.Source {
+		r.Source, _ = netip.ParseAddr(f.Source)
 	}
-	for _, o := range f.objects() {
-		r.Resources = append(r.Resources, o[0])
-	}
-	r.Source, _ = netip.ParseAddr(f.Source)
-	if e := f.Effect; e != nil {
+	if e := f.Effect; e != nil && reads.Effect {
 		r.Effect = p.effect(f, e)
 	}
 	return r
 }
 
+// profileOf names the profile of a call's caller.
+func profileOf(f *Facts) string { return cmp.Or(f.Profile, Scoped) }
+
+// resources are the objects of a call by their first names. One that has no name is seen as one without type and id.
+func resources(f *Facts) []string {
+	objects := f.objects()
+	all := make([]string, len(objects))
+	for i, o := range objects {
+		if len(o) > 0 {
+			all[i] = o[0]
+		}
+	}
+	return all
+}
+
 func (p *Policy) effect(f *Facts, e *Effect) condition.Effect {
-	risk := p.rated(f)
+	risk := p.Rated(f)
 	out := condition.Effect{
 		Known: true, Level: int64(risk.Level()), Undo: int64(risk.Undo), Blast: int64(risk.Blast), Money: int64(risk.Money), Touch: int64(risk.Touch),
 		DataOut: int64(risk.DataOut), Reach: int64(risk.Reach), Class: string(p.Classify(f.Tool, e.Class)), Writes: f.Tool.Writes(), DryRun: f.DryRun,

@@ -26,6 +26,9 @@ type Policy struct {
 	source     *trust.Remote // nil: none
 	rules      []*approvalRule
 	byTool     map[string][]*approvalRule // those that can match a call of the tool, in order
+	freezes    []freeze
+	budgets    []charger
+	looks      map[string]bool            // paths that its conditions look at
 }
 
 // A profile is a Profile with what it says about each tool.
@@ -33,32 +36,8 @@ type profile struct {
 	Profile
 	name  string
 	tools map[string]bool // by the tool's name: granted
+	days  []charger       // that its ceiling stands for
 }
-
-// An approvalRule is an ApprovalRule with its condition.
-type approvalRule struct {
-	ApprovalRule
-	full     string // its name on the record
-	when     *condition.When
-	profiles set
-	classes  set
-}
-
-// A set holds the names that a Match lists; nil holds every name.
-type set map[string]bool
-
-func setOf[T ~string](names []T) set {
-	if len(names) == 0 {
-		return nil
-	}
-	s := set{}
-	for _, n := range names {
-		s[string(n)] = true
-	}
-	return s
-}
-
-func (s set) has(name string) bool { return s == nil || s[name] }
 
 // ErrUnreadable is the answer to a stored policy that cannot be made ready. The calls of its merchant are refused.
 var ErrUnreadable = errors.New("the policy cannot be read")
@@ -66,7 +45,7 @@ var ErrUnreadable = errors.New("the policy cannot be read")
 // New makes a document ready. What is wrong with it is told whole; a document with problems makes no policy. Names are checked by
 // Check when a version is published, and not here: an older version stays readable when a tool is gone.
 func New(text []byte, registry *tools.Registry) (*Policy, []strict.Problem) {
-	p := &Policy{profiles: map[string]*profile{}, byTool: map[string][]*approvalRule{}, Hash: Hash(text)}
+	p := &Policy{profiles: map[string]*profile{}, byTool: map[string][]*approvalRule{}, looks: map[string]bool{}, Hash: Hash(text)}
 	if problems := strict.Decode(text, &p.Document); len(problems) > 0 {
 		return nil, problems
 	}
@@ -75,6 +54,7 @@ func New(text []byte, registry *tools.Registry) (*Policy, []strict.Problem) {
 	if len(problems) > 0 {
 		return nil, strict.Locate(lines, problems)
 	}
+	p.match(registry)
 	for name, doc := range p.Document.Profiles {
 		p.profiles[name] = newProfile(name, doc, registry)
 	}
@@ -109,12 +89,20 @@ func (p *Policy) ready(lines map[string]strict.Position) []strict.Problem {
 	var wrong []strict.Problem
 	p.conditions, wrong = condition.Compile(d.Conditions, lines["conditions"].Text)
 	problems = append(problems, wrong...)
+	if p.conditions != nil {
+		for _, c := range p.conditions.Policies() {
+			p.looksAt(c.Depends())
+		}
+	}
 	for i, r := range d.Approvals {
-		rule := &approvalRule{ApprovalRule: r, full: "approvals." + r.Name, profiles: setOf(r.Profiles), classes: setOf(r.Classes)}
+		rule := &approvalRule{ApprovalRule: r, full: "approvals." + r.Name, ask: r.Need.Rule("approvals." + r.Name)}
 		if r.When != "" {
 			path := fmt.Sprintf("approvals[%d].when", i)
 			rule.when, wrong = condition.CompileWhen(r.When, lines[path].Text)
 			problems = append(problems, under(path, wrong)...)
+			if rule.when != nil {
+				p.looksAt(rule.when.Depends())
+			}
 		}
 		p.rules = append(p.rules, rule)
 	}
@@ -168,6 +156,11 @@ func newProfile(name string, doc Profile, registry *tools.Registry) *profile {
 	for _, t := range registry.All() {
 		p.tools[t.Name] = names(doc.Tools, t) && !names(doc.Deny.Tools, t)
 	}
+	if doc.Ceiling.Vector != nil {
+		for _, b := range doc.Ceiling.Vector.days() {
+			p.days = append(p.days, charger{Budget: b, full: p.rule() + ".ceiling." + b.Name})
+		}
+	}
 	return p
 }
 
@@ -179,17 +172,6 @@ func names(patterns []string, t *tools.Tool) bool {
 		}
 	}
 	return false
-}
-
-// rulesFor gives the approval rules that can match a call of a tool.
-func (p *Policy) rulesFor(t *tools.Tool) []*approvalRule {
-	var some []*approvalRule
-	for _, r := range p.rules {
-		if t.Writes() && (len(r.Tools) == 0 || names(r.Tools, t)) {
-			some = append(some, r)
-		}
-	}
-	return some
 }
 
 // profile gives a profile by name. The empty name is Scoped.

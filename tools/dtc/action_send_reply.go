@@ -27,7 +27,9 @@ var actionSendReply = tools.DefineAction(tools.ActionSpec{
 	Risk:        tools.Risk{Undo: 3, Blast: 1, Touch: 1, Reach: 1}, Class: tools.ClassContact,
 	Targets: []tools.Target{{Type: "ticket", Example: "tkt_01M3VW4Z00ABCDEFGHJKMNPQRS"}},
 	Undo:    "None: a message that has gone out cannot be called back", Idempotent: true,
-}, tools.Func[sendReplyIn, sendReplyOut]{Objects: aboutTarget[sendReplyIn], Preview: previewReply, Write: sendReply})
+}, tools.Func[sendReplyIn, sendReplyOut]{
+	Objects: aboutTarget[sendReplyIn], Kinds: []string{"queue"}, Preview: previewReply, Write: sendReply,
+})
 
 func previewReply(c *tools.Call, in sendReplyIn) (tools.Preview, error) {
 	if err := checkVisible("text", in.Text); err != nil {

@@ -32,7 +32,9 @@ var adjustInventory = tools.Define(tools.Spec{
 	Routes:  []tools.Route{{Method: "POST", Path: "/variants/{sku}/inventory"}},
 	Example: `{"sku":"40010B","delta":48,"cause":"received","expected_on_hand":439}`,
 }, tools.Func[adjustInventoryIn, adjustInventoryOut]{
-	Preview: previewStock, Write: moveStock, Class: classOfMove, Undo: tools.Reversible(keepStock, restoreStock),
+	Preview: previewStock, Write: moveStock, Class: classOfMove,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 1, Blast: 1}, Class: tools.ClassDestructive}},
+	Undo:    tools.Reversible(keepStock, restoreStock),
 })
 
 // What makes a correction big: so many pieces, or more than one piece in so many.

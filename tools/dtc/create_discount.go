@@ -36,7 +36,9 @@ var createDiscount = tools.Define(tools.Spec{
 	Example: `{"code":"SPRING10","percent_off":10,"max_uses":100,"max_given_away":{"amount_minor":50000,"currency":"GBP"},` +
 		`"start_on":"2026-11-22","end_on":"2026-12-01","idempotency_key":"spring-code-1","reason":"For the spring launch"}`,
 }, tools.Func[createDiscountIn, createDiscountOut]{
-	Preview: previewDiscount, Write: discount, Class: classOfDiscount, Undo: tools.Reversible(keepNothing[createDiscountIn], endDiscount),
+	Preview: previewDiscount, Write: discount, Class: classOfDiscount,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}}},
+	Undo:    tools.Reversible(keepNothing[createDiscountIn], endDiscount),
 })
 
 // What a code may give without being asked about, as a rule built in: no more than this percentage, and no more than this

@@ -31,7 +31,7 @@ var draftReply = tools.Define(tools.Spec{
 		`carrier before noon."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/tickets/{ticket_id}/drafts"}},
 }, tools.Func[draftReplyIn, draftReplyOut]{
-	Preview: previewDraft, Write: draft,
+	Preview: previewDraft, Write: draft, Kinds: []string{"queue"},
 	Objects: func(c *tools.Call, in draftReplyIn) ([]tools.Object, error) { return aboutTicket(c, in.TicketID) },
 	Undo:    tools.Reversible(keepDraft, takeDraftBack),
 })

@@ -41,7 +41,8 @@ var fulfilOrder = tools.Define(tools.Spec{
 		`"idempotency_key":"fulfil-71998","reason":"Packed and handed over this morning."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/fulfil"}},
 }, tools.Func[fulfilOrderIn, fulfilOrderOut]{
-	Preview: previewFulfil, Write: fulfil, Rate: rateFulfil, Class: classFulfil, Undo: tools.Reversible(keepFulfil, reopen),
+	Preview: previewFulfil, Write: fulfil, Rate: rateFulfil, Class: classFulfil,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 1}}}, Undo: tools.Reversible(keepFulfil, reopen),
 })
 
 // rateFulfil reaches nobody without a mail.

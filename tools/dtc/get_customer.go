@@ -37,7 +37,7 @@ var getCustomer = tools.Define(tools.Spec{
 	Example: `{"customer_no":"1002"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/customers/{customer_no}"}},
 }, tools.Func[getCustomerIn, getCustomerOut]{
-	Read: readCustomer, Needs: needsContact, Rate: rateContact,
+	Read: readCustomer, Needs: needsContact, Rate: rateContact, Ratings: []tools.Rating{{Risk: tools.Risk{DataOut: 3, Taint: true}}},
 	Rows: func(out getCustomerOut) []tools.Object {
 		return append(each(out.RecentOrders, orderObject), customerObject(out.Customer))
 	},

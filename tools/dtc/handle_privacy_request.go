@@ -39,7 +39,10 @@ var handlePrivacyRequest = tools.Define(tools.Spec{
 	Undo:    "Erase: none. Export: the file is deleted after 7 days",
 	Example: `{"customer_no":"1002","kind":"export","case_ref":"PR-17","idempotency_key":"pr-17","reason":"the customer asked in a ticket"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/customers/{customer_no}/privacy"}},
-}, tools.Func[privacyIn, privacyOut]{Preview: previewPrivacy, Step: stepPrivacy, Rate: ratePrivacy})
+}, tools.Func[privacyIn, privacyOut]{
+	Preview: previewPrivacy, Step: stepPrivacy, Rate: ratePrivacy,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 1, Blast: 1, DataOut: 3}, Class: tools.ClassDestructive}},
+})
 
 func ratePrivacy(in privacyIn, _ tools.Preview, r tools.Risk) tools.Risk {
 	if in.Kind == exportData {

@@ -41,7 +41,15 @@ var refundOrder = tools.Define(tools.Spec{
 	Example: `{"order_no":"70003","expected_version":1,"amount":{"amount_minor":500,"currency":"GBP"},"cause":"goodwill","notify_customer":false,` +
 		`"idempotency_key":"refund-70003","reason":"The parcel came a week late."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/refund"}},
-}, tools.Func[refundOrderIn, refundOrderOut]{Preview: previewRefund, Write: refund})
+}, tools.Func[refundOrderIn, refundOrderOut]{Preview: previewRefund, Write: refund, Rate: rateRefund})
+
+// rateRefund writes to nobody without a mail.
+func rateRefund(in refundOrderIn, _ tools.Preview, r tools.Risk) tools.Risk {
+	if !in.NotifyCustomer {
+		r.Touch = 0
+	}
+	return r
+}
 
 // previewRefund shows money, pieces, stock and the text to the customer as they will be.
 func previewRefund(c *tools.Call, in refundOrderIn) (tools.Preview, error) {

@@ -41,6 +41,7 @@ var sendCampaign = tools.Define(tools.Spec{
 		`"max_cost":{"amount_minor":384,"currency":"GBP"},"idempotency_key":"soap-drop-1","reason":"The soap is back in stock"}`,
 }, tools.Func[sendCampaignIn, sendCampaignOut]{
 	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 1, Touch: 1, Reach: 1}, Class: tools.ClassContact}},
 })
 
 // campaignResource is how the jobs that send a campaign name it.

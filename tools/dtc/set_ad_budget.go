@@ -27,7 +27,8 @@ var setAdBudget = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/ads/campaigns/{ad_campaign_id}/budget"}},
 }, tools.Func[setAdBudgetIn, adCampaignOut]{
 	Preview: previewBudget, Write: setBudget, Rate: rateBudget, Class: classOfBudget,
-	Undo: tools.Reversible(keepBudget, restoreBudget),
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 1, Blast: 1, Reach: 1}}},
+	Undo:    tools.Reversible(keepBudget, restoreBudget),
 })
 
 // rateBudget lets whoever may not spend spend less. Only a rise has money in its preview.

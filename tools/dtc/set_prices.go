@@ -37,7 +37,9 @@ var setPrices = tools.Define(tools.Spec{
 	Example: `{"prices":[{"sku":"40040","expected_price":{"amount_minor":1890,"currency":"GBP"},"new_price":{"amount_minor":1990,"currency":"GBP"}}],` +
 		`"idempotency_key":"cups-2026-11","reason":"The supplier charges more from December"}`,
 }, tools.Func[setPricesIn, setPricesOut]{
-	Preview: previewPrices, Write: writePrices, Class: classOfPrices, Undo: tools.Reversible(keepPrices, restorePrices),
+	Preview: previewPrices, Write: writePrices, Class: classOfPrices,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 2, Money: 1}}},
+	Undo:    tools.Reversible(keepPrices, restorePrices),
 })
 
 // What makes a batch big: so many rows, or a price that moves by more than one part in so many.

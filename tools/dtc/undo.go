@@ -34,7 +34,9 @@ var undo = tools.Define(tools.Spec{
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/undo/{undo_id}"}},
-}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack, Class: classOfUndo})
+}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack, Class: classOfUndo, Ratings: []tools.Rating{
+	{Risk: tools.Risk{Undo: 1, Blast: 1}, Class: tools.ClassDestructive, Asks: true},
+}})
 
 // classOfUndo names the consent that bringing back needs, of what a person had agreed to do away with.
 func classOfUndo(_ undoIn, p tools.Preview) tools.Class {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"pgregory.net/rapid"
+
+	"github.com/dtcgate/dtcgate/auth"
 )
 
 // naive is what Cedar says of the same text with nothing left out: all policies as they are written, and all facts of the call, put
@@ -59,7 +61,7 @@ func everything(t *rapid.T, q Request, resource string) (cedar.EntityMap, cedar.
 	return entities, cedar.Request{Principal: principal, Action: action, Resource: object, Context: contextOf(t, q)}
 }
 
-func setOf(words []string) cedar.Set {
+func setOf[T ~string](words []T) cedar.Set {
 	var all []cedar.Value
 	for _, w := range words {
 		all = append(all, cedar.String(w))
@@ -160,7 +162,7 @@ func aCall(t *rapid.T) Request {
 		q.Source = netip.MustParseAddr(pick("address", "10.0.0.1", "11.0.0.1", "2001:db8::1"))
 	}
 	if flip("scope") {
-		q.Scopes = []string{"orders:refund"}
+		q.Scopes = []auth.Scope{"orders:refund"}
 	}
 	q.Input = []byte("{}")
 	if q.Tool == "dtc_refund_order" {

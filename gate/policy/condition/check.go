@@ -18,7 +18,7 @@ import (
 // until then, and after a Check that found one, it denies everything. Check is not to be called while others use the set.
 func (s *Set) Check(r *tools.Registry, profiles []string) []strict.Problem {
 	s.bound.Store(nil)
-	w, err := newWorld(r, profiles)
+	w, err := worldOf(r, profiles)
 	if err != nil {
 		return []strict.Problem{{Path: section, Problem: err.Error()}}
 	}

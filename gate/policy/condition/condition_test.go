@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy/strict"
 	"github.com/dtcgate/dtcgate/tools"
 	"github.com/dtcgate/dtcgate/tools/dtc"
@@ -45,7 +46,7 @@ const refundArgs = `{"amount":{"amount_minor":4500,"currency":"GBP"},"cause":"da
 // refund is a call as the gate hands it over, on Friday 27 November 2026, 22:15.
 func refund() Request {
 	return Request{
-		Agent: "key_a", Name: "Ana", Kind: "api_key", Profile: "support", Scopes: []string{"orders:read", "orders:refund"}, Ceiling: 5,
+		Agent: "key_a", Name: "Ana", Kind: "api_key", Profile: "support", Scopes: []auth.Scope{"orders:read", "orders:refund"}, Ceiling: 5,
 		Tool: "dtc_refund_order", Path: "orders.refund", Resources: []string{"order:536365"}, Input: []byte(refundArgs),
 		Effect: Effect{Known: true, Level: 5, Undo: 2, Money: 1, Class: "spend", Writes: true, Customers: 1, MoneyMinor: 4500, Currency: "GBP"},
 		Time:   time.Date(2026, 11, 27, 22, 15, 0, 0, time.UTC), Source: netip.MustParseAddr("10.1.2.3"), Environment: "production",

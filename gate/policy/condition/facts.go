@@ -14,7 +14,7 @@ import (
 // A Request is one call, as conditions see it.
 type Request struct {
 	Agent, Name, Kind, Profile, Owner string
-	Scopes                            []string
+	Scopes                            []auth.Scope
 	Ceiling                           int64
 	RequiresApproval                  bool
 	Tool, Path                        string   // the groups of actions come from the tool itself and not from Path

@@ -52,6 +52,7 @@ type plan struct {
 	byID      map[cedar.PolicyID]*Policy
 	looks     want
 	resources bool      // some policy looks at the resource
+	reads     Reads     // of looks
 	settled   *Decision // where every call gets the same answer
 }
 
@@ -68,6 +69,7 @@ func newPlan(at *place, policies []*Policy, profile string) *plan {
 		p.resources = p.resources || one.looksAtResource()
 		settled = settled && one.Permits() && one.unconditional()
 	}
+	p.reads = p.asReads()
 	switch {
 	case len(p.policies) == 0:
 		p.settled = &Decision{Rule: section, NoPermit: true}
@@ -191,10 +193,11 @@ func (s *Set) Reads(tool, profile string) Reads {
 	if p == nil || p.settled != nil {
 		return Reads{}
 	}
-	return p.reads()
+	return p.reads
 }
 
-func (p *plan) reads() Reads {
+// asReads tells what a plan looks at.
+func (p *plan) asReads() Reads {
 	context := p.looks.get("context")
 	on := func(name string) bool { return context.get(name) != nil }
 	return Reads{on("input"), on("effect"), on("time"), on("source"), p.resources, on("trust")}

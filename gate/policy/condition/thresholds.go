@@ -43,29 +43,33 @@ func (p *Policy) Outside() []string {
 }
 
 func foreseeable(path string) bool {
-	return strings.HasPrefix(path, "context.effect") || slices.Contains([]string{"action", "principal.profile", "context.tainted", "context.trust"}, path)
+	return strings.HasPrefix(path, "context.effect.") || slices.Contains([]string{"action", "principal.profile", "context.tainted", "context.trust"}, path)
 }
+
+// currency is the one text of an effect that is not one of a few words.
+const currency = "context.effect.currency"
 
 // comparisons is how a policy uses numbers.
 type comparisons struct {
 	constants  map[string][]int64
 	calculated map[string]bool // used in another way than in comparison with constants
+	currencies []string        // that context.effect.currency is compared with
 }
 
-func (p *Policy) comparisons() comparisons {
-	c := comparisons{map[string][]int64{}, map[string]bool{}}
+func (p *Policy) comparisons() *comparisons {
+	c := &comparisons{constants: map[string][]int64{}, calculated: map[string]bool{}}
 	for _, condition := range p.ast.Conditions {
 		xast.Inspect(xast.NewNode(condition.Body), c.look)
 	}
 	return c
 }
 
-func (c comparisons) look(n xast.IsNode) bool {
+func (c *comparisons) look(n xast.IsNode) bool {
 	if left, right, ok := compared(n); ok && (c.note(left, right) || c.note(right, left)) {
 		return false
 	}
 	if path, ok := pathOf(n); ok {
-		if name := strings.Join(path, "."); numeric(path) {
+		if name := strings.Join(path, "."); numeric(path) || name == currency {
 			c.calculated[name] = true
 		}
 		return false
@@ -75,7 +79,7 @@ func (c comparisons) look(n xast.IsNode) bool {
 }
 
 // note takes a comparison of an attribute with constants.
-func (c comparisons) note(attribute, constants xast.IsNode) bool {
+func (c *comparisons) note(attribute, constants xast.IsNode) bool {
 	path, ok := pathOf(attribute)
 	literals, literal := literalsOf(constants)
 	if !ok || !literal {
@@ -85,6 +89,9 @@ func (c comparisons) note(attribute, constants xast.IsNode) bool {
 	for _, l := range literals {
 		if value, ok := threshold(l); ok {
 			c.constants[name] = append(c.constants[name], value)
+		}
+		if text, ok := l.(types.String); ok && name == currency {
+			c.currencies = append(c.currencies, string(text))
 		}
 	}
 	return true

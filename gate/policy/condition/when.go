@@ -55,7 +55,7 @@ func alone(p *xast.Policy) bool {
 // Check holds the condition to the types of the tools that it can be about, by name; none are all of them. It has to fit each one.
 func (w *When) Check(r *tools.Registry, profiles, about []string) []strict.Problem {
 	w.bound.Store(nil)
-	all, err := newWorld(r, profiles)
+	all, err := worldOf(r, profiles)
 	if err != nil {
 		return []strict.Problem{{Line: w.policy.line, Problem: err.Error()}}
 	}
@@ -137,7 +137,7 @@ func (w *When) Reads(tool string) Reads {
 		return Reads{}
 	}
 	if p := b.plan(tool, ""); p != nil {
-		return p.reads()
+		return p.reads
 	}
 	return Reads{}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
@@ -33,6 +34,27 @@ type place struct {
 	context *shape
 
 	principal *shape // the same for all
+}
+
+// last is the world that was made last. The conditions of a document are checked one after the other against the same tools and profiles,
+// and a world does not change.
+var last atomic.Pointer[world]
+
+// worldOf gives the types of some tools and profiles.
+func worldOf(r *tools.Registry, profiles []string) (*world, error) {
+	if w := last.Load(); w != nil && w.registry == r && w.knows(profiles) {
+		return w, nil
+	}
+	w, err := newWorld(r, profiles)
+	if err == nil {
+		last.Store(w)
+	}
+	return w, err
+}
+
+// knows reports whether these are the world's profiles.
+func (w *world) knows(profiles []string) bool {
+	return len(profiles) == len(w.profiles) && !slices.ContainsFunc(profiles, func(name string) bool { return w.profiles[name] == 0 })
 }
 
 // newWorld makes the types. An error is a tool whose schema cannot be told to Cedar.
