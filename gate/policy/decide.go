@@ -240,7 +240,7 @@ func (p *Policy) rated(f *Facts) tools.Risk {
 
 // touches reports whether customers would hear of the call.
 func (p *Policy) touches(f *Facts) bool {
-	return p.rated(f).Touch > 0 || f.Effect.Customers > 0 && p.Classify(f.Tool, f.Effect.Class) == tools.ClassContact
+	return p.Rated(f).Touch > 0 || f.Effect.Customers > 0 && p.Classify(f.Tool, f.Effect.Class) == tools.ClassContact
 }
 
 // Level is how much harm a call can do whose effect is known, as the operator sees it.

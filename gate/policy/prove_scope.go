@@ -81,7 +81,7 @@ func (x *point) classify() tools.Class { return x.policy.Classify(x.facts.Tool, 
 // worst is the risk of a call by the worse of two ratings, the tool's own and the operator's: an assertion is not met by a rating that was
 // talked down, and not by one that was never talked up.
 func (x *point) worst() tools.Risk {
-	own, seen := x.effect.Risk, x.policy.rated(&x.facts)
+	own, seen := x.effect.Risk, x.policy.Rated(&x.facts)
 	if x.facts.DryRun {
 		own = own.Rehearsed()
 	}
@@ -95,7 +95,7 @@ func (x *point) level() auth.Level {
 	if x.facts.DryRun {
 		own = own.Rehearsed()
 	}
-	return max(own.Level(), x.policy.rated(&x.facts).Level())
+	return max(own.Level(), x.policy.Rated(&x.facts).Level())
 }
 
 func (x *point) touches() bool {

@@ -43,7 +43,7 @@ type Witness struct {
 }
 
 func newWitness(p *Policy, f *Facts, v *Verdict) *Witness {
-	risk := p.rated(f)
+	risk := p.Rated(f)
 	w := &Witness{
 		Profile: f.Profile, Tool: f.Tool.Name, Action: f.Action, Class: p.Classify(f.Tool, f.Effect.Class), Level: risk.Level(), Risk: risk,
 		Money: f.Effect.Money, Customers: f.Effect.Customers, Trust: f.Trust, Tainted: f.Tainted, RequiresApproval: f.RequiresApproval,
