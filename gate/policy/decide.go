@@ -229,8 +229,8 @@ func (p *Policy) Classify(t *tools.Tool, c tools.Class) tools.Class {
 	}
 }
 
-// rated gives the risk of a call after overrides, and of a rehearsal without its effect.
-func (p *Policy) rated(f *Facts) tools.Risk {
+// Rated gives the risk of a call whose effect is known, after overrides, and of a rehearsal without its effect.
+func (p *Policy) Rated(f *Facts) tools.Risk {
 	r := p.Rate(f.Tool, f.Effect.Risk)
 	if f.DryRun {
 		r = r.Rehearsed()
@@ -243,9 +243,6 @@ func (p *Policy) touches(f *Facts) bool {
 	return p.Rated(f).Touch > 0 || f.Effect.Customers > 0 && p.Classify(f.Tool, f.Effect.Class) == tools.ClassContact
 }
 
-// Level is how much harm a call can do whose effect is known, as the operator sees it.
-func (p *Policy) Level(f *Facts) auth.Level { return p.rated(f).Level() }
-
 // Under asks whether the call is under the profile's ceiling.
 func (p *Policy) Under(f *Facts) error {
 	own := p.profile(f.Profile)
@@ -255,7 +252,7 @@ func (p *Policy) Under(f *Facts) error {
 	if own == nil {
 		return p.Grants(f)
 	}
-	if over := own.Ceiling.exceeded(p.rated(f), f); over != "" {
+	if over := own.Ceiling.exceeded(p.Rated(f), f); over != "" {
 		return own.Ceiling.denied(own.rule()+".ceiling", tools.RiskCeiling, "Do a smaller thing, rehearse it with dry_run where the tool has it, or leave it to people.",
 			"The profile of this credential %s.", over)
 	}
@@ -326,7 +323,7 @@ func (p *Policy) Trusts(f *Facts) error {
 	if f.free() {
 		return nil
 	}
-	risk := p.rated(f)
+	risk := p.Rated(f)
 	if f.NoTrust && p.Document.Trust.Stops(risk) {
 		return deny("trust.source", tools.Unavailable, "Try again in a few seconds; what stays inside the shop can go on.",
 			"The trust of this agent is not known right now, and this call reaches outside.")

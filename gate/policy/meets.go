@@ -62,7 +62,7 @@ func resources(f *Facts) []string {
 }
 
 func (p *Policy) effect(f *Facts, e *Effect) condition.Effect {
-	risk := p.rated(f)
+	risk := p.Rated(f)
 	out := condition.Effect{
 		Known: true, Level: int64(risk.Level()), Undo: int64(risk.Undo), Blast: int64(risk.Blast), Money: int64(risk.Money), Touch: int64(risk.Touch),
 		DataOut: int64(risk.DataOut), Reach: int64(risk.Reach), Class: string(p.Classify(f.Tool, e.Class)), Writes: f.Tool.Writes(), DryRun: f.DryRun,

@@ -87,7 +87,7 @@ func further(c *policy.Record, v policy.Verdict) bool {
 
 // overOwn is the refusal of a call that is over its credential's own ceiling, as the draft rates it; nil when it is not.
 func overOwn(p *policy.Policy, f *policy.Facts) *policy.Verdict {
-	level := p.Level(f)
+	level := p.Rated(f).Level()
 	if f.Tool.Brake || level <= f.Ceiling {
 		return nil
 	}
