@@ -17,12 +17,12 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// lived is a house with a week of calls: free moved three lamps (10 GBP minor a lamp) and rehearsed one, bot asked for two, of which one was agreed to and one
+// lived is a house with a week of calls: free moved lamps (10 pence each) four times and rehearsed it once, bot asked for two, of which one was agreed to and one
 // denied, a key without a profile and one without the scope were refused, and a read was made.
 func lived(t *testing.T, db *store.DB) *house {
 	h := newHouse(t, db)
 	nobody := h.mint(auth.Key{Name: "nobody", Profile: "little", Scopes: []auth.Scope{"orders:read", "orders:refund"}, Ceiling: auth.MaxLevel})
-	reader := h.mint(auth.Key{Name: "reader", Scopes: []auth.Scope{"orders:read"}, Ceiling: auth.MaxLevel})
+	reader := h.mint(auth.Key{Name: "reader", Scopes: []auth.Scope{"orders:read"}, Ceiling: 4})
 	for i := range 3 {
 		h.must(h.free, fmt.Sprintf(`{"thing":"lamp","amount":%d,"idempotency_key":"k%d"}`, i+1, i))
 	}
@@ -33,7 +33,7 @@ func lived(t *testing.T, db *store.DB) *house {
 			t.Fatal("it was let through")
 		}
 	}
-	if _, err := h.call(h.free, "test_read", `{}`); err != nil {
+	if _, err := h.call(reader, "test_read", `{}`); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []approvals.Decision{approvals.Approve, approvals.Deny} {
@@ -43,6 +43,7 @@ func lived(t *testing.T, db *store.DB) *house {
 		}
 	}
 	h.resume()
+	h.must(h.free, oneLamp)
 	return h
 }
 
@@ -62,24 +63,24 @@ func TestARehearsalTellsWhatADraftWouldDoOtherwise(t *testing.T) {
 			want        map[rehearsal.Kind]int64
 			summary     string
 		}{
-			{"the same", policytest.Open, nil, "None of 9 calls would get anything else."},
-			{"people are asked", policytest.Open + spend, map[rehearsal.Kind]int64{rehearsal.Parked: 3}, "Of 9 calls 3 would be parked that ran."},
-			{"nobody is asked", policytest.Open + "tools:\n  test_move: {class: none}\n", map[rehearsal.Kind]int64{rehearsal.Unparked: 2}, "Of 9 calls 2 would run that were parked."},
-			{"the tool is off", policytest.Open + "tools:\n  test_move: {off: true}\n", map[rehearsal.Kind]int64{rehearsal.Refused: 6}, "Of 9 calls 6 would be refused."},
-			{"reads are not granted", strings.Replace(policytest.Open, `tools: ["*"]`, `tools: [test_move]`, 1), map[rehearsal.Kind]int64{rehearsal.Refused: 1}, "Of 9 calls 1 would be refused."},
+			{"the same", policytest.Open, nil, "None of 10 calls would get anything else."},
+			{"people are asked", policytest.Open + spend, map[rehearsal.Kind]int64{rehearsal.Parked: 4}, "Of 10 calls 4 would be parked that ran."},
+			{"nobody is asked", policytest.Open + "tools:\n  test_move: {class: none}\n", map[rehearsal.Kind]int64{rehearsal.Unparked: 2}, "Of 10 calls 2 would run that were parked."},
+			{"the tool is off", policytest.Open + "tools:\n  test_move: {off: true}\n", map[rehearsal.Kind]int64{rehearsal.Refused: 7}, "Of 10 calls 7 would be refused."},
+			{"reads are not granted", strings.Replace(policytest.Open, `tools: ["*"]`, `tools: [test_move]`, 1), map[rehearsal.Kind]int64{rehearsal.Refused: 1}, "Of 10 calls 1 would be refused."},
 			{
 				"more is granted", strings.Replace(policytest.Open, "scoped: {}", "scoped: {}\n  little: {tools: [test_move], resources: [\"*\"], ceiling: high}", 1),
 				map[rehearsal.Kind]int64{rehearsal.Perhaps: 1},
-				"Of 9 calls 1 that were refused would get further, as far as it can be known.",
+				"Of 10 calls 1 that were refused would get further, as far as it can be known.",
 			},
-			{ // lamps for 10, 20, 30, and 10 twice on hold, of which one is given back
-				"a budget", policytest.Open + "limits: {budgets: [{name: lamps, per: merchant, every: day, money: {amount_minor: 45, currency: GBP}}]}\n",
+			{ // lamps for 10, 20, 30, twice 10 on hold, of which one is given back, and 10: all but the one for 30 fit
+				"a budget", policytest.Open + "limits: {budgets: [{name: lamps, per: merchant, every: day, money: {amount_minor: 50, currency: GBP}}]}\n",
 				map[rehearsal.Kind]int64{rehearsal.Refused: 1},
-				"Of 9 calls 1 would be refused.",
+				"Of 10 calls 1 would be refused.",
 			},
 			{
-				"the risk is rated higher than keys may go", policytest.Open + "tools:\n  test_read: {risk: {undo: 3, blast: 3, data_out: 3, reach: 2}}\n",
-				nil, "None of 9 calls would get anything else.",
+				"the risk is rated higher than keys may go", policytest.Open + "tools:\n  test_read: {risk: {undo: 3, blast: 3, data_out: 3, reach: 1}}\n",
+				map[rehearsal.Kind]int64{rehearsal.Refused: 1}, "Of 10 calls 1 would be refused.",
 			},
 		} {
 			t.Run(c.name, func(t *testing.T) {
@@ -95,7 +96,7 @@ func TestARehearsalTellsWhatADraftWouldDoOtherwise(t *testing.T) {
 			})
 		}
 		got := h.rehearsed(policytest.Open + spend)
-		row := rehearsal.Row{Name: h.free.ID, Kind: rehearsal.Parked, Calls: 3, Customers: 3, Money: map[string]int64{"GBP": 60}}
+		row := rehearsal.Row{Name: h.free.ID, Kind: rehearsal.Parked, Calls: 4, Customers: 4, Money: map[string]int64{"GBP": 70}}
 		if len(got.Agents) != 1 || fmt.Sprint(got.Agents[0]) != fmt.Sprint(row) || got.Rules[0].Name != "approvals.spend" {
 			t.Errorf("by agent %+v, by rule %+v", got.Agents, got.Rules)
 		}
@@ -119,7 +120,7 @@ func TestWhatCannotBeDecidedAgainIsCountedAsSuch(t *testing.T) {
 			return err
 		})
 		off := policytest.Open + "tools:\n  test_move: {off: true}\n"
-		if got := h.rehearsed(off); got.Unknown[policy.LostArguments] != 3 || got.Changed[rehearsal.Refused] != 3 {
+		if got := h.rehearsed(off); got.Unknown[policy.LostArguments] != 4 || got.Changed[rehearsal.Refused] != 3 {
 			t.Errorf("with arguments erased: %+v", got)
 		}
 		named := policytest.Open + "  forbid (principal, action, resource) when { principal.name == \"bot\" };\n"
@@ -173,7 +174,7 @@ func TestARehearsalRunsOnAndTellsHowFarItIs(t *testing.T) {
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-		if err != nil || r.Status != policy.ReplayDone || !strings.Contains(string(r.Report), "None of 9 calls") {
+		if err != nil || r.Status != policy.ReplayDone || !strings.Contains(string(r.Report), "None of 10 calls") {
 			t.Fatalf("%v %+v %s", err, r, r.Report)
 		}
 		// Processes that died with theirs.
