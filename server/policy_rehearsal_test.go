@@ -16,10 +16,10 @@ func TestPeopleRehearseADraftAndLetItRunBesideThePolicyOverREST(t *testing.T) {
 		g := newRig(t, db, fakes)
 		g.hire("ada", "admin")
 		g.hire("mara", "manager")
-		key := g.mint("bot", false, "orders:read", "orders:write")
+		g.mint("bot", false, "orders:read", "orders:write")
 		get := func() {
 			g.Helper()
-			if resp, body := g.do("GET", tools.BasePath+"/notes/n1", "", "X-Agent-Key: "+key); resp.StatusCode != http.StatusOK {
+			if resp, body := g.do("GET", tools.BasePath+"/notes/1", "", "X-Agent-Key: "+g.secrets["bot"]); resp.StatusCode != http.StatusOK {
 				t.Fatalf("%s %s", resp.Status, body)
 			}
 		}
