@@ -40,6 +40,14 @@ type Finding struct {
 	Asked   int64    `json:"asked"`             // questions that were put to the policy
 }
 
+// Why says what an unknown result hangs on.
+func (f *Finding) Why() string {
+	if f.Witness == nil {
+		return "the search was ended early"
+	}
+	return f.Witness.String()
+}
+
 // Prove searches every call that a document can tell apart for one that breaks an assertion. Without a problem there is a finding for each.
 //
 // It judges nothing by itself. The calls are points of a finite space (prove_axes.go), the questions are the checks and the approval rules
