@@ -19,7 +19,7 @@ type assertions struct {
 type doubt struct{ failed, unknown, all int }
 
 func (d doubt) Error() string {
-	return fmt.Sprintf("of %d assertions %d do not hold, and of %d it cannot be known", d.all, d.failed, d.unknown)
+	return fmt.Sprintf("not proved: of %d assertions, %d are false and %d cannot be known", d.all, d.failed, d.unknown)
 }
 
 // prove proves a document that has no problems.
