@@ -1,121 +1,135 @@
 package server
 
 import (
-	"encoding/json"
-	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
+	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// noNotes is the open policy without the tool that reads notes.
-var noNotes = strings.Replace(policytest.Open, "    ceiling: high\n", "    ceiling: high\n    deny: {tools: [notes_get]}\n", 1)
-
-// object is a JSON object of names and values.
-func object(pairs ...any) string {
-	o := map[string]any{}
-	for i := 0; i < len(pairs); i += 2 {
-		o[pairs[i].(string)] = pairs[i+1]
-	}
-	raw, _ := json.Marshal(o) // of texts and numbers
-	return string(raw)
+// sets runs one statement past everything that guards the policies.
+func (g *rig) sets(statement string, args ...any) {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(statement, args...)
+		return err
+	}))
 }
 
-func TestPeoplePublishThePolicyOverREST(t *testing.T) {
+// inForce says by hand which version is in force.
+func (g *rig) inForce(version int) {
+	g.Helper()
+	g.sets("UPDATE merchants SET policy_version = $1 WHERE id = $2", version, g.store)
+}
+
+// replica is another server on the rig's database, with the keys of the rig.
+func (g *rig) replica() *rig {
+	g.Helper()
+	other, log := *g, zerolog.New(g.log)
+	registry := g.server.tools
+	other.gate = gate.New(gate.Config{DB: g.db, Tools: registry, Log: log, Exports: g.exports})
+	var err error
+	other.server, err = New(Config{Gate: other.gate, Tools: registry, DB: g.db, Log: log, Version: "test", Networks: g.server.networks})
+	g.must(err)
+	web := httptest.NewServer(other.server)
+	g.Cleanup(web.Close)
+	other.url = web.URL
+	return &other
+}
+
+// A stored policy that cannot be read grants nothing, and not what the one before it did.
+func TestWithoutAPolicyThatCanBeReadEveryCallIsRefused(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		g := newRig(t, db, fakes)
-		g.hire("ada", "admin")
-		g.hire("gus", "security")
-		g.mint("bot", false, "orders:read")
-		notes := func(status int) {
-			t.Helper()
-			if resp, body := g.do("GET", tools.BasePath+"/notes/1", "", "X-Agent-Key: "+g.secrets["bot"]); resp.StatusCode != status {
-				t.Errorf("%s %s", resp.Status, body)
-			}
-		}
-		notes(200)
-		first := g.admin("ada", 200, "GET", "/policy", "")
-		if first["version"] != 1.0 || first["source"] != policytest.Open || first["in_force"] != true {
-			t.Errorf("in force is %v", first)
-		}
-		checked := g.admin("ada", 200, "POST", "/policy/check", object("source", noNotes))
-		if fmt.Sprint(checked["problems"]) != "[]" || checked["base_version"] != 1.0 || !strings.Contains(fmt.Sprint(checked["profiles"]), "loses:[notes_get]") {
-			t.Errorf("checked is %v", checked)
-		}
-		notes(200)
-		wrong := g.admin("ada", 200, "POST", "/policy/check", object("source", strings.Replace(noNotes, "notes_get", "notes_gte", 1)))
-		if p := wrong["problems"].([]any)[0].(map[string]any); p["path"] != "profiles.admin.deny.tools[0]" || p["line"] != 9.0 || p["suggestion"] != "notes_get" {
-			t.Errorf("checked is %v", wrong)
-		}
-		made := g.admin("ada", 201, "POST", "/policy/publish", object("source", noNotes, "note", "No notes", "base_version", 1))
-		if made["version"] != 2.0 || made["status"] != "done" || made["author"] != "person:"+g.ids["ada"] || made["source"] != nil {
-			t.Errorf("published is %v", made)
-		}
-		notes(403)
-
-		for what, c := range map[string]struct {
-			who, body string
-			status    int
-			code      string
-		}{
-			"from an old version": {"ada", object("source", policytest.Open, "note", "x", "base_version", 1), 409, "STALE_EXPECTATION"},
-			"once more":           {"ada", object("source", noNotes, "note", "x"), 409, "CONFLICT"},
-			"a broken document":   {"ada", object("source", "language: 7\n", "note", "x"), 400, "INVALID_ARGUMENTS"},
-			"without a note":      {"ada", object("source", policytest.Open), 400, "INVALID_ARGUMENTS"},
-			"an unknown field":    {"ada", object("source", policytest.Open, "note", "x", "force", true), 400, "INVALID_ARGUMENTS"},
-			"a huge document":     {"ada", object("source", strings.Repeat("#", 300_000), "note", "x"), 400, "INVALID_ARGUMENTS"},
-			"a huge body":         {"ada", object("source", strings.Repeat("#", 1<<20), "note", "x"), 413, "BODY_TOO_LARGE"},
-			"no right":            {"gus", object("source", policytest.Open, "note", "x"), 403, "FORBIDDEN_SCOPE"},
-			"an agent":            {"bot", object("source", policytest.Open, "note", "x"), 403, "FORBIDDEN_SCOPE"},
-		} {
-			if a := g.admin(c.who, c.status, "POST", "/policy/publish", c.body); a["error_code"] != c.code {
-				t.Errorf("%s: %v", what, a)
-			}
-		}
-		for _, path := range []string{"/policy", "/policy/versions", "/policy/versions/1", "/policy/schema"} {
-			g.admin("ada", 200, "GET", path, "")
-			g.admin("gus", 403, "GET", path, "")
-			g.admin("bot", 403, "GET", path, "")
-		}
-		g.admin("gus", 403, "POST", "/policy/check", object("source", noNotes))
-		g.admin("ada", 404, "GET", "/policy/versions/9", "")
-		g.admin("ada", 400, "GET", "/policy/versions/two", "")
-		g.admin("ada", 400, "GET", "/policy/versions?state=active", "")
-
-		old := g.admin("ada", 200, "GET", "/policy/versions/1", "")
-		g.admin("ada", 201, "POST", "/policy/publish", object("source", old["source"], "note", "Back"))
-		notes(200)
-		page := g.admin("ada", 200, "GET", "/policy/versions?limit=2", "")
-		if v := page["versions"].([]any); len(v) != 2 || v[0].(map[string]any)["version"] != 3.0 || page["next_cursor"] == nil {
-			t.Errorf("listed is %v", page)
+		g.mint("bot", false, "orders:read", "orders:write")
+		g.isReady("before")
+		insert := `INSERT INTO policies (merchant_id, version, sha256, source, author, note, diff, created_at) VALUES ($1, $2, $3, $4, 'x', '', '', 0)`
+		g.sets(insert, g.store, 50, policy.Hash([]byte("something else")), policytest.Open)
+		g.sets(insert, g.store, 51, policy.Hash([]byte("no policy")), "no policy")
+		for version, what := range map[int]string{0: "there never was one", 49: "its row is not there", 50: "its row was changed", 51: "its row is no document"} {
+			g.inForce(version)
+			g.isClosed(what)
+			g.replica().isClosed(what + ", of another server")
+			g.inForce(1)
+			g.isReady(what + ", until it was")
 		}
 	})
 }
 
-func TestAPolicyWaitsForPeopleOverREST(t *testing.T) {
+// isReady holds the server to be ready and to answer a call.
+func (g *rig) isReady(when string) {
+	g.Helper()
+	if resp, body := g.do("GET", "/readyz", ""); resp.StatusCode != 200 || body != `{"status":"ready"}` {
+		g.Errorf("%s: /readyz is answered %s %s", when, resp.Status, body)
+	}
+	if resp, body := g.call("bot", "notes_search"); resp != 200 {
+		g.Errorf("%s: a call is answered %d %s", when, resp, body)
+	}
+}
+
+// isClosed holds the server to say that it has no policy, and to refuse whatever is asked of it.
+func (g *rig) isClosed(when string) {
+	g.Helper()
+	if resp, body := g.do("GET", "/readyz", ""); resp.StatusCode != 503 || body != `{"status":"no_policy"}` {
+		g.Errorf("%s: /readyz is answered %s %s", when, resp.Status, body)
+	}
+	if resp, body := g.do("GET", "/healthz", ""); resp.StatusCode != 200 {
+		g.Errorf("%s: /healthz is answered %s %s", when, resp.Status, body)
+	}
+	for _, tool := range []string{"notes_search", "notes_write", "notes_nothing"} {
+		status, body := g.call("bot", tool)
+		if status != wires[tools.Unavailable].http || !strings.Contains(body, `"UNAVAILABLE"`) || !strings.Contains(body, "There is no policy that can be read") {
+			g.Errorf("%s: %s is answered %d %s", when, tool, status, body)
+		}
+	}
+	entries := g.entries()
+	if last := entries[len(entries)-1]; last.Status != "refused" || last.Code != string(tools.Unavailable) || last.PolicyRule != "builtin.policy" {
+		g.Errorf("%s: on record is %+v", when, last)
+	}
+	if _, r := g.rpc("bot", eras[1], "tools/list", "{}"); r.Error == nil && len(r.Result.Tools) > 0 {
+		g.Errorf("%s: listed is %+v", when, r.Result.Tools)
+	}
+}
+
+// call makes a call over REST without arguments.
+func (g *rig) call(who, tool string) (status int, body string) {
+	g.Helper()
+	resp, body := g.do("POST", tools.BasePath+"/tools/"+tool, "{}", jsonBody, "Authorization: Bearer "+g.secrets[who])
+	return resp.StatusCode, body
+}
+
+// What one server has published another one on the database judges by, with the very next call.
+func TestAPublishedPolicyCountsWithTheNextCallOfEveryServer(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		g := newRig(t, db, fakes)
-		g.hire("ada", "admin")
-		g.hire("gus", "security")
-		g.admin("ada", 201, "POST", "/policy/publish", object("source", policytest.Open+"publishing: {need: {people: 1, roles: [security]}}\n", "note", "Two of us"))
-		asked := g.admin("ada", 202, "POST", "/policy/publish", object("source", noNotes, "note", "No notes"))
-		id := asked["approval"].(map[string]any)["approval_id"].(string)
-		if asked["status"] != "pending_approval" || asked["version"] != nil || !strings.Contains(fmt.Sprint(asked["preview"]), "+    deny: {tools: [notes_get]}") {
-			t.Errorf("it is %v", asked)
-		}
-		for who, status := range map[string]int{"ada": 403, "gus": 200} {
-			resp, body := g.do("POST", tools.BasePath+"/approvals/"+id+"/resolve", `{"decision":"approve"}`, jsonBody, "Authorization: Bearer "+g.secrets[who])
-			if resp.StatusCode != status {
-				t.Errorf("%s: %s %s", who, resp.Status, body)
+		other := g.replica()
+		g.mint("bot", false, "orders:read", "orders:write")
+		without := strings.Replace(policytest.Open, `tools: ["*"]`, `tools: ["tickets.*"]`, 1)
+		for round := range 10 {
+			document, want := policytest.Open, 200
+			if round%2 == 0 {
+				document, want = without, 403
 			}
-		}
-		g.work()
-		if now := g.admin("ada", 200, "GET", "/policy", ""); now["version"] != 3.0 || now["source"] != noNotes {
-			t.Errorf("in force is %v", now)
+			g.publish(document)
+			for _, server := range []*rig{other, g} {
+				status, body := server.call("bot", "notes_search")
+				entries := g.entries()
+				if last := entries[len(entries)-1]; status != want || last.PolicyVersion != int64(round+2) {
+					t.Errorf("under version %d it is answered %d %s, on record under version %d", round+2, status, body, last.PolicyVersion)
+				}
+			}
+			_, r := other.rpc("bot", eras[1], "tools/list", "{}")
+			if listed := len(r.Result.Tools); (listed > 0) != (want == 200) {
+				t.Errorf("under version %d it lists %d tools", round+2, listed)
+			}
 		}
 	})
 }

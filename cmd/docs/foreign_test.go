@@ -14,6 +14,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -29,6 +30,9 @@ func (d *demo) neighbour(ctx context.Context, name string) (*demo, error) {
 			return err
 		}
 		n.merchant = m.ID
+		if err := policytest.Install(tx, m.ID); err != nil {
+			return err
+		}
 		if _, _, err := auth.AddPerson(tx, m.ID, "owner", "manager"); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -128,10 +129,15 @@ func newRig(t *testing.T, engine string) *rig {
 		book: &ledger{}, shop: &stock{}, parties: map[string]*party{},
 	}
 	r.cli(nil, "demo", "load", "--json")
+	open := filepath.Join(r.dir, "open.yaml")
+	if err := os.WriteFile(open, []byte(policytest.Open), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.cli(nil, "policy", "publish", open, "--note", "only the keys hold anything back")
 	scopes := scopeList(allScopes())
 	for name, args := range map[string][]string{
-		freeKey:  {"key", "mint", "--name", freeKey, "--scopes", scopes, "--json"},
-		gatedKey: {"key", "mint", "--name", gatedKey, "--scopes", scopes, "--requires-approval", "--json"},
+		freeKey:  {"key", "mint", "--name", freeKey, "--profile", "admin", "--scopes", scopes, "--json"},
+		gatedKey: {"key", "mint", "--name", gatedKey, "--profile", "admin", "--scopes", scopes, "--requires-approval", "--json"},
 		"ada":    {"person", "add", "ada", "--json"},
 		"bob":    {"person", "add", "bob", "--json"},
 	} {
