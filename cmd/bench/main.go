@@ -42,7 +42,8 @@ func main() {
 func measure(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
 	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
-	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; decide: decisions of a policy; all if left out")
+	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; decide: decisions of a policy; replay: a draft of a policy on recorded calls; all if left out")
+	recorded := flag.Int("recorded", 200_000, "how many recorded calls a draft is rehearsed on")
 	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
 	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
 	of := flag.String("of", "", "measure only tools with this in their names")
@@ -54,6 +55,8 @@ func measure(ctx context.Context) error {
 		return measureKeys(ctx)
 	case "decide":
 		return measureDecisions()
+	case "replay":
+		return measureReplay(ctx, *recorded)
 	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
@@ -77,6 +80,9 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	if err := measureDecisions(); err != nil {
+		return err
+	}
+	if err := measureReplay(ctx, *recorded); err != nil {
 		return err
 	}
 	return measureTools(ctx, *real, *of, *each)
