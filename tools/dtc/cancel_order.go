@@ -34,7 +34,10 @@ var cancelOrder = tools.Define(tools.Spec{
 	Example: `{"order_no":"71996","expected_version":1,"expected_refund":{"amount_minor":25720,"currency":"GBP"},"restock":false,"notify_customer":false,` +
 		`"idempotency_key":"cancel-71996","reason":"The customer rang and does not want it any more."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/cancel"}},
-}, tools.Func[cancelOrderIn, cancelOrderOut]{Preview: previewCancelOrder, Write: endOrder, Rate: rateCancel})
+}, tools.Func[cancelOrderIn, cancelOrderOut]{
+	Preview: previewCancelOrder, Write: endOrder, Rate: rateCancel,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Reach: 1}, Class: tools.ClassDestructive}},
+})
 
 // rateCancel writes to nobody without a mail.
 func rateCancel(in cancelOrderIn, _ tools.Preview, r tools.Risk) tools.Risk {

@@ -41,7 +41,10 @@ var refundOrder = tools.Define(tools.Spec{
 	Example: `{"order_no":"70003","expected_version":1,"amount":{"amount_minor":500,"currency":"GBP"},"cause":"goodwill","notify_customer":false,` +
 		`"idempotency_key":"refund-70003","reason":"The parcel came a week late."}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/refund"}},
-}, tools.Func[refundOrderIn, refundOrderOut]{Preview: previewRefund, Write: refund, Rate: rateRefund})
+}, tools.Func[refundOrderIn, refundOrderOut]{
+	Preview: previewRefund, Write: refund, Rate: rateRefund,
+	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Reach: 1}, Class: tools.ClassSpend}},
+})
 
 // rateRefund writes to nobody without a mail.
 func rateRefund(in refundOrderIn, _ tools.Preview, r tools.Risk) tools.Risk {
