@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test revocation lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation differential lint fuzz schemas docs bench clients
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ revocation: ## Take rights away under 100,000 calls and in 5,000 races with what
 	DTCGATE_TEST_REVOCATION_CALLS=100000 DTCGATE_TEST_REVOCATION_RACES=5000 \
 		$(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 2h -run '$(REVOCATION)' ./gate ./cmd/dtcgate
 
+TUPLES := 10000000
+PAIRS  := 1000000
+
+differential: ## Hold the policy's engine to its second evaluator on TUPLES calls, and to narrower documents on PAIRS
+	DTCGATE_TEST_POLICY_TUPLES=$(TUPLES) DTCGATE_TEST_POLICY_PAIRS=$(PAIRS) \
+		$(GO) test -count=1 -v -timeout 12h -run 'TheEngineAnswersAsTheDocumentReads|WhatNarrowsAPolicyNeverAllowsMore' ./gate/policy
+
 lint: ## Run go vet, gofumpt and staticcheck
 	$(GO) vet ./...
 	@unformatted="$$($(TOOL) gofumpt -l .)" && test -z "$$unformatted" || { echo "not formatted (gofumpt -w .):" $$unformatted >&2; exit 1; }
@@ -49,7 +56,7 @@ schemas: ## Write the golden schemas of all tools to schemas/
 docs: ## Write docs/tools.md from the tools and their examples
 	$(GO) run ./cmd/docs
 
-bench: ## Measure calls over HTTP, and what a call of each tool costs, on both engines
+bench: ## Measure calls over HTTP, and what a call of each tool and a decision cost
 	$(GO) run ./cmd/bench
 
 clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate

@@ -206,7 +206,7 @@ func (h *house) entries(event string) []audit.Entry {
 	h.t.Helper()
 	var found []audit.Entry
 	h.tx(func(tx *store.Tx) error {
-		all, err := audit.Find(tx, audit.Filter{Event: event})
+		all, err := audit.Find(tx, audit.Filter{Event: event, Limit: 10_000})
 		for _, s := range all {
 			found = append(found, s.Entry)
 		}

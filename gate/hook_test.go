@@ -68,6 +68,7 @@ func (k *hook) tools(move func(*tools.Call, moveIn) (moveOut, error)) []*tools.T
 	read.Resource, read.Undo = "thing:*", "nothing to undo"
 	cancel := moveSpec("test_cancel", "test.cancel")
 	cancel.Scope, cancel.Class, cancel.Resource, cancel.Brake = "", tools.ClassNone, "job:/job_id", true
+	cancel.Risk.Money = 0
 	return []*tools.Tool{
 		tools.Define(moveSpec("test_hook", "test.hook"), tools.Func[moveIn, moveOut]{
 			Preview: preview,

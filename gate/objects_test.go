@@ -37,18 +37,21 @@ func stored(t *testing.T, fn func(h storeroom)) {
 	})
 }
 
+// boxes are the type of the second name of a thing.
+var boxes = []string{"box"}
+
 func (h storeroom) boxTools() []*tools.Tool {
 	look := moveSpec("test_look", "test.look")
 	look.Scope, look.Risk, look.Class, look.Undo = "orders:read", tools.Risk{DataOut: 2, Taint: true}, tools.ClassNone, "nothing to undo"
 	steps, vague := moveSpec("test_carry_steps", "test.carrysteps"), moveSpec("test_vague", "test.vague")
 	return []*tools.Tool{
 		h.priceTool(), realTool("dtc_undo"),
-		tools.Define(moveSpec("test_carry", "test.carry"), tools.Func[moveIn, moveOut]{Objects: boxed, Preview: h.previewMove, Write: h.move}),
-		tools.Define(steps, tools.Func[moveIn, moveOut]{Objects: boxed, Preview: h.previewMove, Step: h.walk}),
+		tools.Define(moveSpec("test_carry", "test.carry"), tools.Func[moveIn, moveOut]{Objects: boxed, Kinds: boxes, Preview: h.previewMove, Write: h.move}),
+		tools.Define(steps, tools.Func[moveIn, moveOut]{Objects: boxed, Kinds: boxes, Preview: h.previewMove, Step: h.walk}),
 		tools.Define(vague, tools.Func[moveIn, moveOut]{
 			Objects: func(*tools.Call, moveIn) ([]tools.Object, error) { return nil, nil }, Preview: h.previewMove, Write: h.move,
 		}),
-		tools.Define(look, tools.Func[lookIn, lookOut]{Read: h.look, Objects: lookedAt, Rows: func(out lookOut) []tools.Object {
+		tools.Define(look, tools.Func[lookIn, lookOut]{Read: h.look, Objects: lookedAt, Kinds: boxes, Rows: func(out lookOut) []tools.Object {
 			all := make([]tools.Object, len(out.Things))
 			for i, thing := range out.Things {
 				all[i] = tools.Object{"thing:" + thing, "box:" + out.boxes[i] + "/" + thing}

@@ -96,19 +96,11 @@ func (g *rig) merchant(name string) (id string) {
 	return id
 }
 
-// publish puts a policy in force at the rig's merchant.
+// publish puts a policy in force at the rig's merchant, as an operator does.
 func (g *rig) publish(document string) {
 	g.Helper()
-	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
-		if err := auth.BeginChange(tx, g.store); err != nil {
-			return err
-		}
-		now, err := auth.PolicyVersion(tx, g.store)
-		if err == nil {
-			_, err = policy.Publish(tx, policy.Version{Merchant: g.store, Source: document, Author: policytest.Author}, now)
-		}
-		return err
-	}))
+	_, err := g.gate.PublishPolicy(g.Context(), gate.By{Principal: auth.OperatorPrincipal(g.store), Transport: "cli"}, document, "for this test", nil)
+	g.must(err)
 }
 
 // newSQLiteRig is a rig on a fresh SQLite file, with the fake tools.

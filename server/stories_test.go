@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ var update = flag.Bool("update", false, "write what the server answers into the 
 // then nobody is asked but for whom a key wants it), what is asked (client), what is
 // answered (server), what happens in between (do), how many rows tables have (rows), and what stands on the record in the
 // end (record). Ids, hashes, cursors and times are numbered in the order in which they appear; the client may use those
-// names. The demo shop is behind it. Stories of one thing are told on SQLite: what a call does to a database is tested
+// names, and {NAME} for the id of a key or person. The demo shop is behind it. Stories of one thing are told on SQLite: what a call does to a database is tested
 // where it is done. Those that go through the whole house, story-*, are told on both engines and read the same.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -159,8 +160,8 @@ type story struct {
 // named is a value that differs from run to run, and what it is called in the story.
 type named struct{ value, name string }
 
-// admit makes keys and people, a line each: NAME [confirm] [delegates] SCOPE… or person NAME [ROLE…]. One that delegates may do so
-// three deep; somebody without a role is a manager.
+// admit makes keys and people, a line each: NAME [confirm] [delegates] [profile=NAME] [actions=PATTERN] SCOPE… or person NAME [ROLE…]. One
+// that delegates may do so three deep; somebody without a role is a manager.
 func (g *story) admit(text string) {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
@@ -168,12 +169,24 @@ func (g *story) admit(text string) {
 			g.person(words[1], words[2:]...)
 			continue
 		}
-		k := auth.Key{Name: words[0], RequiresApproval: slices.Contains(words, "confirm"), Ceiling: auth.MaxLevel}
-		if slices.Contains(words, "delegates") {
-			k.Depth = auth.DefaultDepth
+		k := auth.Key{Name: words[0], Ceiling: auth.MaxLevel}
+		var scopes []string
+		for _, word := range words[1:] {
+			switch name, value, _ := strings.Cut(word, "="); name {
+			case "confirm":
+				k.RequiresApproval = true
+			case "delegates":
+				k.Depth = auth.DefaultDepth
+			case "profile":
+				k.Profile = value
+			case "actions":
+				k.Actions = []string{value}
+			default:
+				scopes = append(scopes, word)
+			}
 		}
 		var err error
-		k.Scopes, err = auth.ParseScopes(slices.DeleteFunc(words[1:], func(w string) bool { return w == "confirm" || w == "delegates" }), auth.AgentScopes)
+		k.Scopes, err = auth.ParseScopes(scopes, auth.AgentScopes)
 		g.must(err)
 		g.mintKey(k)
 	}
@@ -190,9 +203,27 @@ func (g *story) act(words []string) {
 		g.db.Now = func() time.Time { return now().Add(d) }
 	case len(words) == 2 && words[0] == "revoke":
 		g.revoke(words[1])
+	case len(words) == 2 && words[0] == "subscribe":
+		n, err := strconv.Atoi(words[1])
+		g.must(err)
+		g.subscribe(n)
 	default:
 		g.Fatalf("what is %q to do?", words)
 	}
+}
+
+// subscribe adds customers who agreed to e-mail: the demo has fewer than rules about many are about.
+func (g *story) subscribe(n int) {
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		for i := range n {
+			_, err := tx.Exec(`INSERT INTO customers (merchant_id, customer_no, country, email, email_consent_at, contact_synthetic)
+				VALUES ($1, $2, 'France', $3, $4, 1)`, g.store, fmt.Sprint(8000+i), fmt.Sprintf("c%d@example.com", i), store.Micros(tx.Now))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // rows counts what stands in tables, for a story to show that something was not done. words are the names of the tables,
@@ -217,6 +248,9 @@ func (g *story) rows(words []string) string {
 func (g *story) ask(text string) {
 	for _, n := range slices.Backward(g.names) {
 		text = strings.ReplaceAll(text, n.name, n.value)
+	}
+	for name, id := range g.ids {
+		text = strings.ReplaceAll(text, "{"+name+"}", id)
 	}
 	line, rest, _ := strings.Cut(text, "\n")
 	line, who, _ := strings.Cut(line, " as ")

@@ -36,6 +36,8 @@ func (t *Tool) Foresaw(action string, p Preview, r Rating) error {
 		return fmt.Errorf("tool %s rates a call %+v, which is none of its ratings", t.Name, r)
 	case p.Money != nil && (p.Money.AmountMinor < 0 || p.Money.AmountMinor > 0 && r.Risk.Money == 0):
 		return fmt.Errorf("tool %s moves %s in a call whose rating has no money", t.Name, p.Money)
+	case p.Money == nil && r.Risk.Money > 0 && !t.noAmount && t.Writes():
+		return fmt.Errorf("tool %s moves money and does not say how much", t.Name)
 	case p.Customers < 0 || p.Customers > 1 && !t.Crowd(r.Risk):
 		return fmt.Errorf("tool %s reaches %d customers and is rated to reach one", t.Name, p.Customers)
 	}

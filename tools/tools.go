@@ -161,6 +161,8 @@ type Func[In, Out any] struct {
 	Class func(In, Preview) Class
 	// Ratings are all that Rate and Class can give beside the Spec's own; a call that is rated otherwise is not made.
 	Ratings []Rating
+	// NoAmount says that nobody can tell how much money a call moves, so that its preview need not. Otherwise a rating with money has one.
+	NoAmount bool
 	// Kinds are the types of the names that Objects gives beside that of Spec.Resource, for a tool whose arguments do not name the type.
 	Kinds []string
 	// Action names the one of Actions that a call asks for, which the key must hold; see ByAction.
@@ -193,6 +195,7 @@ type Tool struct {
 	handler    Handler
 	classifies bool // its code names the class of each call
 	ratings    []Rating
+	noAmount   bool
 	kinds      []string
 }
 
@@ -226,7 +229,8 @@ func (t *Tool) MayPark() bool { return t.AlwaysAsks || t.Class != ClassNone || t
 // Define makes a tool from its spec and code. It panics when they do not fit together.
 func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
 	t := &Tool{
-		Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, classifies: f.Class != nil, ratings: f.Ratings, kinds: kindsOf(spec, f.Kinds),
+		Spec: spec, Input: schemas.Of[In](), Actions: f.Actions, classifies: f.Class != nil, ratings: f.Ratings, noAmount: f.NoAmount,
+		kinds: kindsOf(spec, f.Kinds),
 	}
 	t.handler = erase(spec, f, t.kinds)
 	if t.Writes() {

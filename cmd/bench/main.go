@@ -6,8 +6,8 @@
 // tells on another how much it has allocated and computed. The load is a second process's worth of keep-alive
 // connections, each with one request under way.
 //
-// The other parts measure without HTTP, one call at a time: a key among few and among a million (keys.go), and a call of each tool
-// through the gate (tools.go).
+// The other parts measure without HTTP, one call at a time: a key among few and among a million (keys.go), a call of each tool
+// through the gate (tools.go), and a policy's decision alone (decide.go).
 package main
 
 import (
@@ -42,7 +42,8 @@ func main() {
 func measure(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
 	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
-	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; all if left out")
+	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; decide: decisions of a policy; replay: a draft of a policy on recorded calls; all if left out")
+	recorded := flag.Int("recorded", 200_000, "how many recorded calls a draft is rehearsed on")
 	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
 	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
 	of := flag.String("of", "", "measure only tools with this in their names")
@@ -52,6 +53,10 @@ func measure(ctx context.Context) error {
 		return measureTools(ctx, *real, *of, *each)
 	case "keys":
 		return measureKeys(ctx)
+	case "decide":
+		return measureDecisions()
+	case "replay":
+		return measureReplay(ctx, *recorded)
 	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
@@ -72,6 +77,12 @@ func measure(ctx context.Context) error {
 		return nil
 	}
 	if err := measureKeys(ctx); err != nil {
+		return err
+	}
+	if err := measureDecisions(); err != nil {
+		return err
+	}
+	if err := measureReplay(ctx, *recorded); err != nil {
 		return err
 	}
 	return measureTools(ctx, *real, *of, *each)

@@ -28,8 +28,9 @@ type stand struct {
 	*gate.Gate
 	db       *store.DB
 	registry *tools.Registry
-	free     string            // secret of a key that may do everything
-	asking   string            // of one whose calls are parked
+	free     string // secret of a key that may do everything
+	asking   string // of one whose calls are parked
+	merchant string
 	made     bool              // the merchant is the one that the examples are about
 	ids      map[string]string // what stands at {{name}} in a call and, on another merchant, at an argument of that name
 	calls    int               // so far
@@ -48,6 +49,7 @@ func newStand(ctx context.Context, dsn, data string) (s *stand, err error) {
 		if m, err = auth.EnsureMerchant(tx, "bench"+data[:min(1, len(data))]); err != nil {
 			return err
 		}
+		s.merchant = m.ID
 		if err = policytest.Install(tx, m.ID); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ type Policy struct {
 	byTool     map[string][]*approvalRule // those that can match a call of the tool, in order
 	freezes    []freeze
 	budgets    []charger
-	looks      map[string]bool            // paths that its conditions look at
+	looks      map[string]bool // paths that its conditions look at
 }
 
 // A profile is a Profile with what it says about each tool.

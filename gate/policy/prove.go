@@ -200,8 +200,8 @@ func newSearch(p *Policy, at place, c *Calls) *search {
 // run calls found for each point that passes all tests, until it answers true.
 func (s *search) run(values [axisCount][]value, found func() bool) {
 	s.tests = append([]test{
-		{onRating | onMoney, func(x *point) bool { return x.foreseen(tools.Preview{Money: x.effect.Money}) }},
-		{onRating | onCustomers, func(x *point) bool { return x.foreseen(tools.Preview{Customers: x.effect.Customers}) }},
+		{onRating | onMoney, func(x *point) bool { return x.foreseen(0) }},
+		{onRating | onMoney | onCustomers, func(x *point) bool { return x.foreseen(x.effect.Customers) }},
 	}, s.tests...)
 	for _, t := range s.tests {
 		if t.reads == 0 {
@@ -219,10 +219,10 @@ func (s *search) run(values [axisCount][]value, found func() bool) {
 	s.walk(values, 0, found)
 }
 
-// foreseen reports whether the tool can have such an effect.
-func (x *point) foreseen(p tools.Preview) bool {
+// foreseen reports whether the tool can have such an effect on so many customers.
+func (x *point) foreseen(customers int64) bool {
 	e := &x.effect
-	p.Asks = e.Asks
+	p := tools.Preview{Money: e.Money, Customers: customers, Asks: e.Asks}
 	return x.facts.Tool.Foresaw(x.facts.Action, p, tools.Rating{Risk: e.Risk, Class: e.Class, Asks: e.Asks}) == nil
 }
 

@@ -98,7 +98,9 @@ func (x *point) level() auth.Level {
 	return max(own.Level(), x.policy.Rated(&x.facts).Level())
 }
 
-func (x *point) touches() bool { return !x.facts.DryRun && (x.worst().Touch > 0 || x.policy.touches(&x.facts)) }
+func (x *point) touches() bool {
+	return !x.facts.DryRun && (x.worst().Touch > 0 || x.policy.touches(&x.facts))
+}
 
 // kind is the type in an object's name or in a pattern of names.
 func kind(name string) string {

@@ -36,13 +36,20 @@ var cancelOrder = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/cancel"}},
 }, tools.Func[cancelOrderIn, cancelOrderOut]{
 	Preview: previewCancelOrder, Write: endOrder, Rate: rateCancel,
-	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Reach: 1}, Class: tools.ClassDestructive}},
+	Ratings: []tools.Rating{
+		{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Reach: 1}, Class: tools.ClassDestructive},
+		{Risk: tools.Risk{Undo: 3, Blast: 1, Touch: 1, Reach: 1}, Class: tools.ClassDestructive},
+		{Risk: tools.Risk{Undo: 3, Blast: 1, Reach: 1}, Class: tools.ClassDestructive},
+	},
 })
 
-// rateCancel writes to nobody without a mail.
-func rateCancel(in cancelOrderIn, _ tools.Preview, r tools.Risk) tools.Risk {
+// rateCancel writes to nobody without a mail, and moves no money where none is left to give back.
+func rateCancel(in cancelOrderIn, p tools.Preview, r tools.Risk) tools.Risk {
 	if !in.NotifyCustomer {
 		r.Touch = 0
+	}
+	if p.Money == nil {
+		r.Money = 0
 	}
 	return r
 }

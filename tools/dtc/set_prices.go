@@ -39,7 +39,7 @@ var setPrices = tools.Define(tools.Spec{
 }, tools.Func[setPricesIn, setPricesOut]{
 	Preview: previewPrices, Write: writePrices, Class: classOfPrices,
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 2, Money: 1}}},
-	Undo:    tools.Reversible(keepPrices, restorePrices),
+	Undo:    tools.Reversible(keepPrices, restorePrices), NoAmount: true,
 })
 
 // What makes a batch big: so many rows, or a price that moves by more than one part in so many.
