@@ -5,12 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy"
+	"github.com/dtcgate/dtcgate/gate/rehearsal"
 	"github.com/dtcgate/dtcgate/schemas"
+	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -57,10 +63,7 @@ func (g *Gate) question(tx *store.Tx, by By, p auth.Principal, d Draft, need pol
 	if err != nil {
 		return j, r, fmt.Errorf("writing the proposal: %w", err)
 	}
-	preview, err := g.publishSummary(tx, d)
-	if err != nil {
-		return j, r, err
-	}
+	preview := d.preview()
 	effect, err := approvals.EffectHash(preview)
 	rule := need.Rule("publishing.need")
 	j = approvals.Job{
@@ -77,16 +80,51 @@ func (g *Gate) question(tx *store.Tx, by By, p auth.Principal, d Draft, need pol
 	}, err
 }
 
-// publishSummary is what people see of a draft that they are asked about.
-func (g *Gate) publishSummary(_ *store.Tx, d Draft) (tools.Preview, error) {
-	p := tools.Preview{Summary: fmt.Sprintf("Put version %d of the policy in force in place of version %d", d.Base+1, d.Base), Content: d.Diff}
+// rehearsed tries a draft on the record where people are asked about it. It comes before the rights are taken: nobody waits for it but its author.
+func (g *Gate) rehearsed(ctx context.Context, merchant string, d *Draft) error {
+	takes, err := d.live.Publishing()
+	if err != nil || !takes.Asks() {
+		return nil //nolint:nilerr // that the version in force cannot be read is judged where it is published
+	}
+	d.rehearsal, err = g.rehearsal(ctx, merchant, d.ready, min(takes.Rehearses(), MaxRehearsed))
+	return err
+}
+
+// shownAgents is how many agents people are shown of a rehearsal, those with most differences first.
+const shownAgents = 20
+
+// preview is what people see of a draft that they are asked about: what it would have done, whom it touches, and every line that it changes.
+func (d Draft) preview() tools.Preview {
+	r := d.rehearsal
+	p := tools.Preview{
+		Summary: fmt.Sprintf("Put version %d of the policy in force in place of version %d. Since %s: %s", d.Base+1, d.Base, r.Since.Format(time.DateTime), r.Summary),
+		Content: d.Diff,
+	}
+	if !r.Complete {
+		p.Warnings = append(p.Warnings, "There was no time to rehearse all calls: the rehearsal ends at "+r.Through.Format(time.DateTime))
+	}
+	for _, row := range r.Agents[:min(len(r.Agents), shownAgents)] {
+		p.Changes = append(p.Changes, tools.Change{Object: row.Name, Field: string(row.Kind), From: "none", To: amounts(row)})
+	}
 	for _, s := range d.Profiles {
 		p.Warnings = append(p.Warnings, s.String())
 	}
 	for _, w := range d.Warnings {
 		p.Warnings = append(p.Warnings, w.Error())
 	}
-	return p, nil
+	return p
+}
+
+// amounts says how much a row of a rehearsal is about.
+func amounts(row rehearsal.Row) string {
+	parts := []string{shop.Thousands(row.Calls) + " calls"}
+	if row.Customers > 0 {
+		parts = append(parts, shop.Thousands(row.Customers)+" customers")
+	}
+	for _, currency := range slices.Sorted(maps.Keys(row.Money)) {
+		parts = append(parts, shop.Money{AmountMinor: row.Money[currency], Currency: currency}.String())
+	}
+	return strings.Join(parts, ", ")
 }
 
 // author is whose job a proposal is.

@@ -13,6 +13,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/gate/policy/strict"
+	"github.com/dtcgate/dtcgate/gate/rehearsal"
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -29,7 +30,8 @@ type Draft struct {
 
 	source, note string
 	ready        *policy.Policy
-	live         policy.Version // in force; without a source when it is gone
+	live         policy.Version   // in force; without a source when it is gone
+	rehearsal    rehearsal.Report // where people are asked
 }
 
 // What a note may be, in characters.
@@ -175,7 +177,7 @@ func (g *Gate) PublishPolicy(ctx context.Context, by By, source, note string, ba
 // drafted reads a document as one that is to be published. It is refused whole, with all that is wrong with it.
 func (g *Gate) drafted(ctx context.Context, by By, op Op, source, note string, base *int64) (d Draft, err error) {
 	err = g.safely("publishing", func() error {
-		return g.db.Read(ctx, func(tx *store.Tx) error {
+		err := g.db.Read(ctx, func(tx *store.Tx) error {
 			p, err := permitted(tx, by, op)
 			if err == nil {
 				err = fitToPublish(p, source, note, base)
@@ -185,17 +187,27 @@ func (g *Gate) drafted(ctx context.Context, by By, op Op, source, note string, b
 			}
 			return err
 		})
+		d.note = note
+		if err == nil {
+			err = d.changes()
+		}
+		if err == nil {
+			err = g.rehearsed(ctx, by.Principal.Merchant, &d)
+		}
+		return err
 	})
-	d.note = note
+	return d, err
+}
+
+// changes refuses a document that is no policy, or the one in force.
+func (d Draft) changes() error {
 	switch {
-	case err != nil:
-		return d, err
 	case len(d.Problems) > 0:
-		return d, unfit(d.Problems)
-	case d.live.Source == source && d.live.Hash == d.Hash:
-		return d, tools.Refuse(tools.Conflict, "Leave it: nothing would change.", "The document is the one that is in force, version %d.", d.Base)
+		return unfit(d.Problems)
+	case d.live.Source == d.source && d.live.Hash == d.Hash:
+		return tools.Refuse(tools.Conflict, "Leave it: nothing would change.", "The document is the one that is in force, version %d.", d.Base)
 	}
-	return d, nil
+	return nil
 }
 
 // fitToPublish judges what can be judged without reading the document.

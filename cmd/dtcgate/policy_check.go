@@ -59,13 +59,11 @@ func writeShifts(w io.Writer, all []policy.Shift) {
 	}
 }
 
-// draft looks at a document beside the version in force; where there is no database, at the document alone, and says so.
+// draft looks at a document beside the version in force; where there is no database yet or no merchant in it, at the document alone, and
+// says so.
 func (a *app) draft(ctx context.Context, f forMerchant, source string) (d gate.Draft, err error) {
 	if _, err := os.Stat(a.dsn()); a.embedded() && errors.Is(err, fs.ErrNotExist) && f.Merchant == "" {
-		fmt.Fprintf(a.err, "There is no database at %s: roles, and what would change, are not looked at.\n", visible(a.dsn()))
-		d.Hash = policy.Hash([]byte(source))
-		d.Problems, d.Warnings = policy.Review([]byte(source), policy.Catalogue{Registry: registry})
-		return d, nil
+		return a.alone(source, "There is no database at "+a.dsn()), nil
 	}
 	err = a.with(ctx, func(db *store.DB) error {
 		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(a.err)})
@@ -77,7 +75,17 @@ func (a *app) draft(ctx context.Context, f forMerchant, source string) (d gate.D
 			return err
 		})
 	})
+	if errors.Is(err, auth.ErrNoMerchant) {
+		return a.alone(source, "There is no merchant in the database"), nil
+	}
 	return d, err
+}
+
+func (a *app) alone(source, why string) gate.Draft {
+	fmt.Fprintf(a.err, "%s: roles, and what would change, are not looked at.\n", visible(why))
+	d := gate.Draft{Hash: policy.Hash([]byte(source))}
+	d.Problems, d.Warnings = policy.Review([]byte(source), policy.Catalogue{Registry: registry})
+	return d
 }
 
 type policyDiff struct {

@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 
@@ -33,6 +35,12 @@ func (v Version) Publishing() (Publishing, error) {
 // Asks reports whether publishing waits for people.
 func (p Publishing) Asks() bool { return p.Need != nil && (p.Need.People > 0 || len(p.Need.Roles) > 0) }
 
+// usualReplay is how far back the rehearsal goes when nobody says.
+const usualReplay = 7 * 24 * time.Hour
+
+// Rehearses is how far back the rehearsal goes that people are shown.
+func (p Publishing) Rehearses() time.Duration { return cmp.Or(time.Duration(p.Replay), usualReplay) }
+
 // A Shift is what another version means for the keys of one profile: the tools that they are shown no more, and those they are shown new.
 type Shift struct {
 	Profile string   `json:"profile"`
@@ -44,9 +52,10 @@ type Shift struct {
 
 // String says it in one line for people.
 func (s Shift) String() string {
-	who := fmt.Sprintf("%d keys of the profile %s", s.Keys, s.Profile)
+	name := cmp.Or(s.Profile, Scoped)
+	who := fmt.Sprintf("%d keys of the profile %s", s.Keys, name)
 	if s.Keys == 1 {
-		who = "1 key of the profile " + s.Profile
+		who = "1 key of the profile " + name
 	}
 	var what []string
 	if s.Gone {

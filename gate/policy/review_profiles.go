@@ -67,7 +67,7 @@ func (k *review) wholeKind(kind string) string {
 func (k *review) actionPatterns(path string, patterns []string) {
 	k.twice(path, patterns)
 	for i, pattern := range patterns {
-		if !wellFormed(pattern, ":_") || fitsNone(pattern, k.actions) {
+		if pattern != "*" && (!wellFormed(pattern, ":_") || fitsNone(pattern, k.actions)) {
 			k.problems = append(k.problems, strict.Problem{
 				Path: strict.Index(path, i), Problem: fmt.Sprintf("no action is %q", pattern),
 				Expected: strict.OneOf(k.actions) + ", provider:* for all of a provider, or * for all", Suggestion: strict.Suggest(pattern, k.actions),
