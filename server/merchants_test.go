@@ -81,6 +81,7 @@ var probes = map[string][]probe{
 	"PUT /api/v1/admin/v1/policy/shadow":                     {{by: "person", body: `{"source":"language: 9\n","note":"mine"}`}, {by: "agent", body: `{"source":"language: 9\n","note":"mine"}`}},
 	"DELETE /api/v1/admin/v1/policy/shadow":                  {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/policy/publish":                   {{by: "person", body: `{"source":"language: 9\n","note":"mine"}`}, {by: "agent", body: `{"source":"language: 9\n","note":"mine"}`}},
+	"POST /api/v1/admin/v1/policy/explain":                   {{by: "person", body: `{"key":"{{key}}","tool":"dtc_search_orders","arguments":{}}`}, {by: "agent", body: `{"key":"{{key}}","tool":"dtc_search_orders","arguments":{}}`}},
 	"GET /api/v1/admin/v1/roles":                             {{by: "person"}, {by: "agent"}},
 	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
 	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},

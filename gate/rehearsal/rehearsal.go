@@ -126,15 +126,12 @@ func (r *Rehearsal) ask(c *policy.Record, was policy.Outcome) (policy.Verdict, h
 	if f.Effect == nil {
 		return v, held{}
 	}
-	if !f.Tool.Writes() {
-		v.Charges = nil // only writes are charged
-	}
 	return r.ledger.charge(c, was, v, r.charging(c))
 }
 
 // charging is the policy that charged the call when it came, where the draft charges it; else nil.
 func (r *Rehearsal) charging(c *policy.Record) *policy.Policy {
-	if len(r.draft.Document.Limits.Budgets) == 0 && !r.draft.Bounded(c.Facts.Profile) || !c.Facts.Tool.Writes() {
+	if len(r.draft.Document.Limits.Budgets) == 0 && !r.draft.Bounded(c.Facts.Profile) {
 		return nil
 	}
 	return r.live(c.Version)
