@@ -61,6 +61,7 @@ type Gate struct {
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 	policies  policies
+	shadows   shadows
 	used      used
 }
 
@@ -181,7 +182,13 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
-	return g.db.InTx(ctx, func(tx *store.Tx) error { return g.record(tx, c, string(tools.Done)) })
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
+		c.Tx = tx
+		if err := g.judgeTx(c, toldChecks); err != nil {
+			return err
+		}
+		return g.record(tx, c, string(tools.Done))
+	})
 }
 
 // readSettled reads until the answer is settled, or gives the one in hand when there is no more time.

@@ -309,7 +309,7 @@ func TestNoRecordWithoutThePolicyInForce(t *testing.T) {
 			status, code string
 			checks       int
 		}{
-			{h.free, "test_read", `{}`, "done", "", 19},
+			{h.free, "test_read", `{}`, "done", "", 20},
 			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 22},
 			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 22},
 			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 22},

@@ -81,6 +81,9 @@ var (
 		{"profile objects", asks((*policy.Policy).GrantsObjects)},
 	}
 
+	// toldChecks are asked of a read before its answer leaves: it has no effect that a budget would have to come before.
+	toldChecks = []check{{"budgets", (*Gate).checkBudgets}}
+
 	// answerChecks are asked of what was read, before it is on record and told, where it shows objects.
 	answerChecks = []check{{"rows", (*Gate).checkRows}, {"profile rows", (*Gate).checkProfileRows}}
 )

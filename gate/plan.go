@@ -17,7 +17,7 @@ var _ tools.Plans = plans{}
 // made. planReadChecks and planWriteChecks are those in the transaction, on the snapshot of the plan, whose caller was judged with it.
 var (
 	planChecks      = allBut(checks, "rate")
-	planReadChecks  = allBut(readChecks, "standing")
+	planReadChecks  = append(allBut(readChecks, "standing"), toldChecks...)
 	planWriteChecks = append(allBut(heldChecks, "standing"), writeChecks...)
 )
 

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -93,15 +92,18 @@ func (g *Gate) rehearsed(ctx context.Context, merchant string, d *Draft) error {
 // shownAgents is how many agents people are shown of a rehearsal, those with most differences first.
 const shownAgents = 20
 
+// toTheMinute is how people are shown times.
+const toTheMinute = "2006-01-02 15:04 MST"
+
 // preview is what people see of a draft that they are asked about: what it would have done, whom it touches, and every line that it changes.
 func (d Draft) preview() tools.Preview {
 	r := d.rehearsal
 	p := tools.Preview{
-		Summary: fmt.Sprintf("Put version %d of the policy in force in place of version %d. Since %s: %s", d.Base+1, d.Base, r.Since.Format(time.DateTime), r.Summary),
+		Summary: fmt.Sprintf("Put version %d of the policy in force in place of version %d. Since %s: %s", d.Base+1, d.Base, r.Since.Format(toTheMinute), r.Summary),
 		Content: d.Diff,
 	}
 	if !r.Complete {
-		p.Warnings = append(p.Warnings, "There was no time to rehearse all calls: the rehearsal ends at "+r.Through.Format(time.DateTime))
+		p.Warnings = append(p.Warnings, "There was no time to rehearse all calls: the rehearsal ends at "+r.Through.Format(toTheMinute))
 	}
 	for _, row := range r.Agents[:min(len(r.Agents), shownAgents)] {
 		p.Changes = append(p.Changes, tools.Change{Object: row.Name, Field: string(row.Kind), From: "none", To: amounts(row)})

@@ -242,6 +242,12 @@ func TestPublishingWaitsForThePeopleThatTheVersionInForceNames(t *testing.T) {
 		_, err := o.GiveRoles(ctx, o.operator, "ada", []string{"admin", "security"})
 		o.must("roles", err)
 		o.published(o.operator, openWith(askedFirst))
+		_, err = o.call(o.free, "test_move", oneLamp)
+		o.must("a call", err)
+		if dry := o.proposed(o.operator, openWithout("test_move")); !strings.Contains(dry.Preview.Summary, "Of 1 calls 1 would be refused.") ||
+			len(dry.Preview.Changes) != 1 || dry.Preview.Changes[0].To != "1 calls, 1 customers, £0.10" {
+			t.Errorf("people are shown %+v", dry.Preview)
+		}
 		made := o.proposed(o.admin, policytest.Open)
 		if made.Preview.Content == "" || !strings.Contains(made.Preview.Content, "-publishing:") || made.Approval.Needs != "1 person: one security" || made.Approval.Rule != "publishing.need" {
 			t.Errorf("people are asked %+v: %+v", made.Approval, made.Preview)

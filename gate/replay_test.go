@@ -27,7 +27,7 @@ import (
 // names, amounts, hours and networks.
 var busyPolicy = replaced(string(policy.Default),
 	"refusal: -1,", "refusal: -0.3,",
-	"calls: 5000}", "calls: 3}",
+	"# - {name: calls, per: key, every: hour, calls: 5000}", "- {name: calls, per: key, every: hour, calls: 3}",
 	"money: {amount_minor: 100000, currency: GBP}, tools", "money: {amount_minor: 2500, currency: GBP}, tools",
 	"customers: 20000, classes", "customers: 300, classes",
 	`# quiet: {from: "21:00", to: "08:00"}`, `quiet: {from: "21:00", to: "08:00"}`,

@@ -76,6 +76,7 @@ var probes = map[string][]probe{
 	"GET /api/v1/admin/v1/policy/schema":                     {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/policy/check":                     {{by: "person", body: `{"source":"language: 1\n"}`}, {by: "agent", body: `{"source":"language: 1\n"}`}},
 	"POST /api/v1/admin/v1/policy/publish":                   {{by: "person", body: `{"source":"language: 9\n","note":"mine"}`}, {by: "agent", body: `{"source":"language: 9\n","note":"mine"}`}},
+	"POST /api/v1/admin/v1/policy/explain":                   {{by: "person", body: `{"key":"{{key}}","tool":"dtc_search_orders","arguments":{}}`}, {by: "agent", body: `{"key":"{{key}}","tool":"dtc_search_orders","arguments":{}}`}},
 	"GET /api/v1/admin/v1/roles":                             {{by: "person"}, {by: "agent"}},
 	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
 	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},

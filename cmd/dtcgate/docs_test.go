@@ -20,7 +20,7 @@ import (
 )
 
 // documents are the pages that tell people what to type.
-var documents = []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/design.md", "docs/call.md"}
+var documents = []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/design.md", "docs/call.md", "docs/policy.md"}
 
 func readDocument(t *testing.T, name string) string {
 	t.Helper()
@@ -32,21 +32,25 @@ func readDocument(t *testing.T, name string) string {
 }
 
 var (
-	fence  = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+	fence  = regexp.MustCompile("(?ms)^```(\\w+)(?: \\w+)?\n(.*?)^```$")
 	inline = regexp.MustCompile("`(?:\\./bin/)?dtcgate ([a-z][^`]*)`")
 	link   = regexp.MustCompile(`\]\(([^)#:]+)\)`)
 	word   = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s"']+`)
 )
 
-// shellLines gives the words of each command in a document's sh blocks.
+// shellLines gives the words of each command in a document's sh blocks, and in the steps of workflows.
 func shellLines(text string) [][]string {
 	var lines [][]string
 	for _, block := range fence.FindAllStringSubmatch(text, -1) {
-		if block[1] != "sh" {
+		if block[1] != "sh" && block[1] != "yaml" {
 			continue
 		}
 		for line := range strings.Lines(strings.ReplaceAll(block[2], "\\\n", " ")) {
+			if block[1] == "yaml" {
+				_, line, _ = strings.Cut(line, "- run: ")
+			}
 			line, _, _ = strings.Cut(line, " # ")
+			line, _, _ = strings.Cut(line, " > ")
 			words := word.FindAllString(line, -1)
 			for i, w := range words {
 				words[i] = strings.Trim(w, `"'`)

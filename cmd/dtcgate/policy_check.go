@@ -21,6 +21,13 @@ type policyCheck struct {
 	forMerchant
 	asJSON
 	document
+	assertions
+}
+
+// A checked is what a check found.
+type checked struct {
+	gate.Draft
+	Proof *policy.Proof `json:"proof,omitempty"`
 }
 
 func (c *policyCheck) Run(ctx context.Context, a *app) error {
@@ -28,22 +35,35 @@ func (c *policyCheck) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	d, err := a.draft(ctx, c.forMerchant, source)
-	if err != nil {
+	var d checked
+	if d.Draft, err = a.draft(ctx, c.forMerchant, source); err != nil {
 		return err
 	}
-	err = c.print(a, d, func(w io.Writer) {
-		c.list(w, "", d.Problems)
-		c.list(a.err, "warning: ", d.Warnings)
-		writeShifts(a.err, d.Profiles)
-	})
+	if len(d.Problems) == 0 && c.Assert != "" {
+		if d.Proof, err = c.prove(ctx, a, source); err != nil {
+			return err
+		}
+	}
+	err = c.print(a, d, func(w io.Writer) { c.write(w, a, d) })
 	if err == nil && len(d.Problems) > 0 {
 		err = fmt.Errorf("%s is no policy: it has %d problems", c.name(), len(d.Problems))
 	}
-	if err == nil && !c.JSON {
-		fmt.Fprintf(a.out, "%s is a policy (sha256 %s).\n", c.name(), d.Hash)
+	if err == nil && d.Proof != nil {
+		err = doubted(d.Proof)
 	}
 	return err
+}
+
+func (c *policyCheck) write(w io.Writer, a *app, d checked) {
+	c.list(w, "", d.Problems)
+	c.list(a.err, "warning: ", d.Warnings)
+	writeShifts(a.err, d.Profiles)
+	if len(d.Problems) == 0 {
+		fmt.Fprintf(w, "%s is a policy (sha256 %s).\n", c.name(), d.Hash)
+	}
+	if d.Proof != nil {
+		writeProof(w, d.Proof)
+	}
 }
 
 // list writes problems in the form that editors follow.

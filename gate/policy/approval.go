@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/shop"
@@ -68,11 +69,16 @@ func (p *Policy) MayAsk(f *Facts) bool {
 		return true
 	}
 	for _, r := range p.byTool[f.Tool.Name] {
-		if r.Need.People > 0 && r.profiles.has(f.Profile) {
+		if r.Need.People > 0 && r.profiles.has(f.Profile) && p.mayBe(f, r.classes) {
 			return true
 		}
 	}
 	return false
+}
+
+// mayBe reports whether some call like this one may be of one of the classes.
+func (p *Policy) mayBe(f *Facts, classes set) bool {
+	return slices.ContainsFunc(f.Tool.RatingsOf(f.Action), func(r tools.Rating) bool { return classes.has(string(p.Classify(f.Tool, r.Class))) })
 }
 
 func (r *approvalRule) matches(p *Policy, f *Facts, class tools.Class) bool {

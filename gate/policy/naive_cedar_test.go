@@ -77,11 +77,11 @@ func (n *naive) cedarOf(f *policy.Facts, object string) (rule, kind string) {
 	return "", ""
 }
 
-// firstNames are the objects as Cedar sees them.
+// firstNames are the objects as Cedar sees them: one without a name has no type and no id.
 func firstNames(f *policy.Facts) []string {
 	var all []string
 	for _, names := range about(f) {
-		all = append(all, names[0])
+		all = append(all, append(names, "")[0])
 	}
 	return all
 }

@@ -293,7 +293,7 @@ func (n *naive) objects(f *policy.Facts) (string, string) {
 		switch {
 		case fitsOne(at(own, "deny", "resources"), names...):
 			return "profiles." + name, "denied"
-		case !fitsOne(at(own, "resources"), names...):
+		case !has(at(own, "resources"), "*") && !fitsOne(at(own, "resources"), names...): // "*" alone is also for what has no name
 			return "profiles." + name, "not granted"
 		}
 	}

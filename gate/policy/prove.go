@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -38,6 +39,14 @@ type Finding struct {
 	Witness *Witness `json:"witness,omitempty"` // a call that is not as the assertion says
 	Places  int      `json:"places"`            // combinations of profile, tool and action that were searched
 	Asked   int64    `json:"asked"`             // questions that were put to the policy
+}
+
+// Why says what an unknown result hangs on.
+func (f *Finding) Why() string {
+	if f.Witness == nil {
+		return "the search was ended early"
+	}
+	return f.Witness.String()
 }
 
 // Prove searches every call that a document can tell apart for one that breaks an assertion. Without a problem there is a finding for each.
@@ -183,7 +192,9 @@ type search struct {
 	point
 	tests []test
 	at    [axisCount][]test // those that can be asked when that axis is set
+	spent [axisCount]bool   // no test further on reads that axis
 	asked int64
+	hits  int64 // points that passed all tests
 }
 
 func newSearch(p *Policy, at place, c *Calls) *search {
@@ -216,7 +227,7 @@ func (s *search) run(values [axisCount][]value, found func() bool) {
 		}
 	}
 	s.arrange()
-	s.walk(values, 0, found)
+	s.walk(&values, 0, found)
 }
 
 // foreseen reports whether the tool can have such an effect on so many customers.
@@ -253,29 +264,46 @@ func (s *search) fewer(axis axes, all []value) []value {
 
 // arrange puts each test at the last axis that it reads.
 func (s *search) arrange() {
+	var last [axisCount]int
 	for _, t := range s.tests {
-		for i := axisCount - 1; i >= 0; i-- {
+		if t.reads == 0 {
+			continue
+		}
+		at := bits.Len(uint(t.reads)) - 1
+		s.at[at] = append(s.at[at], t)
+		for i := range last {
 			if t.reads&(1<<i) != 0 {
-				s.at[i] = append(s.at[i], t)
-				break
+				last[i] = max(last[i], at)
 			}
 		}
 	}
+	for i := range last {
+		s.spent[i] = last[i] <= i
+	}
 }
 
-func (s *search) walk(values [axisCount][]value, axis int, found func() bool) bool {
+// walk goes on from a point whose axes before one are set. Where an axis is spent, and nothing was found behind a value that passes, nothing
+// will be found behind the others.
+func (s *search) walk(values *[axisCount][]value, axis int, found func() bool) bool {
 	if axis == axisCount {
+		s.hits++
 		return found()
 	}
-	before := s.policy
+	before, hits := s.policy, s.hits
+	defer func() { s.policy = before }()
 	for _, v := range values[axis] {
 		s.policy = before
 		v(&s.point)
-		if s.pass(axis) && s.walk(values, axis+1, found) {
+		if !s.pass(axis) {
+			continue
+		}
+		if s.walk(values, axis+1, found) {
 			return true
 		}
+		if s.spent[axis] && s.hits == hits {
+			break
+		}
 	}
-	s.policy = before
 	return false
 }
 

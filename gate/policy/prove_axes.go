@@ -11,20 +11,19 @@ import (
 // axes is a set of axes.
 type axes uint
 
-// The axes, in the order in which a search goes down them: what asks people first, because most assertions are about that and it is the
-// cheapest question.
+// The axes, in the order in which a search goes down them: those first that refuse with few others, those last that only one test reads.
 const (
 	onObject    axes = 1 << iota // what the call is about
 	onRating                     // risk, class, and whether the tool itself asks
+	onSource                     // an outside source of trust gave no answer
+	onTrust                      // score
+	onTaint                      // what outsiders wrote was read
 	onMoney                      // amount and currency
 	onCustomers                  // how many
-	onConfirm                    // requires_approval of the credential
 	onWhen                       // how conditions of approval rules come out that look outside the space
-	onTaint
-	onTrust
-	onSource  // an outside source of trust gave no answer
-	onTime    // freezes and quiet hours
-	axisCount = iota
+	onConfirm                    // requires_approval of the credential
+	onTime                       // freezes and quiet hours
+	axisCount   = iota
 )
 
 const everything axes = 1<<axisCount - 1

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,14 +138,19 @@ func (d dice) document() string {
 
 // calls are the for of an assertion.
 func (d dice) calls() string {
-	all := strings.Join([]string{
-		d.maybe("profiles: " + d.some(fuzzProfiles...)), d.maybe("tools: " + d.some(fuzzTools...)), d.maybe("classes: " + d.some(fuzzClasses...)), d.maybe("writes: true"),
-		d.maybe("money: {over: " + d.amount() + d.maybe(", currency: "+d.currency()) + "}"), d.maybe("customers: {over: " + d.number() + "}"),
-		d.maybe(d.one("touches: true", "touches: false", "reaches: true", "undo: 2", "data: 2", "level: L5", "level: high")),
-		d.maybe("trust: {" + d.one("below: 30", "from: 70", "from: 50.5") + "}"), d.maybe("tainted: " + d.one("true", "false")), d.maybe("requires_approval: true"),
-		d.maybe("resource: \"" + d.one(fuzzObjects[1:]...) + "\""),
-	}, ", ")
-	return strings.Trim(strings.ReplaceAll(strings.Join(strings.FieldsFunc(all, func(r rune) bool { return r == '\x00' }), ""), ", , ", ", "), ", ")
+	var all []string
+	for _, part := range []string{
+		"profiles: " + d.some(fuzzProfiles...), "tools: " + d.some(fuzzTools...), "classes: " + d.some(fuzzClasses...), "writes: true",
+		"money: {over: " + d.amount() + d.maybe(", currency: "+d.currency()) + "}", "customers: {over: " + d.number() + "}",
+		d.one("touches: true", "touches: false", "reaches: true", "undo: 2", "data: 2", "level: L5", "level: high"),
+		"trust: {" + d.one("below: 30", "from: 70", "from: 50.5") + "}", "tainted: " + d.one("true", "false"), "requires_approval: true",
+		"resource: \"" + d.one(fuzzObjects[1:]...) + "\"",
+	} {
+		if d.IntN(4) == 0 {
+			all = append(all, part)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func (d dice) assertion() string {
@@ -151,15 +158,7 @@ func (d dice) assertion() string {
 		"always: {outcome: [refuse]}", "always: {outcome: [refuse, park], people: 2}", "always: {people: 1}", "always: {roles: [manager]}", "always: {people: 1, override: true}",
 		"never: {outcome: [refuse]}", "never: {outcome: [park]}", "never: {outcome: [run]}", "never: {people_under: 1}", "never: {outcome: [park], without_roles: [manager]}",
 		"always: {outcome: [run]}", "always: {outcome: [run, park]}")
-	parts := strings.FieldsFunc(d.calls(), func(rune) bool { return false })
-	return "language: 1\nassertions:\n- {name: x, for: {" + clean(strings.Join(parts, "")) + "}, " + what + "}\n"
-}
-
-func clean(s string) string {
-	for strings.Contains(s, ", ,") {
-		s = strings.ReplaceAll(s, ", ,", ",")
-	}
-	return strings.Trim(s, ", ")
+	return "language: 1\nassertions:\n- {name: x, for: {" + d.calls() + "}, " + what + "}\n"
 }
 
 // fact is a random call that a tool can make.
@@ -228,9 +227,9 @@ func (d dice) object(kinds []string) tools.Object {
 // TestNoRandomCallBreaksWhatWasProved holds findings to the policy itself: a random call that is not as an assertion says, which was found to
 // hold, is a hole in the search. A witness has to be one of the calls, and to break the assertion when it is asked about.
 func TestNoRandomCallBreaksWhatWasProved(t *testing.T) {
-	documents, calls := 150, 2000
-	if testing.Short() {
-		documents = 30
+	documents, calls := 60, 300 // about 10^5 calls; DTCGATE_PROVE_DOCUMENTS asks for more
+	if n, err := strconv.Atoi(os.Getenv("DTCGATE_PROVE_DOCUMENTS")); err == nil {
+		documents = n
 	}
 	count := map[Result]int{}
 	for seed := range uint64(documents) {
@@ -270,4 +269,84 @@ func TestNoRandomCallBreaksWhatWasProved(t *testing.T) {
 		}
 	}
 	t.Log(count)
+}
+
+// TestChecksTurnOnNothingButTheAxesTheySay moves a call along all other axes and expects the same answer: a check that looked at more would
+// have the search turn back too early.
+func TestChecksTurnOnNothingButTheAxesTheySay(t *testing.T) {
+	for seed := range uint64(40) {
+		d := dice{rand.New(rand.NewPCG(seed, 6))}
+		document := d.document()
+		p, problems := New([]byte(document), registry)
+		if len(problems) > 0 {
+			t.Fatal(strict.Problems(problems))
+		}
+		k := newProver(p, registry)
+		for range 300 {
+			at := k.places[d.IntN(len(k.places))]
+			values := k.values(at, &Calls{})
+			s := newSearch(k.favourable, at, &Calls{})
+			move := func(where axes) {
+				for i, some := range values {
+					if where&(1<<i) != 0 {
+						some[d.IntN(len(some))](&s.point)
+					}
+				}
+			}
+			move(everything)
+			for name, one := range s.questions(at) {
+				before := one.ok(&s.point)
+				move(everything &^ one.reads &^ onWhen)
+				if one.ok(&s.point) != before {
+					t.Fatalf("seed %d: %s of %+v looks at more than it says: %+v %+v\n%s", seed, name, at, s.facts, s.effect, document)
+				}
+			}
+		}
+	}
+}
+
+// questions are all that a search asks.
+func (s *search) questions(at place) map[string]test {
+	all := map[string]test{
+		"approval": {at.asks(s.policy), func(x *point) bool { return x.policy.through(&x.facts).Outcome == Park }},
+		"budgets":  {onRating | onMoney | onCustomers, func(x *point) bool { return x.policy.unaffordable(&x.facts) != nil }},
+	}
+	for _, c := range checks {
+		all[c.Name] = test{at.reads(s.policy, c.Name), func(x *point) bool { return c.Judge(x.policy, &x.facts) == nil }}
+	}
+	return all
+}
+
+// large is a document of 100 profiles and 301 rules, all of which can be told apart.
+func large() string {
+	var b, conditions, approvals strings.Builder
+	b.WriteString("language: 1\nprofiles:\n  scoped: {}\n")
+	conditions.WriteString("conditions: |\n  permit (principal, action, resource);\n")
+	approvals.WriteString("approvals:\n")
+	for i := range 100 {
+		fmt.Fprintf(&b, "  p%d: {tools: [\"*\"], resources: [\"*\"], actions: {request: [\"*\"]}, ceiling: {undo: 3, data: 2, reach: 1, money: {per_call_minor: %d, per_day_minor: 90000, currency: GBP}, customers: {per_call: %d, per_day: 10000}}}\n", i, 10_000+i, 1000+i)
+		fmt.Fprintf(&conditions, "  forbid (principal in Profile::\"p%d\", action, resource) when { context.effect.money_minor > %d && context.tainted };\n", i, 5000+i)
+		fmt.Fprintf(&approvals, "- {name: a%d, profiles: [p%d], over: {money: {amount_minor: %d, currency: GBP}}, need: {people: 2}}\n", i, i, 2000+i)
+		fmt.Fprintf(&approvals, "- {name: b%d, classes: [spend, contact, destructive], over: {customers: %d}, need: {people: 2}}\n", i, 900-i)
+	}
+	approvals.WriteString("- {name: rest, classes: [spend, contact, destructive], need: {people: 1}}\n")
+	trust := "trust:\n  start: 75\n  sandboxes:\n    strict: {ceiling: low}\n    adaptive: {from: 30, ceiling: medium}\n    open: {from: 70}\n"
+	return b.String() + conditions.String() + trust + approvals.String()
+}
+
+func TestALargeDocumentIsSearchedWhole(t *testing.T) {
+	began := time.Now()
+	proof := proofOf(t, large(), `
+language: 1
+assertions:
+- {name: money takes people, for: {money: {over: 0}}, always: {people: 1}}
+- {name: much money takes two, for: {money: {over: 2100, currency: GBP}, tools: [orders.refund]}, always: {people: 2}}
+- {name: many customers take two, for: {customers: {over: 900}}, always: {people: 2}}
+- {name: a fallen agent reads, for: {trust: {below: 30}, writes: true}, always: {outcome: [refuse]}}
+- {name: a trusted agent may note, for: {tools: [orders.note], trust: {from: 70}}, never: {outcome: [refuse]}}
+`)
+	for _, f := range proof.Findings {
+		t.Logf("%s %s: %d places, %d questions %v", f.Name, f.Result, f.Places, f.Asked, f.Witness)
+	}
+	t.Log(time.Since(began).Round(time.Millisecond))
 }

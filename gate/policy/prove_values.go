@@ -29,19 +29,18 @@ func (k *prover) values(a place, c *Calls) [axisCount][]value {
 			conditions = append(conditions, r.when.Policy())
 		}
 	}
-	var all [axisCount][]value
-	for i, some := range [axisCount][]value{
-		k.objects(a, c), ratings(a), k.monies(a, c, conditions), k.crowds(a, c, conditions),
-		each([]bool{false, true}, func(x *point, yes bool) { x.facts.RequiresApproval = yes }),
-		k.whens(a),
-		each([]bool{false, true}, func(x *point, yes bool) { x.facts.Tainted = yes }),
-		k.scores(c, conditions),
+	return [axisCount][]value{
+		k.objects(a, c),
+		ratings(a),
 		each([]bool{false, k.policy.Document.Trust.Source != nil}, func(x *point, yes bool) { x.facts.NoTrust = yes }),
+		k.scores(c, conditions),
+		each([]bool{false, true}, func(x *point, yes bool) { x.facts.Tainted = yes }),
+		k.monies(a, c, conditions),
+		k.crowds(a, c, conditions),
+		k.whens(a),
+		each([]bool{false, true}, func(x *point, yes bool) { x.facts.RequiresApproval = yes }),
 		each(k.times, func(x *point, at time.Time) { x.facts.At = at }),
-	} {
-		all[i] = some
 	}
-	return all
 }
 
 func each[T any](of []T, set func(*point, T)) []value {

@@ -383,6 +383,8 @@ func (d dice) conditions() string {
 	var b strings.Builder
 	if d.often(90) {
 		b.WriteString("permit (principal, action, resource);\n")
+	} else if d.often(30) {
+		fmt.Fprintf(&b, "@id(\"plain\") permit (%s);\n", pick(d, heads[2:]...))
 	} else {
 		fmt.Fprintf(&b, "@id(\"some\") permit (%s) when { %s };\n", pick(d, heads...), d.expression(facets))
 	}
@@ -468,7 +470,7 @@ func argumentsOf(d dice, t *tools.Tool) []byte {
 func (d dice) objects() []tools.Object {
 	all := []tools.Object{}
 	for range d.IntN(3) {
-		all = append(all, some(d, 1, 2, objects))
+		all = append(all, some(d, min(1, d.IntN(20)), 2, objects)) // one in twenty may have no name
 	}
 	return all
 }

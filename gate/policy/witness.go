@@ -63,6 +63,14 @@ func newWitness(p *Policy, f *Facts, v *Verdict) *Witness {
 	return w
 }
 
+// String is the witness in one sentence, with what has to be true besides.
+func (w *Witness) String() string {
+	if len(w.If) == 0 {
+		return w.Words
+	}
+	return w.Words + " if " + strings.Join(w.If, " and ")
+}
+
 // words tell the witness in one sentence.
 func (w *Witness) words() string {
 	var b strings.Builder
