@@ -55,6 +55,7 @@ type Principal struct {
 	Scopes           []Scope   // that every link holds
 	RequiresApproval bool      // every tool of an approval class waits for a person
 	PolicyVersion    int64     // in force at the merchant; 0: none
+	PolicyShadow     string    // hash of the draft that runs beside it; "": none
 	Ceiling          Level     // the riskiest call it may make
 	ExpiresAt        time.Time // of the link that ends first; zero: never
 

@@ -56,9 +56,7 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 		return p, nil
 	}
 	if p.Kind == KindOperator {
-		var err error
-		p.PolicyVersion, err = PolicyVersion(tx, p.Merchant)
-		return p, err
+		return p, p.policyAt(tx, p.Merchant)
 	}
 	first, err := readLink(tx, p.Merchant, p.ID)
 	if err != nil {
@@ -131,8 +129,7 @@ func (first storedLink) climb(tx *store.Tx) (p Principal, err error) {
 		links = append(links, l.Link)
 		if l.parent == "" {
 			p = join(first.merchant, links)
-			p.PolicyVersion, err = PolicyVersion(tx, first.merchant)
-			return p, err
+			return p, p.policyAt(tx, first.merchant)
 		}
 		up, err := readLink(tx, first.merchant, l.parent)
 		if errors.Is(err, ErrUnknownCredential) || err == nil && len(links) == maxLinks {

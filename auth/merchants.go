@@ -94,6 +94,32 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 	return version, nil
 }
 
+// policyAt reads what is in force at a merchant, and what runs beside it.
+func (p *Principal) policyAt(tx *store.Tx, merchant string) error {
+	err := tx.QueryRow(`SELECT policy_version, policy_shadow FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow)
+	if err != nil {
+		return fmt.Errorf("reading the version of the policy: %w", err)
+	}
+	return nil
+}
+
+// SetPolicyShadow names the draft that runs beside the version in force, by its hash; "" is none. It is a change of rights: BeginChange comes before it.
+func SetPolicyShadow(tx *store.Tx, merchant, from, to string) error {
+	n, err := tx.Exec(`UPDATE merchants SET policy_shadow = $1 WHERE id = $2 AND policy_shadow = $3`, to, merchant, from)
+	if err == nil && n == 0 {
+		err = ErrChanged
+	}
+	return err
+}
+
+// PolicyShadow gives the hash of the draft that runs beside the version in force; "" when there is none.
+func PolicyShadow(tx *store.Tx, merchant string) (hash string, err error) {
+	if err = tx.QueryRow(`SELECT policy_shadow FROM merchants WHERE id = $1`, merchant).Scan(&hash); err != nil {
+		err = fmt.Errorf("reading the shadow of the policy: %w", err)
+	}
+	return hash, err
+}
+
 // SetPolicyVersion puts another version in force. It is a change of rights: BeginChange comes before it.
 func SetPolicyVersion(tx *store.Tx, merchant string, from, to int64) error {
 	n, err := tx.Exec(`UPDATE merchants SET policy_version = $1 WHERE id = $2 AND policy_version = $3`, to, merchant, from)

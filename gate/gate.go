@@ -61,6 +61,7 @@ type Gate struct {
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 	policies  policies
+	shadows   shadows
 	used      used
 }
 

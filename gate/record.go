@@ -25,8 +25,10 @@ func (g *Gate) record(tx *store.Tx, c *call, status string) error {
 			return err
 		}
 	}
-	_, err := audit.Append(tx, g.entry(c, "call", status))
-	return err
+	if _, err := audit.Append(tx, g.entry(c, policy.EventCall, status)); err != nil {
+		return err
+	}
+	return g.shadow(tx, c, policy.EventCall, status, "")
 }
 
 func (g *Gate) entry(c *call, event, status string) audit.Entry {
@@ -115,7 +117,7 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
-		e := g.entry(c, "call", "refused")
+		e := g.entry(c, policy.EventCall, "refused")
 		e.Code, e.Reason = string(r.Code), r.Message
 		if r.Code == tools.NotFound && !anID.MatchString(e.Resource) {
 			e.Resource = ""
@@ -124,8 +126,10 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 		if err := g.signal(tx, c.Principal.Merchant, c.Principal.Root().ID, refused); err != nil {
 			return err
 		}
-		_, err := audit.Append(tx, e)
-		return err
+		if _, err := audit.Append(tx, e); err != nil {
+			return err
+		}
+		return g.shadow(tx, c, policy.EventCall, "refused", r.Code)
 	})
 	if err != nil {
 		cause, r = errors.Join(cause, err), *asRefusal(store.ErrUnavailable)

@@ -67,7 +67,7 @@ func (g *Gate) readyDraft(tx *store.Tx, merchant, source string) (*policy.Policy
 }
 
 // draftNamed names a document that is no version, on the record.
-func draftNamed(source string) string { return "policy_draft:" + policy.Hash([]byte(source))[:16] }
+func draftNamed(source string) string { return shadowNamed(policy.Hash([]byte(source))) }
 
 // fit completes a span and refuses one that is empty or too long.
 func (s *Span) fit(now time.Time) error {
@@ -121,13 +121,15 @@ func (g *Gate) replayRecord(ctx context.Context, merchant string, draft *policy.
 		if err != nil {
 			return report(through), err
 		}
-		if len(all) < page.Limit {
-			return report(span.Until), nil
+		if through = span.Until; len(all) == page.Limit {
+			page.After = all[len(all)-1].ID
+			through, _ = store.IDTime(page.After)
 		}
-		page.After = all[len(all)-1].ID
-		through, _ = store.IDTime(page.After)
 		if progress != nil {
 			progress(report(through))
+		}
+		if len(all) < page.Limit {
+			return report(through), nil
 		}
 	}
 }

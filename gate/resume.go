@@ -222,12 +222,15 @@ func (g *Gate) fail(tx *store.Tx, c *call, j approvals.Job, r *tools.Refusal) er
 
 // recordRun appends the entry of a stored call that was carried out or refused when its time came.
 func (g *Gate) recordRun(tx *store.Tx, c *call, status string, r *tools.Refusal) error {
-	e := g.entry(c, "call.resumed", status)
+	e := g.entry(c, policy.EventResumed, status)
+	var code tools.Code
 	if r != nil {
-		e.Code, e.Reason = string(r.Code), r.Message
+		code, e.Code, e.Reason = r.Code, string(r.Code), r.Message
 	}
-	_, err := audit.Append(tx, e)
-	return err
+	if _, err := audit.Append(tx, e); err != nil {
+		return err
+	}
+	return g.shadow(tx, c, policy.EventResumed, status, code)
 }
 
 // outOfReach reports whether an error is about the database or the process and not about the call.

@@ -54,6 +54,11 @@ func (s *Server) handleAdmin() {
 		{"POST", "/policy/check", s.checkPolicy},
 		{"POST", "/policy/publish", s.publishPolicy},
 		{"POST", "/policy/explain", s.explainPolicy},
+		{"POST", "/policy/replay", s.startReplay},
+		{"GET", "/policy/replay/{id}", s.showReplay},
+		{"GET", "/policy/shadow", s.showShadow},
+		{"PUT", "/policy/shadow", s.castShadow},
+		{"DELETE", "/policy/shadow", s.liftShadow},
 
 		{"GET", "/trust", s.listTrust},
 		{"GET", "/trust/{id}", s.showTrust},

@@ -25,6 +25,8 @@ type policyCmds struct {
 	Diff     policyDiff     `cmd:"" help:"Show what a document changes of the version in force, or of another."`
 	Publish  policyPublish  `cmd:"" help:"Put a document in force as the next version."`
 	Explain  policyExplain  `cmd:"" help:"List every check of a call that nobody makes, with its verdict and rule."`
+	Replay   policyReplay   `cmd:"" help:"Say what a document would have made of the calls of the last days."`
+	Shadow   policyShadow   `cmd:"" help:"Run a document beside the one in force, and record what it would say otherwise."`
 	Budgets  policyBudgets  `cmd:"" help:"Show what the budgets have used up."`
 	Schema   policySchema   `cmd:"" help:"Print the JSON Schema of the document, for editors."`
 	Default  policyDefault  `cmd:"" help:"Print the document that a merchant begins with."`

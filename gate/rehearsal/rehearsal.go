@@ -33,6 +33,8 @@ const (
 	Refused       Kind = "newly_refused"     // ran or waited, and would be refused
 	Parked        Kind = "newly_parked"      // ran, and would wait for people
 	Unparked      Kind = "parked_to_run"     // waited for people, and would run
+	OtherPeople   Kind = "other_people"      // waited for people, and would wait for others; see Compare
+	OtherRefusal  Kind = "other_refusal"     // was refused, and would be for another reason; see Compare
 )
 
 // Kinds are all there are, in the order in which they are told.
@@ -117,15 +119,12 @@ func (r *Rehearsal) decide(c policy.Record, was policy.Outcome) {
 	}
 }
 
-// ask is the draft's decision with the credential's own ceiling and the budgets.
+// ask is the draft's verdict, with the budgets.
 func (r *Rehearsal) ask(c *policy.Record, was policy.Outcome) (policy.Verdict, held) {
 	f := &c.Facts
-	v := r.draft.Decide(f)
+	v := verdict(r.draft, f)
 	if f.Effect == nil {
 		return v, held{}
-	}
-	if over := overOwn(r.draft, f); over != nil && !precedes(v) {
-		v = *over
 	}
 	return r.ledger.charge(c, was, v, r.charging(c))
 }
@@ -154,10 +153,7 @@ func (r *Rehearsal) resumed(c policy.Record) {
 	if !w.same || was == kept || c.Facts.Effect == nil || lost(&c, r.draft) != "" {
 		return
 	}
-	v := r.draft.Decide(&c.Facts)
-	if over := overOwn(r.draft, &c.Facts); over != nil && !precedes(v) {
-		v = *over
-	}
+	v := verdict(r.draft, &c.Facts)
 	switch refuses := v.Outcome == policy.Refuse; {
 	case refuses && was != policy.Refuse:
 		r.report.recount(Refused, &c, v)

@@ -52,6 +52,15 @@ type Row struct {
 	Money     map[string]int64 `json:"money_minor,omitempty"` // by currency
 }
 
+// Amounts are the row's money as people read it, in minor units.
+func (r Row) Amounts() string {
+	var all []string
+	for _, currency := range slices.Sorted(maps.Keys(r.Money)) {
+		all = append(all, fmt.Sprintf("%d %s", r.Money[currency], currency))
+	}
+	return strings.Join(all, ", ")
+}
+
 type rowKey struct {
 	name string
 	kind Kind
