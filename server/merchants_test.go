@@ -81,7 +81,6 @@ var probes = map[string][]probe{
 	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
 	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
 	"GET /api/v1/admin/v1/policy/versions/{n}":               {{by: "person", path: "/api/v1/admin/v1/policy/versions/{{version}}"}},
-	"POST /api/v1/admin/v1/policy/explain":                   {{by: "person", body: `{"key":"{{key}}","tool":"dtc_whoami"}`}},
 	"GET /api/v1/admin/v1/trust":                             {{by: "person"}, {by: "agent"}},
 	"GET /api/v1/admin/v1/trust/{id}":                        {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}"}},
 	"GET /api/v1/admin/v1/trust/{id}/history":                {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/history"}},
