@@ -207,8 +207,8 @@ func waitsThroughTheNight(old, now policy.Verdict, after *policy.Policy, f *poli
 func TestWhatNarrowsAPolicyNeverAllowsMore(t *testing.T) {
 	t.Parallel()
 	seed := uint64(fromEnvironment(t, seedVariable, 1))
-	jobs := (fromEnvironment(t, pairsVariable, 50_000) + pairsOfEach - 1) / pairsOfEach
-	met := onAllCores(t, max(jobs, 10*len(narrowings)), pairsOfEach, func(n int, met map[string]int) error {
+	jobs := (fromEnvironment(t, pairsVariable, ordinary(50_000)) + pairsOfEach - 1) / pairsOfEach
+	met := onAllCores(t, max(jobs, len(narrowings)), pairsOfEach, func(n int, met map[string]int) error {
 		d, by := newDice(seed, uint64(n)<<32), narrowings[n%len(narrowings)]
 		doc := reread(d.document())
 		if by.less != nil {
