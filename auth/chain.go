@@ -50,6 +50,9 @@ type storedLink struct {
 // chain holds such a one, is *Refused.
 func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, anyMerchant, id) }
 
+// LiveAt is Live among those of a merchant: an id of another one is refused as one that is nobody's, after the same statements.
+func LiveAt(tx *store.Tx, merchant, id string) (Principal, error) { return climb(tx, merchant, id) }
+
 // Renew gives p as it is now. When p may not call any more the error is *Refused.
 func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if p.Kind == KindOperator && p.Merchant == "" { // at work on what belongs to no merchant

@@ -49,8 +49,8 @@ const notAsked = "not asked"
 func (g *Gate) Explain(ctx context.Context, by By, q Question) (Explanation, error) {
 	op := Op{Event: "policy.explained", Scope: auth.PolicyAdmin}
 	return examine(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (Explanation, string, error) {
-		caller, err := auth.Live(tx, q.Key)
-		if errors.Is(err, auth.ErrUnknownCredential) || err == nil && (caller.Merchant != p.Merchant || !caller.Agent()) {
+		caller, err := auth.LiveAt(tx, p.Merchant, q.Key)
+		if errors.Is(err, auth.ErrUnknownCredential) || err == nil && !caller.Agent() {
 			err = tools.Refuse(tools.NotFound, "List the keys and use the id of one that is good: dtcgate key list.", "There is no such key, or it is revoked or has expired.")
 		}
 		if err != nil {

@@ -191,11 +191,7 @@ func TestAdministrationEndsAtTheMerchant(t *testing.T) {
 		g.hire("ada", "admin")
 		g.mint("bot", false, "orders:read")
 		here := g.store
-		g.must(db.InTx(t.Context(), func(tx *store.Tx) error {
-			m, err := auth.EnsureMerchant(tx, "another shop")
-			g.store = m.ID
-			return err
-		}))
+		g.store = g.merchant("another shop")
 		g.hire("eve", "admin")
 		g.store = here
 		for _, c := range [][3]string{

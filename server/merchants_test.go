@@ -15,6 +15,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/vault"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -72,14 +73,19 @@ var probes = map[string][]probe{
 	"DELETE /api/v1/admin/v1/people/{id}/sessions/{session}": {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/sessions/{{session}}"}},
 	"GET /api/v1/admin/v1/policy":                            {{by: "person"}, {by: "agent"}},
 	"GET /api/v1/admin/v1/policy/versions":                   {{by: "person"}, {by: "agent"}},
-	"GET /api/v1/admin/v1/policy/versions/{n}":               {{by: "person", path: "/api/v1/admin/v1/policy/versions/1"}, {by: "person", path: "/api/v1/admin/v1/policy/versions/9"}},
 	"GET /api/v1/admin/v1/policy/schema":                     {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/policy/check":                     {{by: "person", body: `{"source":"language: 1\n"}`}, {by: "agent", body: `{"source":"language: 1\n"}`}},
+	"POST /api/v1/admin/v1/policy/replay":                    {{by: "person", body: `{"source":"language: 9\n"}`}, {by: "agent", body: `{"source":"language: 9\n"}`}},
+	"GET /api/v1/admin/v1/policy/replay/{id}":                {{by: "person", path: "/api/v1/admin/v1/policy/replay/{{replay}}"}, {by: "agent", path: "/api/v1/admin/v1/policy/replay/x"}},
+	"GET /api/v1/admin/v1/policy/shadow":                     {{by: "person"}, {by: "agent"}},
+	"PUT /api/v1/admin/v1/policy/shadow":                     {{by: "person", body: `{"source":"language: 9\n","note":"mine"}`}, {by: "agent", body: `{"source":"language: 9\n","note":"mine"}`}},
+	"DELETE /api/v1/admin/v1/policy/shadow":                  {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/policy/publish":                   {{by: "person", body: `{"source":"language: 9\n","note":"mine"}`}, {by: "agent", body: `{"source":"language: 9\n","note":"mine"}`}},
 	"POST /api/v1/admin/v1/policy/explain":                   {{by: "person", body: `{"key":"{{key}}","tool":"dtc_search_orders","arguments":{}}`}, {by: "agent", body: `{"key":"{{key}}","tool":"dtc_search_orders","arguments":{}}`}},
 	"GET /api/v1/admin/v1/roles":                             {{by: "person"}, {by: "agent"}},
 	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
 	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
+	"GET /api/v1/admin/v1/policy/versions/{n}":               {{by: "person", path: "/api/v1/admin/v1/policy/versions/{{version}}"}},
 	"GET /api/v1/admin/v1/trust":                             {{by: "person"}, {by: "agent"}},
 	"GET /api/v1/admin/v1/trust/{id}":                        {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}"}},
 	"GET /api/v1/admin/v1/trust/{id}/history":                {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/history"}},
@@ -137,20 +143,28 @@ type street struct {
 	ours     map[string]string // ids by name
 }
 
+// ourPolicy is one whose text is known again.
+var ourPolicy = policytest.Open + "environment: street-of-ours\n"
+
 func newStreet(t *testing.T, db *store.DB) *street {
 	s := &street{rig: newRig(t, db, tools.NewRegistry(dtc.Tools()...)), keys: map[string]string{}, ours: map[string]string{}}
 	s.mintKey(auth.Key{Name: "our bot", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel})
 	s.mintKey(auth.Key{Name: "our asking bot", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel, RequiresApproval: true})
 	s.person("our owner")
 	s.connects()
+	s.publish(ourPolicy)
+	s.ours["version"] = "2" // the stranger has one
 	s.must(db.InTx(t.Context(), func(tx *store.Tx) error {
 		m, err := auth.EnsureMerchant(tx, "Stranger")
 		if err != nil {
 			return err
 		}
 		s.stranger = m.ID
+		if err := policytest.Install(tx, m.ID); err != nil {
+			return err
+		}
 		for who, asks := range map[string]bool{"agent": false, "asking": true} {
-			k := auth.Key{Merchant: m.ID, Name: who, Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel, RequiresApproval: asks}
+			k := auth.Key{Merchant: m.ID, Name: who, Profile: "admin", Scopes: auth.AgentScopes, Actions: []string{"*"}, Ceiling: auth.MaxLevel, RequiresApproval: asks}
 			if _, s.keys[who], err = auth.MintKey(tx, k); err != nil {
 				return err
 			}
@@ -185,6 +199,12 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		}
 		_, err = tx.Exec(`INSERT INTO connections (id, merchant_id, person_id, provider, state, account, scopes, ciphertext, key_id, version, created_at, updated_at)
 			VALUES ($1, $2, $3, 'acme', 'connected', 'account-of-ours', '[]', '', '', 1, 1, 1)`, s.ours["connection"], s.store, s.ids["our owner"])
+		if err != nil {
+			return err
+		}
+		s.ours["replay"] = store.NewID("rpl", tx.Now)
+		_, err = tx.Exec(`INSERT INTO policy_replays (id, merchant_id, asked_by, status, why, report, created_at, alive_at)
+			VALUES ($1, $2, 'replay-of-ours', 'done', '', '{}', 1, 1)`, s.ours["replay"], s.store)
 		if err != nil {
 			return err
 		}
@@ -452,7 +472,7 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 // marks are texts that stand for something of ours.
 func (s *street) marks() (all []string) {
 	s.Helper()
-	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours")
+	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours")
 	for _, name := range []string{"role", "sub", "session", "passkey", "connection"} {
 		all = append(all, s.ours[name])
 	}

@@ -13,7 +13,7 @@ import (
 // A rehearsed is the body that asks for a rehearsal.
 type rehearsed struct {
 	policyDraft
-	Since string `json:"since,omitempty" jsonschema:"maxLength=40,description=How long ago it begins (30m, 24h, 7d), or a time (RFC 3339); 7d if left out"`
+	Since string `json:"since,omitempty" jsonschema:"maxLength=40,description=How long ago it begins: 30m or 24h or 7d; or a time (RFC 3339). 7d if left out"`
 }
 
 var rehearsals = schemas.Of[rehearsed]()

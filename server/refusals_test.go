@@ -112,7 +112,7 @@ profiles:
   frozen: {tools: ["*"], resources: ["*"], ceiling: low}
 freezes:
 - {name: always, from: 2026-01-01T00:00:00Z, to: 2036-01-01T00:00:00Z, why: We count., profiles: [frozen], tools: [orders.note]}
-trust: {start: 65, sandboxes: {}}
+trust: {start: 65, sandboxes: {strict: {ceiling: low}, adaptive: {ceiling: L6}}}
 conditions: |
   permit (principal, action, resource);
   @reason("it has not paid its dues.")

@@ -108,7 +108,7 @@ type Match struct {
 	Profiles []string      `yaml:"profiles,omitempty" json:"profiles,omitempty"`
 }
 
-// A Freeze is a time in which some calls are refused, whoever makes them. Brakes and rehearsals are never frozen.
+// A Freeze is a time in which some calls are refused, whoever makes them. Reads, brakes and rehearsals are never frozen.
 type Freeze struct {
 	Name  string    `yaml:"name" json:"name"`
 	From  time.Time `yaml:"from" json:"from"`

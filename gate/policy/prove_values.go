@@ -261,7 +261,8 @@ func namesOf(one string, patterns []string) []string {
 // thresholds are numbers at which something may change.
 type thresholds map[int64]bool
 
-// over notes a limit that is exceeded by more than itself.
+// over notes a limit that is exceeded by more than itself. The limits alone, and something over all of them, would stand for every number; the
+// next one is there so that the call that is shown is the smallest.
 func (t thresholds) over(n int64) { t[n], t[n+1] = true, true }
 
 func (t thresholds) overSome(n *int64) {
