@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/budget"
