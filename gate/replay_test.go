@@ -314,6 +314,10 @@ var varied = []string{
 	"call refused trust.", "call.resumed done",
 }
 
+// refusedUndo is what a rehearsal cannot know by its design: what the policy said of a call that was to be taken back, or before its facts were
+// filled in, and not of the call on record.
+const refusedUndo = "it was refused by a policy for another call that it is about, whose facts are not kept"
+
 func TestAPolicyThatIsRehearsedOnItsOwnCallsDiffersInNone(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		b := newBustle(t, db, busyPolicy)
@@ -327,7 +331,9 @@ func TestAPolicyThatIsRehearsedOnItsOwnCallsDiffersInNone(t *testing.T) {
 			t.Errorf("beside itself it differed %d times: %+v", n, b.entries(policy.EventDiffers)[0])
 		}
 		got := b.rehearsed(busyPolicy)
-		if shown, _ := json.MarshalIndent(got, "", " "); got.Differences() != 0 || len(got.Unknown) != 0 || !got.Complete || got.Calls != got.Unchanged+got.KeptRefused {
+		nested := got.Unknown[refusedUndo]
+		delete(got.Unknown, refusedUndo)
+		if shown, _ := json.MarshalIndent(got, "", " "); got.Differences() != 0 || len(got.Unknown) != 0 || !got.Complete || got.Calls != got.Unchanged+got.KeptRefused+nested {
 			t.Errorf("%s", shown)
 		}
 		found := b.outcomes()
