@@ -50,7 +50,7 @@ type storedLink struct {
 // chain holds such a one, is *Refused.
 func Live(tx *store.Tx, id string) (Principal, error) { return climb(tx, anyMerchant, id) }
 
-// LiveAt is Live for an id of a merchant's. One of another merchant is answered as one that is nobody's, and as fast.
+// LiveAt is Live among those of a merchant: an id of another one is refused as one that is nobody's, after the same statements.
 func LiveAt(tx *store.Tx, merchant, id string) (Principal, error) { return climb(tx, merchant, id) }
 
 // Renew gives p as it is now. When p may not call any more the error is *Refused.

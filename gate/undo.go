@@ -23,6 +23,7 @@ var (
 	lookChecks = []check{
 		{"policy", (*Gate).checkPolicy},
 		{"tool", (*Gate).checkTool},
+		{"switched", asks((*policy.Policy).Switched)},
 		{"scope", (*Gate).checkScope},
 		{"tools", (*Gate).checkTools},
 		{"profile", asks((*policy.Policy).Grants)},
@@ -32,9 +33,32 @@ var (
 		{"profile objects", asks((*policy.Policy).GrantsObjects)},
 		{"action", (*Gate).checkAction},
 		{"needs", (*Gate).checkNeeds},
+		{"trust", (*Gate).checkUndoing},
+		{"freeze", asks((*policy.Policy).Frozen)},
 		{"ceiling", (*Gate).checkCeiling},
+		{"profile ceiling", asks((*policy.Policy).Under)},
+		{"sandbox", asks((*policy.Policy).Trusts)},
+		{"conditions", asks((*policy.Policy).Meets)},
 	}
 )
+
+// checkUndoing reads what the policy looks at beside the call that is taken back. It is seen at the level at which it was rated, and moves no
+// money: that it was made is counted already. An outside source of trust has been asked about the undo itself.
+func (g *Gate) checkUndoing(_ context.Context, c *call) error {
+	if err := c.learn(); err != nil {
+		return err
+	}
+	c.facts.NoTrust = false
+	rated := tools.Rating{Risk: c.Tool.Risk, Class: c.Tool.Class}
+	for _, r := range c.Tool.RatingsOf(c.action) {
+		if c.policy.Rate(c.Tool, r.Risk).Level() == *c.rated {
+			rated = r
+			break
+		}
+	}
+	c.facts.Effect = &policy.Effect{Risk: rated.Risk, Class: rated.Class, Money: &shop.Money{}}
+	return nil
+}
 
 // done notes what a write did, with what was there before it, and makes it part of the answer.
 func (g *Gate) done(c *call, r *tools.Result, image json.RawMessage) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -148,6 +149,37 @@ func TestUndoIsForWhoMayMakeTheCall(t *testing.T) {
 			t.Errorf("after a month: %s", c)
 		}
 	})
+}
+
+// What the policy says of a call it says of the undo of one: otherwise a freeze could be broken by taking back what was done before it.
+func TestUndoIsHeldToThePolicyOfTheCallItTakesBack(t *testing.T) {
+	for what, c := range map[string]struct {
+		source string
+		code   tools.Code
+		rule   string
+	}{
+		"a freeze":    {openWith("freezes:\n- {name: peak, from: 2020-01-01T00:00:00Z, to: 2100-01-01T00:00:00Z, tools: [test.price]}\n"), tools.Frozen, "freezes.peak"},
+		"off":         {openWith("tools: {test_price: {off: true}}\n"), tools.ForbiddenTool, "tools.test_price.off"},
+		"a condition": {openWith("  @id(\"lamp\")\n  forbid (principal, action == Action::\"test_price\", resource == Resource::\"thing:lamp\");\n"), tools.ForbiddenByPolicy, "conditions.lamp"},
+		"a ceiling":   {open("    ceiling: high\n", "    ceiling: L4\n"), tools.RiskCeiling, "profiles.admin.ceiling"},
+		"trust":       {openWith("tools: {test_price: {minimum_trust: OPEN}}\ntrust: {start: 50, sandboxes: {strict: {ceiling: low}, adaptive: {ceiling: high}}}\n"), tools.TrustTooLow, "tools.test_price.minimum_trust"},
+	} {
+		undoing(t, func(t *testing.T, h *house, _ *hook) {
+			h.free = h.mint(auth.Key{Name: "clerk", Scopes: []auth.Scope{"orders:refund", "orders:write"}, Ceiling: auth.MaxLevel})
+			id := h.repriced().UndoID
+			h.publish(c.source)
+			h.free = h.anew(h.free)
+			wantCode(t, h.undo(h.free, id), c.code)
+			if e := h.entries("call")[0]; h.price() != 70 || e.PolicyRule != c.rule {
+				t.Errorf("%s: the price is %d, refused by %s", what, h.price(), e.PolicyRule)
+			}
+			h.publish(policytest.Open)
+			h.free = h.anew(h.free)
+			if err := h.undo(h.free, id); err != nil || h.price() != 10 {
+				t.Errorf("%s: afterwards the price is %d: %v", what, h.price(), err)
+			}
+		})
+	}
 }
 
 func TestUndoOverwritesNothingNewer(t *testing.T) {

@@ -76,7 +76,7 @@ var probes = map[string][]probe{
 	"GET /api/v1/admin/v1/policy/schema":                     {{by: "person"}, {by: "agent"}},
 	"POST /api/v1/admin/v1/policy/check":                     {{by: "person", body: `{"source":"language: 1\n"}`}, {by: "agent", body: `{"source":"language: 1\n"}`}},
 	"POST /api/v1/admin/v1/policy/replay":                    {{by: "person", body: `{"source":"language: 9\n"}`}, {by: "agent", body: `{"source":"language: 9\n"}`}},
-	"GET /api/v1/admin/v1/policy/replay/{id}":                {{by: "person", path: "/api/v1/admin/v1/policy/replay/rpl_01M3VW4Z00ABCDEFGHJKMNPQRS"}, {by: "agent", path: "/api/v1/admin/v1/policy/replay/x"}},
+	"GET /api/v1/admin/v1/policy/replay/{id}":                {{by: "person", path: "/api/v1/admin/v1/policy/replay/{{replay}}"}, {by: "agent", path: "/api/v1/admin/v1/policy/replay/x"}},
 	"GET /api/v1/admin/v1/policy/shadow":                     {{by: "person"}, {by: "agent"}},
 	"PUT /api/v1/admin/v1/policy/shadow":                     {{by: "person", body: `{"source":"language: 9\n","note":"mine"}`}, {by: "agent", body: `{"source":"language: 9\n","note":"mine"}`}},
 	"DELETE /api/v1/admin/v1/policy/shadow":                  {{by: "person"}, {by: "agent"}},
@@ -86,7 +86,6 @@ var probes = map[string][]probe{
 	"PUT /api/v1/admin/v1/roles/{name}":                      {{by: "person", path: "/api/v1/admin/v1/roles/night-shift", body: `{"scopes":["orders:read"]}`}},
 	"DELETE /api/v1/admin/v1/roles/{name}":                   {{by: "person", path: "/api/v1/admin/v1/roles/{{role}}"}},
 	"GET /api/v1/admin/v1/policy/versions/{n}":               {{by: "person", path: "/api/v1/admin/v1/policy/versions/{{version}}"}},
-	"POST /api/v1/admin/v1/policy/explain":                   {{by: "person", body: `{"key":"{{key}}","tool":"dtc_whoami"}`}},
 	"GET /api/v1/admin/v1/trust":                             {{by: "person"}, {by: "agent"}},
 	"GET /api/v1/admin/v1/trust/{id}":                        {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}"}},
 	"GET /api/v1/admin/v1/trust/{id}/history":                {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/history"}},
@@ -200,6 +199,12 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		}
 		_, err = tx.Exec(`INSERT INTO connections (id, merchant_id, person_id, provider, state, account, scopes, ciphertext, key_id, version, created_at, updated_at)
 			VALUES ($1, $2, $3, 'acme', 'connected', 'account-of-ours', '[]', '', '', 1, 1, 1)`, s.ours["connection"], s.store, s.ids["our owner"])
+		if err != nil {
+			return err
+		}
+		s.ours["replay"] = store.NewID("rpl", tx.Now)
+		_, err = tx.Exec(`INSERT INTO policy_replays (id, merchant_id, asked_by, status, why, report, created_at, alive_at)
+			VALUES ($1, $2, 'replay-of-ours', 'done', '', '{}', 1, 1)`, s.ours["replay"], s.store)
 		if err != nil {
 			return err
 		}
@@ -467,7 +472,7 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 // marks are texts that stand for something of ours.
 func (s *street) marks() (all []string) {
 	s.Helper()
-	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours")
+	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours")
 	for _, name := range []string{"role", "sub", "session", "passkey", "connection"} {
 		all = append(all, s.ours[name])
 	}

@@ -193,6 +193,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"POST /people/{id}/link", "POST /people/{id}/token", "GET /people/{id}/sessions", "DELETE /people/{id}/sessions", "DELETE /people/{id}/sessions/{session}",
 		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
 		"GET /policy", "GET /policy/versions", "GET /policy/versions/{n}", "GET /policy/schema", "POST /policy/check", "POST /policy/publish", "POST /policy/explain",
+		"POST /policy/replay", "GET /policy/replay/{id}", "GET /policy/shadow", "PUT /policy/shadow", "DELETE /policy/shadow",
 		"GET /trust", "GET /trust/{id}", "GET /trust/{id}/history", "POST /trust/{id}/feedback",
 	}
 	for i, route := range admin {

@@ -1,5 +1,6 @@
 //go:build !race
 
-package policy_test
+package policy
 
-const raceEnabled = false
+// RaceEnabled says whether the tests run with the race detector.
+const RaceEnabled = false
