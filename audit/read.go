@@ -1,9 +1,9 @@
 package audit
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -123,7 +123,13 @@ type Value struct {
 // Between gives the entries of a span, pending ones too, oldest first. A transaction that is slow to commit can add to what was read already.
 func Between(tx *store.Tx, s Span) ([]Kept, error) {
 	query, args := s.query()
-	all, err := store.All(tx, func(r store.Row) (Kept, error) { return s.scan(r) }, query, args...)
+	all, err := store.All(tx, func(r store.Row) (k Kept, err error) {
+		k.Personal = make([]Value, len(s.Personal))
+		return k, r.Scan(&k.ID, &k.Event, &k.CallID, &k.Body)
+	}, query, args...)
+	if err == nil && len(all) > 0 && len(s.Personal) > 0 {
+		err = s.fill(tx, all)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the record from %s on: %w", s.After, err)
 	}
@@ -132,38 +138,37 @@ func Between(tx *store.Tx, s Span) ([]Kept, error) {
 
 // query walks along the ids, which are in the order of time.
 func (s Span) query() (string, []any) {
-	var columns, joins, events strings.Builder
 	var args []any
-	mark := func(v any) string {
-		args = append(args, v)
-		return fmt.Sprintf("$%d", len(args))
-	}
-	for i, name := range s.Personal {
-		fmt.Fprintf(&columns, ", v%d.value", i)
-		fmt.Fprintf(&joins, " LEFT JOIN audit_values v%d ON v%[1]d.entry_id = e.id AND v%[1]d.name = %s", i, mark(name))
-	}
-	for i, event := range s.Events {
-		if i > 0 {
-			events.WriteString(", ")
-		}
-		events.WriteString(mark(event))
-	}
-	return fmt.Sprintf(`SELECT e.id, e.event, e.call_id, e.body%s FROM audit_entries e%s
-		WHERE e.event IN (%s) AND e.merchant = %s AND e.id > %s AND e.id < %s ORDER BY e.id LIMIT %s`,
-		columns.String(), joins.String(), events.String(), mark(s.Merchant), mark(s.After), mark(s.Until), mark(s.Limit)), args
+	return "SELECT id, event, call_id, body FROM audit_entries WHERE event IN (" + marks(&args, s.Events...) + ") AND merchant = " + marks(&args, s.Merchant) +
+		" AND id > " + marks(&args, s.After) + " AND id < " + marks(&args, s.Until) + " ORDER BY id LIMIT " + marks(&args, s.Limit), args
 }
 
-func (s Span) scan(r store.Row) (Kept, error) {
-	var k Kept
-	texts := make([]sql.NullString, len(s.Personal))
-	into := []any{&k.ID, &k.Event, &k.CallID, &k.Body}
-	for i := range texts {
-		into = append(into, &texts[i])
+// fill reads the personal values between the first and the last entry. In one query with the entries PostgreSQL would go through all that there
+// are, for every page.
+func (s Span) fill(tx *store.Tx, all []Kept) error {
+	var args []any
+	query := "SELECT entry_id, name, value FROM audit_values WHERE entry_id >= " + marks(&args, all[0].ID) + " AND entry_id <= " + marks(&args, all[len(all)-1].ID) +
+		" AND name IN (" + marks(&args, s.Personal...) + ")"
+	type found struct{ entry, name, text string }
+	values, err := store.All(tx, func(r store.Row) (f found, err error) { return f, r.Scan(&f.entry, &f.name, &f.text) }, query, args...)
+	at := make(map[string]int, len(all))
+	for i, k := range all {
+		at[k.ID] = i
 	}
-	err := r.Scan(into...)
-	k.Personal = make([]Value, len(texts))
-	for i, t := range texts {
-		k.Personal[i] = Value{t.String, t.Valid}
+	for _, v := range values {
+		if i, ours := at[v.entry]; ours {
+			all[i].Personal[slices.Index(s.Personal, v.name)] = Value{v.text, true}
+		}
 	}
-	return k, err
+	return err
+}
+
+// marks adds values to the arguments of a statement and gives their places in it.
+func marks[T any](args *[]any, values ...T) string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		*args = append(*args, v)
+		all[i] = fmt.Sprintf("$%d", len(*args))
+	}
+	return strings.Join(all, ", ")
 }

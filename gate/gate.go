@@ -144,12 +144,12 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	c := &call{
 		Call: tools.Call{
 			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
-			Delegates: delegates{g}, Plans: plans{g}, PolicyVersion: p.PolicyVersion,
+			Delegates: delegates{g}, PolicyVersion: p.PolicyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,
 	}
-	c.May = c.may
+	c.May, c.Plans = c.may, plans{g, c}
 	return c
 }
 

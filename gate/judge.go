@@ -310,7 +310,8 @@ func badSyntax(err error) error {
 		"The arguments cannot be read: %s.", err)
 }
 
-// fillFacts completes what a route allows to be left out, where a person will see it before it counts.
+// fillFacts completes what a route allows to be left out, where a person will see it before it counts. What it reads may say how things stand,
+// so that whoever may not reach them is refused first, and in the same words whether they are there or not.
 func (g *Gate) fillFacts(ctx context.Context, c *call) error {
 	fill := c.Tool.Handler().Fill
 	if !c.req.FillFacts || fill == nil || !c.policy.MayAsk(&c.facts) {
@@ -323,6 +324,13 @@ func (g *Gate) fillFacts(ctx context.Context, c *call) error {
 			return err
 		}
 		c.Tx = tx
+		if err := g.checkObjects(ctx, c); err != nil {
+			return err
+		}
+		c.know()
+		if err := c.policy.GrantsObjects(&c.facts); err != nil {
+			return err
+		}
 		args, err := fill(&c.Call)
 		if err == nil {
 			c.stated, c.Args = c.Args, args

@@ -35,7 +35,7 @@ func (g *Gate) nearest(tx *store.Tx, p auth.Principal, c *call, refused error) *
 		}
 		try := g.newCall(p, Request{Tool: c.Tool.Name, Args: args, Transport: c.req.Transport, Source: c.req.Source})
 		try.Tx, try.planned, try.said = tx, true, c.said
-		if g.safely(try.ID, func() error { return plans{g}.rehearse(try) }) == nil {
+		if g.safely(try.ID, func() error { return g.rehearse(try) }) == nil {
 			return &tools.Nearest{Arguments: patch}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -336,5 +337,27 @@ func TestALimitedKeyUndoesWhatItStillReachesAndSeesWhatItHasUndone(t *testing.T)
 			return err
 		})
 		wantCode(h.t, undo(vase), tools.ForbiddenResource)
+	})
+}
+
+// Whoever may not reach a thing learns nothing of it by leaving out what it would have to have seen.
+func TestFactsAreFilledInOnlyOfWhatMayBeReached(t *testing.T) {
+	hooked(t, func(t *testing.T, h *house, k *hook) {
+		k.preview = func(*tools.Call, moveIn) (tools.Preview, error) {
+			return tools.Preview{}, tools.Refuse(tools.Conflict, "", "It is sent.")
+		}
+		narrow := h.mint(auth.Key{
+			Name: "narrow", Scopes: []auth.Scope{"orders:refund"}, Ceiling: auth.MaxLevel, RequiresApproval: true, Resources: []string{"thing:vase"},
+		})
+		for _, c := range []struct {
+			by     auth.Principal
+			policy string
+		}{{h.bot, open(`resources: ["*"]`, `resources: ["thing:vase"]`)}, {narrow, policytest.Open}} {
+			h.publish(c.policy)
+			for _, thing := range []string{"lamp", "nothing"} {
+				_, err := h.Call(t.Context(), h.anew(c.by), Request{Tool: "test_hook", Args: []byte(`{"thing":"` + thing + `","reason":"because it stands"}`), FillFacts: true})
+				wantCode(t, err, tools.ForbiddenResource)
+			}
+		}
 	})
 }

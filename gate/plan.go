@@ -8,8 +8,12 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// plans lets the preflight tool ask what calls would get.
-type plans struct{ *Gate }
+// plans lets the preflight tool ask what calls would get. What an outside source of trust said about its caller, before the transaction, holds
+// for all of a plan: asked about each call, it would be waited for with a snapshot held.
+type plans struct {
+	*Gate
+	asking *call
+}
 
 var _ tools.Plans = plans{}
 
@@ -30,7 +34,7 @@ func (g plans) Plan(tx *store.Tx, p auth.Principal, calls []tools.Planned) ([]to
 	all := make([]tools.Forecast, len(calls))
 	for i, planned := range calls {
 		c := g.newCall(p, Request{Tool: planned.Tool, Args: planned.Arguments})
-		c.Tx, c.planned = tx, true
+		c.Tx, c.planned, c.said = tx, true, g.asking.said
 		err := g.safely(c.ID, func() error { return g.rehearse(c) })
 		if outOfReach(err) {
 			return nil, err
@@ -46,12 +50,9 @@ func (g plans) Plan(tx *store.Tx, p auth.Principal, calls []tools.Planned) ([]to
 }
 
 // rehearse asks everything that is asked of a call until it runs or parks.
-func (g plans) rehearse(c *call) error {
+func (g *Gate) rehearse(c *call) error {
 	if err := g.judgeTx(c, planChecks); err != nil {
 		return err
-	}
-	if c.said == nil {
-		c.askOutside(c.Context())
 	}
 	if err := c.learn(); err != nil {
 		return err

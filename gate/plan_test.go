@@ -2,10 +2,16 @@ package gate
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -50,6 +56,37 @@ func TestAPlanTellsWhatItsCallsWouldGet(t *testing.T) {
 		}
 		if n := h.effects() + h.count(`SELECT COUNT(*) FROM jobs`) + len(h.entries("call")) - 1; n != 0 {
 			h.t.Errorf("the plan left %d effects, jobs and entries", n)
+		}
+	})
+}
+
+// Twenty calls, and all that is tried in place of those that are refused, wait for somebody outside once, and not with a snapshot held.
+func TestAPlanAsksTheOutsideSourceOfTrustOnce(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		var asked atomic.Int64
+		source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.Header().Set("Content-Type", "application/json")
+			w.Write([]byte(`{"score": 40}`))
+		}))
+		t.Cleanup(source.Close)
+		h := newHouse(t, db)
+		h.tools = tools.NewRegistry(append(h.tools.All(), realTool("dtc_preflight"))...)
+		h.publish(watchful + "  source: {url: '" + source.URL + "'}\n")
+		plan := `{"calls":[` + strings.Repeat(`{"tool":"test_move","arguments":`+oneLamp+`},`, 19) + `{"tool":"test_read","arguments":{}}]}`
+		out, err := h.call(h.anew(h.free), "dtc_preflight", plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told struct{ Calls []tools.Forecast }
+		if err := json.Unmarshal(out.Body, &told); err != nil {
+			t.Fatal(err)
+		}
+		if first, last := told.Calls[0], told.Calls[19]; first.Code != tools.TrustTooLow || last.Outcome != tools.WouldRun {
+			t.Errorf("at 40 points it is told %+v and %+v", first, last)
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("the source was asked %d times", n)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -154,13 +155,25 @@ func (g *Gate) checkBudgets(_ context.Context, c *call) error {
 	return overBudget(err, c)
 }
 
+// inWords names the unit of a budget.
+func inWords(unit string) string {
+	if currency, money := strings.CutPrefix(unit, "money:"); money {
+		return "minor units of " + currency
+	}
+	return unit
+}
+
 func overBudget(err error, c *call) error {
 	over := (*budget.Exceeded)(nil)
 	if !errors.As(err, &over) {
 		return err
 	}
 	r := tools.Refuse(tools.BudgetExceeded, "Do less, or wait until the budget begins again.", "This call takes %d %s, and %d are left of the budget until %s.",
-		over.Amount, over.Unit, over.Left, over.Until.Format("2006-01-02T15:04:05Z07:00"))
+		over.Amount, inWords(over.Unit), over.Left, over.Until.Format(time.RFC3339))
+	if over.Alone() {
+		r.Next = "Do less: the whole budget would not be enough."
+		return &policy.Denied{Rule: over.Budget, Refusal: r}
+	}
 	r.RetryAfter = max(1, int64(over.Until.Sub(c.Started).Seconds()))
 	return &policy.Denied{Rule: over.Budget, Refusal: r}
 }

@@ -480,3 +480,31 @@ func TestAnApprovedCallRunsUnderTheVersionOfTheMoment(t *testing.T) {
 		})
 	}
 }
+
+// What a rule looks at may change while people decide. Then another rule of the same version asks, and those who agreed may not be enough for it.
+func TestAnApprovedCallIsHeldToTheRuleThatAsksByNow(t *testing.T) {
+	const rules = `approvals:
+- {name: young, when: 'context.trust.lessThan(decimal("50.0"))', need: {people: 2}}
+- {name: usual, need: {people: 1}}
+trust: {start: 75, feedback: {lowest: -50, highest: 0}, sandboxes: {strict: {ceiling: high}, adaptive: {ceiling: high}}}
+`
+	each(t, func(t *testing.T, o *office) {
+		o.published(o.operator, openWith(rules))
+		kept, dropped := o.parked("test_move", oneLamp), o.parked("test_move", oneLamp)
+		o.must("the vote", o.vote(kept.Approval.ApprovalID, approvals.Approve))
+		o.resume()
+		if j := o.job(kept.JobID); j.Status != tools.JobSucceeded {
+			t.Fatalf("by the rule under which it was asked it is %s: %s", j.Status, j.Why)
+		}
+		o.must("the vote", o.vote(dropped.Approval.ApprovalID, approvals.Approve))
+		_, err := o.GiveFeedback(t.Context(), o.operator, o.bot.ID, Feedback{Score: -40_000, Note: "It repeats itself."})
+		o.must("the feedback", err)
+		o.resume()
+		if j := o.job(dropped.JobID); j.Status != tools.JobCancelled || !strings.Contains(j.Why, "2 people") {
+			t.Errorf("by the rule that asks for two it is %s: %s", j.Status, j.Why)
+		}
+		if n := o.effects(); n != 1 {
+			t.Errorf("%d moves were made", n)
+		}
+	})
+}

@@ -80,7 +80,8 @@ func TestARehearsalTellsWhatADraftWouldDoOtherwise(t *testing.T) {
 			},
 			{
 				"the risk is rated higher than keys may go", policytest.Open + "tools:\n  test_read: {risk: {undo: 3, blast: 3, data_out: 3, reach: 1}}\n",
-				map[rehearsal.Kind]int64{rehearsal.Refused: 1}, "Of 10 calls 1 would be refused.",
+				map[rehearsal.Kind]int64{rehearsal.Refused: 1},
+				"Of 10 calls 1 would be refused.",
 			},
 		} {
 			t.Run(c.name, func(t *testing.T) {

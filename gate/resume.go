@@ -323,17 +323,18 @@ func agreed(tx *store.Tx, r approvals.Request) error {
 	return nil
 }
 
-// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now.
+// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now: another version, or
+// another rule of the same one, which looks at what has changed since.
 func endorsed(c *call, r approvals.Request) error {
 	if err := agreed(c.Tx, r); err != nil {
 		return err
 	}
-	if !c.parked || c.PolicyVersion == r.Binding.PolicyVersion {
+	if !c.parked || c.PolicyVersion == r.Binding.PolicyVersion && c.ask.Name == r.Binding.PolicyRule {
 		return nil
 	}
 	ok, err := approvals.Satisfied(c.Tx, r, c.ask)
 	if err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy has changed: by now it needs the approval of %s.", c.ask.Needs()))
+		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy, or what it looks at, has changed: by now it needs the approval of %s.", c.ask.Needs()))
 	}
 	return nil
 }

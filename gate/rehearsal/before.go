@@ -34,10 +34,10 @@ func before(c *policy.Record) policy.Outcome {
 	return policy.Refuse
 }
 
-// What is lost beyond what a Record says.
+// The losses beyond those that a Record tells.
 const (
-	lostRows   policy.Loss = "it was refused for what its answer would have shown, which is not kept"
-	lostNested policy.Loss = "it was refused by a policy for another call that it is about, whose facts are not kept"
+	LostRows   policy.Loss = "it was refused for what its answer would have shown, which is not kept"
+	LostNested policy.Loss = "it was refused by a policy for another call that it is about, whose facts are not kept"
 )
 
 // lost says why the draft cannot be asked about a call; "" when it can.
@@ -50,9 +50,9 @@ func lost(c *policy.Record, draft *policy.Policy) policy.Loss {
 	case c.RefusedBy == "" || slices.Contains(again, c.RefusedBy):
 		return ""
 	case c.RefusedBy == "profile rows":
-		return lostRows
+		return LostRows
 	}
-	return lostNested
+	return LostNested
 }
 
 // differs says how the draft's verdict differs from what became of a call; "" when it does not.
