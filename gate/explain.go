@@ -49,7 +49,10 @@ const notAsked = "not asked"
 func (g *Gate) Explain(ctx context.Context, by By, q Question) (Explanation, error) {
 	op := Op{Event: "policy.explained", Scope: auth.PolicyAdmin}
 	return examine(ctx, g, by, op, func(tx *store.Tx, p auth.Principal) (Explanation, string, error) {
-		caller, err := auth.LiveAt(tx, p.Merchant, q.Key)
+		caller, err := auth.Principal{}, auth.ErrUnknownCredential
+		if _, ok := store.IDTime(q.Key); ok { // no text that PostgreSQL would refuse
+			caller, err = auth.LiveAt(tx, p.Merchant, q.Key)
+		}
 		if errors.Is(err, auth.ErrUnknownCredential) || err == nil && !caller.Agent() {
 			err = tools.Refuse(tools.NotFound, "List the keys and use the id of one that is good: dtcgate key list.", "There is no such key, or it is revoked or has expired.")
 		}

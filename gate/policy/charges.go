@@ -39,7 +39,7 @@ func (p *Policy) charge(all []budget.Charge, b *charger, f *Facts) []budget.Char
 	case b.Calls != nil:
 		c.Unit, c.Amount, c.Limit = "calls", 1, *b.Calls
 	case b.Customers != nil && p.touches(f):
-		c.Unit, c.Amount, c.Limit = "customers", e.Customers, *b.Customers
+		c.Unit, c.Amount, c.Limit = "customers", max(1, e.Customers), *b.Customers // one at least, also where the tool names nobody
 	case b.Money != nil && e.Money != nil:
 		c.Unit, c.Amount, c.Limit = "money:"+string(b.Money.Currency), e.Money.AmountMinor, b.Money.AmountMinor
 		if e.Money.Currency != b.Money.Currency {

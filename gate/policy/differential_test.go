@@ -199,7 +199,7 @@ func TestTheEngineAnswersAsTheDocumentReads(t *testing.T) {
 	policy.InOneGoroutine(t)
 	t.Parallel()
 	seed := uint64(fromEnvironment(t, seedVariable, 1))
-	jobs := (fromEnvironment(t, tuplesVariable, 40_000) + callsOfEach - 1) / callsOfEach
+	jobs := (fromEnvironment(t, tuplesVariable, 160_000) + callsOfEach - 1) / callsOfEach
 	met := onAllCores(t, jobs, callsOfEach, func(n int, met map[string]int) error {
 		d := newDice(seed, uint64(n))
 		doc := text(d.document())

@@ -26,9 +26,9 @@ var narrowings = []narrowing{
 	{name: "a denied tool", edit: denies("tools", toolPatterns)},
 	{name: "a denied resource", edit: denies("resources", resources)},
 	{name: "a denied action", edit: denies("actions", append([]string{"*", "payments:*"}, actionIDs...)), of: requestAction},
-	{name: "a tool less", edit: drops("tools")},
-	{name: "a resource less", edit: drops("resources")},
-	{name: "an action less to run", edit: drops("actions", "run"), of: requestAction},
+	{name: "fewer tools", edit: drops("tools")},
+	{name: "fewer resources", edit: drops("resources")},
+	{name: "fewer actions to run", edit: drops("actions", "run"), of: requestAction},
 	{name: "a lower ceiling", edit: lowersCeiling},
 	{name: "a tool switched off", edit: overrides(func(dice) (string, any) { return "off", true })},
 	{name: "a higher minimum of trust", edit: overrides(func(d dice) (string, any) { return "minimum_trust", pick(d, "ADAPTIVE", "OPEN") })},
@@ -90,7 +90,7 @@ func denies(part string, patterns []string) func(dice, tree) {
 	}
 }
 
-// drops takes one pattern out of a list of a profile.
+// drops takes the last patterns out of a list of a profile.
 func drops(path ...string) func(dice, tree) {
 	return func(d dice, doc tree) {
 		at := anyProfile(d, doc)
@@ -99,8 +99,7 @@ func drops(path ...string) func(dice, tree) {
 		}
 		last := path[len(path)-1]
 		list := at[last].([]any)
-		i := d.IntN(len(list))
-		at[last] = slices.Delete(list, i, i+1)
+		at[last] = list[:d.IntN(len(list))]
 	}
 }
 

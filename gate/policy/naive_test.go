@@ -451,7 +451,7 @@ func (n *naive) charge(all []budget.Charge, name string, b any, f *policy.Facts)
 		c.Unit, c.Amount, c.Limit = "calls", 1, num(most)
 	}
 	if most := at(b, "customers"); most != nil && n.touches(f) {
-		c.Unit, c.Amount, c.Limit = "customers", f.Effect.Customers, num(most)
+		c.Unit, c.Amount, c.Limit = "customers", max(1, f.Effect.Customers), num(most)
 	}
 	if most := at(b, "money"); most != nil && f.Effect.Money != nil {
 		currency := str(at(most, "currency"))

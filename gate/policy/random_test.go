@@ -256,8 +256,8 @@ func (d dice) trust(nested bool) tree {
 			if d.often(60) || name == "strict" {
 				terms["ceiling"] = pick(d, append(levels, "high", "high", "L6", "L5")...)
 			}
-			if d.often(30) || name == "adaptive" {
-				terms["tools"] = append(some(d, 2, most, toolPatterns), pick(d, "dtc_*", "orders.*", "*"))
+			if d.often(50) || name == "adaptive" {
+				terms["tools"] = append(some(d, 2, most, toolPatterns), pick(d, "dtc_*", "orders.*", "dtc_get_*"))
 			}
 			boxes[name] = terms
 		}
