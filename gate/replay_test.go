@@ -307,6 +307,14 @@ func of(found map[string]int, begin string) (n int) {
 	return n
 }
 
+// inOneGoroutine leaves a test of thousands of calls, one after the other, to the run without the race detector, which has nothing to find in it.
+func inOneGoroutine(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine and thousands of calls: it runs without the race detector")
+	}
+}
+
 // varied are outcomes of which a record must have some to show anything.
 var varied = []string{
 	"call done profiles.", "call done builtin.free", "call dry_run", "call pending_approval approvals.", "call pending_approval builtin.always_asks", "call pending_approval builtin.key_requires_approval", "call replayed",
@@ -317,6 +325,7 @@ var varied = []string{
 }
 
 func TestAPolicyThatIsRehearsedOnItsOwnCallsDiffersInNone(t *testing.T) {
+	inOneGoroutine(t)
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		b := newBustle(t, db, busyPolicy)
 		if _, err := b.CastShadow(t.Context(), operatorOf(b.merchant), busyPolicy, "its own shadow"); err != nil {
