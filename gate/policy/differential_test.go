@@ -26,7 +26,7 @@ const (
 
 // How many calls each document is asked about: making one ready takes as long as some hundred answers.
 const (
-	callsOfEach = 1000
+	callsOfEach = 250
 	pairsOfEach = 250
 )
 

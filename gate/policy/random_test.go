@@ -60,7 +60,7 @@ var (
 	counts        = []int64{0, 1, 25, 500}
 	points        = []float64{20, 30, 50, 65, 70, 72.5, 99.999}
 	levels        = []string{"low", "medium", "high", "L0", "L1", "L2", "L3", "L4", "L5", "L6", "L7"}
-	currencies    = []string{"GBP", "GBP", "GBP", "EUR"}
+	currencies    = []string{"GBP", "GBP", "EUR"}
 	classes       = []string{"spend", "contact", "destructive"}
 	roles         = []string{"manager", "marketing", "finance", "security"}
 	sandboxLevels = []string{"STRICT", "ADAPTIVE", "OPEN"}
