@@ -94,7 +94,7 @@ func (g *greeting) mint(ctx context.Context, db *store.DB, m auth.Merchant) erro
 	}
 	through, by := gate.New(gate.Config{DB: db, Tools: registry}), gate.By{Principal: auth.OperatorPrincipal(m.ID), Transport: "cli"}
 	if len(people) == 0 {
-		p, err := through.AddPerson(ctx, by, devPerson, "admin")
+		p, err := through.AddPerson(ctx, by, devPerson, devRoles...)
 		if err != nil {
 			return err
 		}
@@ -112,6 +112,9 @@ func (g *greeting) mint(ctx context.Context, db *store.DB, m auth.Merchant) erro
 	g.key = &k
 	return err
 }
+
+// devRoles are all that the default policy asks for, so that the one person there is can decide about what takes one.
+var devRoles = []string{"admin", "manager", "finance", "marketing", "security", "compliance"}
 
 // devOwner is who answers for the demo's key: the person of the demo, if it is still there and holds what the key is to do.
 func devOwner(ctx context.Context, db *store.DB, m auth.Merchant) (owner string, err error) {
