@@ -26,39 +26,44 @@ type check struct {
 }
 
 // checks are asked in this order before anything is read, and the first refusal wins.
-var checks = []check{
-	{"policy", (*Gate).checkPolicy},
-	{"tool", (*Gate).checkTool},
-	{"switched", asks((*policy.Policy).Switched)},
-	{"scope", (*Gate).checkScope},
-	{"tools", (*Gate).checkTools},
-	{"profile", asks((*policy.Policy).Grants)},
+var checks = slices.Concat(nameChecks, toolChecks, []check{
 	{"rate", (*Gate).checkRate},
 	{"arguments", (*Gate).checkArguments},
 	{"action", (*Gate).checkAction},
-}
+})
+
+// nameChecks find the policy in force and the tool, toolChecks ask whether the caller may call it, and objectChecks whether it may do so with what
+// the call is about. Every list below asks them.
+var (
+	nameChecks = []check{
+		{"policy", (*Gate).checkPolicy},
+		{"tool", (*Gate).checkTool},
+	}
+	toolChecks = []check{
+		{"switched", asks((*policy.Policy).Switched)},
+		{"scope", (*Gate).checkScope},
+		{"tools", (*Gate).checkTools},
+		{"profile", asks((*policy.Policy).Grants)},
+	}
+	objectChecks = []check{
+		{"objects", (*Gate).checkObjects},
+		{"profile objects", asks((*policy.Policy).GrantsObjects)},
+	}
+)
 
 // grantChecks are those of the above that ask what the caller was given. They are asked again when that has changed between
 // the credential and the call's transaction.
-var grantChecks = []check{
+var grantChecks = slices.Concat([]check{
 	{"policy", (*Gate).checkPolicy},
 	{"network", (*Gate).checkNetwork},
-	{"switched", asks((*policy.Policy).Switched)},
-	{"scope", (*Gate).checkScope},
-	{"tools", (*Gate).checkTools},
-	{"profile", asks((*policy.Policy).Grants)},
+}, toolChecks, []check{
 	{"action", (*Gate).checkAction},
-}
+})
 
 // readChecks and writeChecks are asked in the transaction in which the call runs. A write's effect is computed first,
 // because the ceiling is about this call and not about the worst one.
 var (
-	readChecks = append([]check{
-		{"standing", (*Gate).checkStanding},
-		{"objects", (*Gate).checkObjects},
-		{"profile objects", asks((*policy.Policy).GrantsObjects)},
-		{"needs", (*Gate).checkNeeds},
-	}, effectChecks...)
+	readChecks  = slices.Concat([]check{{"standing", (*Gate).checkStanding}}, objectChecks, []check{{"needs", (*Gate).checkNeeds}}, effectChecks)
 	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
 		{"approval", (*Gate).checkApproval},
 		{"budgets", (*Gate).checkBudgets},
@@ -75,11 +80,7 @@ var (
 	}
 
 	// heldChecks come before anything of a write, also before the answer to a repeat of it.
-	heldChecks = []check{
-		{"standing", (*Gate).checkHeld},
-		{"objects", (*Gate).checkObjects},
-		{"profile objects", asks((*policy.Policy).GrantsObjects)},
-	}
+	heldChecks = slices.Concat([]check{{"standing", (*Gate).checkHeld}}, objectChecks)
 
 	// toldChecks are asked of a read before its answer leaves: it has no effect that a budget would have to come before.
 	toldChecks = []check{{"budgets", (*Gate).checkBudgets}}

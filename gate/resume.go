@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
@@ -18,47 +19,22 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// resumeChecks are asked of a stored call when its time has come. They are all the checks again, on facts read now, and
-// what was bound: since the call was approved everything may only have become stricter.
-var resumeChecks = []check{
-	{"policy", (*Gate).checkPolicy},
-	{"tool", (*Gate).checkTool},
-	{"switched", asks((*policy.Policy).Switched)},
-	{"scope", (*Gate).checkScope},
-	{"tools", (*Gate).checkTools},
-	{"profile", asks((*policy.Policy).Grants)},
-	{"bytes", (*Gate).checkBytes},
-	{"objects", (*Gate).checkObjects},
-	{"profile objects", asks((*policy.Policy).GrantsObjects)},
+// stepChecks are asked before every step of a running job, so that what is taken from its key in between takes hold.
+var stepChecks = slices.Concat(nameChecks, toolChecks, []check{{"bytes", (*Gate).checkBytes}}, objectChecks, []check{
 	{"action", (*Gate).checkAction},
 	{"needs", (*Gate).checkNeeds},
+})
+
+// resumeChecks are asked of a stored call when its time has come. They are all the checks again, on facts read now, and
+// what was bound: since the call was approved everything may only have become stricter.
+var resumeChecks = slices.Concat(stepChecks, []check{
 	{"trust", (*Gate).checkTrust},
 	{"effect", (*Gate).checkEffect},
-	{"freeze", asks((*policy.Policy).Frozen)},
-	{"ceiling", (*Gate).checkCeiling},
-	{"profile ceiling", asks((*policy.Policy).Under)},
-	{"sandbox", asks((*policy.Policy).Trusts)},
-	{"conditions", asks((*policy.Policy).Meets)},
-	{"quiet", asks((*policy.Policy).Awake)},
+}, effectChecks, []check{
 	{"approval", (*Gate).checkApproval},
 	{"binding", (*Gate).checkBinding},
 	{"budgets", (*Gate).checkBudgets},
-}
-
-// stepChecks are asked before every step of a running job, so that what is taken from its key in between takes hold.
-var stepChecks = []check{
-	{"policy", (*Gate).checkPolicy},
-	{"tool", (*Gate).checkTool},
-	{"switched", asks((*policy.Policy).Switched)},
-	{"scope", (*Gate).checkScope},
-	{"tools", (*Gate).checkTools},
-	{"profile", asks((*policy.Policy).Grants)},
-	{"bytes", (*Gate).checkBytes},
-	{"objects", (*Gate).checkObjects},
-	{"profile objects", asks((*policy.Policy).GrantsObjects)},
-	{"action", (*Gate).checkAction},
-	{"needs", (*Gate).checkNeeds},
-}
+})
 
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
 // database could not be asked; the call waits for another turn.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
@@ -20,26 +21,12 @@ import (
 // may not unmake it either. A person who rewinds what a key did needs none of the key's rights. The arguments are kept only
 // while there is something to take back.
 var (
-	lookChecks = []check{
-		{"policy", (*Gate).checkPolicy},
-		{"tool", (*Gate).checkTool},
-		{"switched", asks((*policy.Policy).Switched)},
-		{"scope", (*Gate).checkScope},
-		{"tools", (*Gate).checkTools},
-		{"profile", asks((*policy.Policy).Grants)},
-	}
-	undoChecks = []check{
-		{"objects", (*Gate).checkObjects},
-		{"profile objects", asks((*policy.Policy).GrantsObjects)},
+	lookChecks = slices.Concat(nameChecks, toolChecks)
+	undoChecks = slices.Concat(objectChecks, []check{
 		{"action", (*Gate).checkAction},
 		{"needs", (*Gate).checkNeeds},
 		{"trust", (*Gate).checkUndoing},
-		{"freeze", asks((*policy.Policy).Frozen)},
-		{"ceiling", (*Gate).checkCeiling},
-		{"profile ceiling", asks((*policy.Policy).Under)},
-		{"sandbox", asks((*policy.Policy).Trusts)},
-		{"conditions", asks((*policy.Policy).Meets)},
-	}
+	}, allBut(effectChecks, "quiet")) // what is taken back reaches nobody
 )
 
 // checkUndoing reads what the policy looks at beside the call that is taken back. It is seen at the level at which it was rated, and moves no
