@@ -143,12 +143,13 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now().Truncate(time.Microsecond) // as its id tells it: who decides the call again later does so at this time
 	c := &call{
 		Call: tools.Call{
-			ID: store.NewID("call", now), Principal: p, Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
+			ID: store.NewID("call", now), Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
 			Delegates: delegates{g}, PolicyVersion: p.PolicyVersion,
 		},
 		req: r,
 		key: r.IdempotencyKey,
 	}
+	c.madeBy(p)
 	c.May, c.Plans = c.may, plans{g, c}
 	return c
 }

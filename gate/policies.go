@@ -106,18 +106,23 @@ func asks(judge func(*policy.Policy, *policy.Facts) error) func(*Gate, context.C
 	return func(_ *Gate, _ context.Context, c *call) error { return judge(c.policy, &c.facts) }
 }
 
-// know takes over into the facts what is known of the caller.
-func (c *call) know() {
-	p, root := c.Principal, c.Principal.Root()
+// madeBy sets who makes the call, for its checks and in its facts.
+func (c *call) madeBy(p auth.Principal) {
+	c.Principal = p
+	root := p.Root()
 	f := &c.facts
-	f.Agent, f.Name, f.Kind, f.Profile, f.Owner = root.ID, p.Name, p.Kind, root.Profile, p.Owner()
-	f.Scopes, f.Ceiling, f.RequiresApproval = p.Scopes, p.Ceiling, p.RequiresApproval
-	f.Tool, f.Args, f.Merchant, f.At = c.Tool, c.Args, p.Merchant, c.Started
-	f.Objects = c.objects
-	f.Source, f.Transport, f.DryRun, f.Resumed = c.req.Source, c.req.Transport, c.dryRun, c.Resumed
+	f.Agent, f.Caller, f.Name, f.Kind, f.Profile, f.Owner = root.ID, "", p.Name, p.Kind, root.Profile, p.Owner()
+	f.Scopes, f.Ceiling, f.RequiresApproval, f.Merchant = p.Scopes, p.Ceiling, p.RequiresApproval, p.Merchant
 	if p.ID != root.ID {
 		f.Caller = p.ID
 	}
+}
+
+// know takes over into the facts what the checks before have found out.
+func (c *call) know() {
+	f := &c.facts
+	f.Tool, f.Args, f.Objects, f.DryRun = c.Tool, c.Args, c.objects, c.dryRun
+	f.At, f.Source, f.Transport, f.Resumed = c.Started, c.req.Source, c.req.Transport, c.Resumed
 }
 
 // learn reads what changes from call to call: the trust in the caller, and whether it has read outsiders' words.

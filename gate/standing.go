@@ -30,7 +30,7 @@ func (g *Gate) stand(ctx context.Context, c *call, read func(*store.Tx, auth.Pri
 		return err
 	}
 	if !now.Same(c.Principal) {
-		c.Principal = now
+		c.madeBy(now)
 		if err := g.judge(ctx, c, grantChecks); err != nil {
 			return err
 		}
