@@ -193,19 +193,24 @@ type document struct {
 
 // read gives the text of the document. One that is too large is read as far as it takes to say so.
 func (d document) read() (string, error) {
-	in := os.Stdin
-	if d.File != "-" {
-		var err error
-		if in, err = os.Open(d.File); err != nil {
-			return "", fmt.Errorf("reading the document: %w", err)
-		}
-		defer in.Close()
-	}
-	text, err := io.ReadAll(io.LimitReader(in, strict.MaxSize+1))
+	text, err := readUpTo(d.File, strict.MaxSize+1)
 	if err != nil {
 		return "", fmt.Errorf("reading the document: %w", err)
 	}
 	return string(text), nil
+}
+
+// readUpTo gives at most so many bytes of a file, or of standard input when its name is -.
+func readUpTo(name string, most int64) ([]byte, error) {
+	in := os.Stdin
+	if name != "-" {
+		var err error
+		if in, err = os.Open(name); err != nil {
+			return nil, err
+		}
+		defer in.Close()
+	}
+	return io.ReadAll(io.LimitReader(in, most))
 }
 
 // name is the document in messages.

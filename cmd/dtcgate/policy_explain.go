@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/gate"
@@ -28,19 +25,14 @@ func (c *policyExplain) arguments() ([]byte, error) {
 	if !isFile {
 		return []byte(c.Args), nil
 	}
-	var in io.ReadCloser = os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no file %s: --args takes JSON, or @ and the name of a file", name)
-		}
-		if err != nil {
-			return nil, err
-		}
-		in = f
+	args, err := readUpTo(name, maxArguments+1)
+	if err != nil {
+		return nil, fmt.Errorf("reading the arguments, which --args takes as JSON or as @FILE: %w", err)
 	}
-	defer in.Close()
-	return io.ReadAll(io.LimitReader(in, maxArguments))
+	if len(args) > maxArguments {
+		return nil, fmt.Errorf("%s has more than %d bytes, which no call may have", name, maxArguments)
+	}
+	return args, nil
 }
 
 func (c *policyExplain) Run(ctx context.Context, a *app) error {
