@@ -347,8 +347,15 @@ assertions:
 - {name: a fallen agent reads, for: {trust: {below: 30}, writes: true}, always: {outcome: [refuse]}}
 - {name: a trusted agent may note, for: {tools: [orders.note], trust: {from: 70}}, never: {outcome: [refuse]}}
 `)
+	want := map[string]Result{
+		"money takes people": Fails, "much money takes two": Holds, "many customers take two": Holds, "a fallen agent reads": Holds,
+		"a trusted agent may note": Fails, // the profile scoped grants nothing
+	}
 	for _, f := range proof.Findings {
 		t.Logf("%s %s: %d places, %d questions %v", f.Name, f.Result, f.Places, f.Asked, f.Witness)
+		if f.Result != want[f.Name] {
+			t.Errorf("%s %s, want %s", f.Name, f.Result, want[f.Name])
+		}
 	}
 	t.Log(time.Since(began).Round(time.Millisecond))
 }
