@@ -169,11 +169,9 @@ func TestARehearsalRunsOnAndTellsHowFarItIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 200 {
-			if r, err = h.ShowReplay(t.Context(), by, r.ID); err != nil || r.Status != policy.ReplayRunning {
-				break
-			}
+		for err == nil && (r.Status == "" || r.Status == policy.ReplayRunning) {
 			time.Sleep(20 * time.Millisecond)
+			r, err = h.ShowReplay(t.Context(), by, r.ID)
 		}
 		if err != nil || r.Status != policy.ReplayDone || !strings.Contains(string(r.Report), "None of 10 calls") {
 			t.Fatalf("%v %+v %s", err, r, r.Report)
