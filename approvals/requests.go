@@ -196,7 +196,7 @@ func (j Job) actor() string {
 	return "key:" + j.PrincipalID
 }
 
-// record appends what happened to a job. The actor is the job's own principal unless fill names another.
+// record appends what happened to a job, and has it told. The actor is the job's own principal unless fill names another.
 func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	e := audit.Entry{
 		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
@@ -209,7 +209,7 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	if _, err := audit.Append(tx, e); err != nil {
 		return fmt.Errorf("recording %s: %w", event, err)
 	}
-	return nil
+	return announce(tx, j, event)
 }
 
 // byItself is the actor of what happens because of time or of changed facts.
