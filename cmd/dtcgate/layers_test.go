@@ -44,6 +44,7 @@ var layers = []struct {
 	{"approvals/plain", true, "how untrusted text is shown; it knows text alone"},
 	{"approvals/claims", false, "an agent's reason against the record; it reads nothing and decides nothing"},
 	{"approvals", false, "what waits, whoever may decide"},
+	{"approvals/notify", false, "tells outside services what happens to it; it decides nothing"},
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
 	{"gate/policy/condition", false, "a pure question to Cedar about one call; it reads no row and knows no document"},
 	{"gate/budget", false, "counts what calls use up together, whatever the policy says they may"},
