@@ -48,10 +48,13 @@ type outside struct {
 	slots  chan struct{}
 	beside atomic.Bool // calls are sent beside the workers, not by them
 	going  sync.WaitGroup
-	beat   time.Duration
+	beat   time.Duration // beatEvery and sendTime, but in tests
+	most   time.Duration
 }
 
-func newOutside() *outside { return &outside{slots: make(chan struct{}, sendSlots), beat: beatEvery} }
+func newOutside() *outside {
+	return &outside{slots: make(chan struct{}, sendSlots), beat: beatEvery, most: sendTime}
+}
 
 // aside sends a call beside the worker that found it, as long as there is room: a slow outside system is to keep no other call waiting.
 func (g *Gate) aside(job string, fn func() error) error {
@@ -121,7 +124,7 @@ func (g *Gate) sendingOf(j approvals.Job, x approvals.Execution) *sending {
 // send makes an attempt that is on record, and writes down what came of it.
 func (g *Gate) send(ctx context.Context, s *sending) error {
 	var result any
-	err := g.underLease(ctx, s, sendTime, func(ctx context.Context) (err error) {
+	err := g.underLease(ctx, s, g.outside.most, func(ctx context.Context) (err error) {
 		result, err = s.handler().Send(ctx, s.alone(), s.execution.ID)
 		return err
 	})

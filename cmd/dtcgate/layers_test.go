@@ -41,6 +41,7 @@ var layers = []struct {
 	{"shop", false, "the backend does what it is asked; it knows neither agents nor tools"},
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
+	{"tools/outsidetest", false, "an outside system for tests"},
 	{"approvals", false, "what waits, whoever may decide"},
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
 	{"gate/policy/condition", false, "a pure question to Cedar about one call; it reads no row and knows no document"},
