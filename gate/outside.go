@@ -305,6 +305,9 @@ func (g *Gate) happened(ctx context.Context, s *sending, result any) error {
 	if err == nil {
 		s.call.out.Status = tools.Done
 		g.earned(s.call)
+		if s.call.Tool != nil {
+			g.touched.add(s.call)
+		}
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
@@ -373,15 +374,13 @@ func TestASlowWorkerDoesNotSpeakForAJobThatOthersHaveEnded(t *testing.T) {
 
 func TestTheLeaseIsRenewedWhileACallIsSent(t *testing.T) {
 	abroads(t, func(t *testing.T, a *abroad) {
-		a.outside.beat = time.Millisecond
+		a.outside.beat = 5 * time.Millisecond
 		job, let, end := a.slow(pay)
 		for range 5 {
 			a.pass(approvals.LeaseTime / 2)
 			now := store.Micros(a.db.Now())
 			for a.count(`SELECT COUNT(*) FROM jobs WHERE id = $1 AND lease_until > $2`, job, now.(int64)+int64(approvals.LeaseTime/2/time.Microsecond)) == 0 {
-				if t.Context().Err() != nil {
-					t.Fatal("nobody renews the lease")
-				}
+				time.Sleep(5 * time.Millisecond) // until the next beat
 			}
 		}
 		let()
@@ -402,7 +401,7 @@ func TestSendingEndsWhenTheLeaseIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			abroads(t, func(t *testing.T, a *abroad) {
-				a.outside.beat = time.Millisecond
+				a.outside.beat = 5 * time.Millisecond
 				job, let, end := a.slow(pay)
 				lose(a)
 				if err := <-end; err != nil && !strings.Contains(err.Error(), "jobs") { // it ends although the vendor has not answered
@@ -600,7 +599,7 @@ func TestWhoMayNotEndADoubt(t *testing.T) {
 		a.resume()
 		var helper auth.Principal
 		a.tx(func(tx *store.Tx) (err error) {
-			if _, _, err = auth.AddPerson(tx, a.merchant, "helper", "support"); err == nil {
+			if _, _, err = auth.AddPerson(tx, a.merchant, "helper"); err == nil {
 				helper, err = auth.FindPerson(tx, a.merchant, "helper")
 			}
 			return err
@@ -616,7 +615,7 @@ func TestWhoMayNotEndADoubt(t *testing.T) {
 			{"somebody without the right", helper, func(*Reconciliation) {}, tools.ForbiddenApprover},
 			{"without a reason", a.person, func(r *Reconciliation) { r.Reason = " \n" }, tools.InvalidArguments},
 			{"with an essay", a.person, func(r *Reconciliation) { r.Reason = strings.Repeat("x", maxReason+1) }, tools.InvalidArguments},
-			{"with a secret", a.person, func(r *Reconciliation) { r.Reason = "sq_agt_" + strings.Repeat("A", 49) }, tools.InvalidArguments},
+			{"with a secret", a.person, func(r *Reconciliation) { r.Reason = secret.New(secret.Key) }, tools.InvalidArguments},
 			{"without an outcome", a.person, func(r *Reconciliation) { r.Outcome = "" }, tools.InvalidArguments},
 			{"about what is not there", a.person, func(r *Reconciliation) { r.JobID = "job_none" }, tools.NotFound},
 			{"about what is certain", a.person, func(r *Reconciliation) { r.JobID = done }, tools.Conflict},
