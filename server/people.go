@@ -17,6 +17,7 @@ func (s *Server) handlePeople() {
 	s.handle("GET "+tools.BasePath+"/approvals", s.knownOrSignedIn(s.listApprovals))
 	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.knownOrSignedIn(s.showApproval))
 	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.knownOrSignedIn(s.resolveApproval))
+	s.handle("POST "+tools.BasePath+"/jobs/{id}/reconcile", s.knownOrSignedIn(s.reconcileJob))
 }
 
 func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) {
