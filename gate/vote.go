@@ -110,6 +110,9 @@ func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	if err := mayVoteOn(tx, p, r, v); err != nil {
 		return Decided{}, err
 	}
+	if err := g.confirmedFor(tx, p, r, v); err != nil {
+		return Decided{}, err
+	}
 	if cause := approvals.Cast(tx, r, v); cause != nil {
 		now, err := approvals.Find(tx, p.Merchant, r.ID)
 		if err != nil {
