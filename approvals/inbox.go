@@ -31,7 +31,7 @@ func Glances(tx *store.Tx, merchant, person string, limit int) ([]Glance, error)
 	rules := map[string]Rule{} // few, each of many requests
 	return store.All(tx, func(r store.Row) (Glance, error) { return scanGlance(r, rules) },
 		`SELECT a.id, a.rule, a.class, a.asked_by, a.created_at, a.expires_at, COALESCE(v.decision, ''), CASE WHEN a.binding LIKE $3 THEN a.binding ELSE '' END
-			FROM approvals a LEFT JOIN approval_votes v ON v.approval_id = a.id AND v.person_id = $2
+			FROM approvals a LEFT JOIN approval_votes v ON v.approval_id = a.id AND v.person_id = $2 AND v.withdrawn_at IS NULL
 			WHERE a.merchant_id = $1 AND a.state = 'pending' ORDER BY a.expires_at, a.id LIMIT $4`,
 		merchant, person, `%"person:`+person+`"%`, limit)
 }
@@ -45,10 +45,11 @@ func scanGlance(row store.Row, rules map[string]Rule) (Glance, error) {
 	}
 	var known bool
 	if n.Rule, known = rules[rule]; !known {
-		if n.Rule, err = readRule(rule); err != nil {
+		var of Request
+		if err = readRule(rule, &of); err != nil {
 			return n, fmt.Errorf("reading the rule of %s: %w", n.ID, err)
 		}
-		rules[rule] = n.Rule
+		n.Rule, rules[rule] = of.Rule, of.Rule
 	}
 	if binding == "" {
 		return n, nil
@@ -59,15 +60,6 @@ func scanGlance(row store.Row, rules map[string]Rule) (Glance, error) {
 	}
 	n.Chain = b.Chain
 	return n, nil
-}
-
-// readRule reads a stored rule; one of an earlier version is one person, and its name stands elsewhere.
-func readRule(stored string) (r Rule, err error) {
-	if stored == "" {
-		return onePerson(""), nil
-	}
-	err = json.Unmarshal([]byte(stored), &r)
-	return r, err
 }
 
 // FindAll gives a merchant's requests with their votes in the order of ids, at most a page of them at once.
@@ -82,51 +74,13 @@ func FindAll(tx *store.Tx, merchant string, ids []string) ([]Request, error) {
 		return nil, err
 	}
 	slices.SortFunc(found, func(a, b Request) int { return slices.Index(ids, a.ID) - slices.Index(ids, b.ID) })
-	return found, countAll(tx, found)
-}
-
-// countAll is count for many requests, with few questions to the database.
-func countAll(tx *store.Tx, all []Request) error {
-	voted, err := votersOn(tx, all)
-	if err != nil {
-		return err
-	}
 	known := voters{}
-	for i := range all {
-		r := &all[i]
-		if r.State != Pending || !voted[r.ID] {
-			r.Missing = r.Rule.short(nil).words(r.Rule.Voters(tx.Now.Sub(r.CreatedAt)))
-			if r.State != Pending {
-				r.Missing = ""
-			}
-			if !voted[r.ID] {
-				continue
-			}
-		}
-		if err := r.count(tx, known); err != nil {
-			return err
+	for i := range found {
+		if err := found[i].count(tx, known); err != nil {
+			return nil, err
 		}
 	}
-	return nil
-}
-
-// votersOn tells which requests have votes.
-func votersOn(tx *store.Tx, all []Request) (map[string]bool, error) {
-	if len(all) == 0 {
-		return nil, nil
-	}
-	ids := make([]string, len(all))
-	for i, r := range all {
-		ids[i] = r.ID
-	}
-	in, args := among(1, ids)
-	found, err := store.All(tx, func(r store.Row) (id string, err error) { return id, r.Scan(&id) },
-		`SELECT DISTINCT approval_id FROM approval_votes WHERE approval_id IN (`+in+`)`, args...)
-	voted := map[string]bool{}
-	for _, id := range found {
-		voted[id] = true
-	}
-	return voted, err
+	return found, nil
 }
 
 // among gives the placeholders of a list whose first is $from, and its values.
@@ -150,11 +104,17 @@ func LastDecided(tx *store.Tx, merchant string) (at time.Time, err error) {
 	return at, err
 }
 
-// PastOf gives what a principal asked for before, latest first, but for one request.
-func PastOf(tx *store.Tx, merchant, principal, but string, limit int) ([]Request, error) {
-	return store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE id IN (SELECT approval_id FROM jobs
-			WHERE merchant_id = $1 AND principal_id = $2 AND approval_id <> '' AND approval_id <> $3 ORDER BY id DESC LIMIT $4)
-		ORDER BY id DESC`, merchant, principal, but, limit)
+// PastOf gives what an agent asked for before, latest first, but for one request.
+func PastOf(tx *store.Tx, r Request, limit int) ([]Request, error) {
+	return store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1 AND agent_id = $2 AND id <> $3
+		ORDER BY id DESC LIMIT $4`, r.Merchant, r.AgentID, r.ID, limit)
+}
+
+// StandsInFor gives the people whom a person stands in for now.
+func StandsInFor(tx *store.Tx, merchant, deputy string) ([]string, error) {
+	return store.All(tx, func(r store.Row) (id string, err error) { return id, r.Scan(&id) },
+		`SELECT DISTINCT absent_id FROM delegations WHERE merchant_id = $1 AND deputy_id = $2 AND starts_at <= $3 AND ends_at > $3 AND revoked_at IS NULL`,
+		merchant, deputy, store.Micros(tx.Now))
 }
 
 // JobsOf gives a merchant's jobs of any of these states, latest first, whoever they belong to.

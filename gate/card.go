@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,6 @@ type Card struct {
 	Summary
 	Job       approvals.Job
 	Title     string // of the tool, or of the action that it is asked for
-	Level     auth.Level
-	Known     bool // the tool is still the one that was asked for
 	Chain     []Who
 	Budgets   []budget.Share
 	Past      []approvals.Request
@@ -33,7 +32,9 @@ type Card struct {
 // May is what a reader may do with a request. A refusal says why not, nil that they may.
 type May struct {
 	Vote     *tools.Refusal
-	Override bool // decide alone
+	For      string // the person they stand in for with it; "" for none
+	Override bool   // decide alone
+	Cancel   bool
 	Said     approvals.Decision
 	StepUp   bool // approving takes a recent confirmation of who they are
 	Undo     bool
@@ -68,7 +69,7 @@ func (g *Gate) card(tx *store.Tx, p auth.Principal, id string) (Card, error) {
 	if c.Job, err = approvals.FindJob(tx, p.Merchant, r.JobID); err != nil {
 		return c, err
 	}
-	c.Title, c.Level, c.Known = g.rates(c.Job, r)
+	c.Title = g.titleOf(c.Job)
 	for _, part := range []func(*store.Tx, auth.Principal) error{c.readPeople, c.readAround} {
 		if err := part(tx, p); err != nil {
 			return c, err
@@ -107,7 +108,7 @@ func (c *Card) readAround(tx *store.Tx, p auth.Principal) (err error) {
 	if c.Budgets, err = budget.Shares(tx, p.Merchant, c.Job.CallID); err != nil {
 		return err
 	}
-	if c.Past, err = approvals.PastOf(tx, p.Merchant, c.Job.PrincipalID, c.ID, pastMax); err != nil || c.Job.UndoID == "" {
+	if c.Past, err = approvals.PastOf(tx, c.Request, pastMax); err != nil || c.Job.UndoID == "" {
 		return err
 	}
 	e, err := approvals.FindEffect(tx, p.Merchant, "", c.Job.UndoID)
@@ -120,67 +121,65 @@ func (c *Card) readAround(tx *store.Tx, p auth.Principal) (err error) {
 
 // judge says what the reader may do.
 func (c *Card) judge(tx *store.Tx, p auth.Principal) error {
-	v := approvals.Vote{PersonID: p.ID, Person: p.Name, Decision: approvals.Approve, Seen: c.BindingHash}
-	for _, said := range c.Votes {
-		if said.PersonID == p.ID {
-			c.May.Said = said.Decision
-		}
-	}
 	c.May.Undo = c.Effect != nil && c.Effect.State == tools.EffectOpen && tx.Now.Before(c.Effect.Until) && mayRewind(p) == nil
+	if err := mayCancel(p, c.Request); err == nil {
+		c.May.Cancel = c.State == approvals.Pending || c.State == approvals.Approved
+	}
 	if c.State != approvals.Pending {
 		return nil
 	}
-	err := mayDecide(p)
-	if err == nil {
-		err = mayVoteOn(tx, p, c.Request, v)
-	}
-	c.May.StepUp = c.Level >= WeighsFrom && !c.Confirmed
-	if err != nil {
-		c.May.Vote = asRefusal(err)
-	}
-	v.Override, v.Reason = true, "?"
-	c.May.Override = mayDecide(p) == nil && !c.Bars(c.Rule, v) && c.Rule.Override && p.Has(auth.ApprovalsOverride)
-	return nil
-}
-
-// WeighsFrom is the level from which on approving takes a recent confirmation of who the person is: what cannot be undone, moves
-// open-ended money or reaches many.
-const WeighsFrom auth.Level = 6
-
-// confirmedFor asks a person in a session for a recent confirmation before a yes to what weighs as much.
-func (g *Gate) confirmedFor(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
-	if p.Session == "" || v.Decision != approvals.Approve {
-		return nil
-	}
-	j, err := approvals.FindJob(tx, p.Merchant, r.JobID)
+	voices, err := voicesOf(tx, p)
 	if err != nil {
 		return err
 	}
-	if _, level, _ := g.rates(j, r); level >= WeighsFrom {
-		return confirmed(tx, p)
+	c.May.Vote = asRefusal(tools.Refuse(tools.ForbiddenApprover, "Ask an admin for a role that holds approvals:resolve, such as manager.",
+		"You can read this, and others decide about it."))
+	for _, voice := range slices.Backward(voices) { // the own one last, so that it stands
+		if err := c.mayVote(tx, p, voice); err != nil {
+			return err
+		}
 	}
+	c.May.StepUp = c.Undo.Never != "" && !c.Confirmed
 	return nil
 }
 
-// rates gives what a stored call is called and how risky it is, by its own bytes and the effect that is shown. known is false for one
-// of a tool that is gone or changed; it counts as the riskiest.
-func (g *Gate) rates(j approvals.Job, r approvals.Request) (title string, level auth.Level, known bool) {
+// mayVote asks whether the reader may speak in a voice, and alone.
+func (c *Card) mayVote(tx *store.Tx, p auth.Principal, in voice) error {
+	v := in.vote
+	v.Person, v.Decision, v.Seen, v.Acknowledged, v.Reason = p.Name, approvals.Approve, c.BindingHash, true, "?"
+	cause := approvals.MayVote(tx, c.Request, v)
+	switch {
+	case cause == nil:
+		c.May.Vote, c.May.For = nil, v.For
+	case c.May.Vote != nil:
+		c.May.Vote = asRefusal(explain(c.Request, v, tx.Now, cause))
+	}
+	if v.For != "" {
+		return nil
+	}
+	for _, said := range c.Votes {
+		if said.PersonID == p.ID && said.Withdrawn.IsZero() {
+			c.May.Said = said.Decision
+		}
+	}
+	v.Override = true
+	c.May.Override = approvals.MayVote(tx, c.Request, v) == nil
+	return nil
+}
+
+// titleOf is what a stored call is called: the name of its tool, or of the action that the tool was asked for.
+func (g *Gate) titleOf(j approvals.Job) string {
 	c := g.stored(j, asker(j))
-	if c.Tool == nil || c.Tool.Input.Hash != j.SchemaHash {
-		return j.Tool, auth.MaxLevel, false
+	if c.Tool == nil {
+		return j.Tool
 	}
-	risk, err := c.Tool.Handler().Rate(&c.Call, r.Preview)
-	if err != nil {
-		return c.Tool.Title, auth.MaxLevel, false
-	}
-	title = c.Tool.Title
 	action, err := c.Tool.Handler().Action(&c.Call)
 	for _, a := range c.Tool.Actions {
 		if err == nil && a.ID() == action {
-			title = a.Title
+			return a.Title
 		}
 	}
-	return title, risk.Level(), true
+	return c.Tool.Title
 }
 
 // undoOf says how what r would do can be made good.

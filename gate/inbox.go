@@ -71,11 +71,13 @@ func (g *Gate) inbox(tx *store.Tx, p auth.Principal, f InboxFilter) (Inbox, erro
 	}
 	in := Inbox{Now: tx.Now, Full: len(pending) > inboxLooks}
 	in.offer(pending)
-	roles, err := auth.RolesOf(tx, p.ID)
+	voices, err := voicesOf(tx, p)
 	if err != nil {
 		return in, err
 	}
-	mine, others := sortOut(pending, f, func(n approvals.Glance) bool { return waitsFor(p, roles, n, tx.Now) })
+	mine, others := sortOut(pending, f, func(n approvals.Glance) bool {
+		return n.Said == "" && tx.Now.Before(n.ExpiresAt) && slices.ContainsFunc(voices, func(v voice) bool { return v.fits(n, tx.Now) })
+	})
 	if f.Shelf != "others" {
 		if in.Mine, err = g.shelf(tx, p, f, mine); err != nil {
 			return in, err
@@ -113,11 +115,40 @@ func sortOut(pending []approvals.Glance, f InboxFilter, forReader func(approvals
 	return mine, others
 }
 
-// waitsFor reports whether a request wants to hear from somebody who has these roles. It is mayVoteOn without a question to the
-// database, for lists; a vote is judged by that.
-func waitsFor(p auth.Principal, roles []string, n approvals.Glance, now time.Time) bool {
-	return mayDecide(p) == nil && n.Said == "" && now.Before(n.ExpiresAt) &&
-		!n.Bars(approvals.Vote{PersonID: p.ID}) && n.Rule.Admits(roles, now.Sub(n.CreatedAt))
+// A voice is one in which a person may speak: the own, or that of somebody the person stands in for.
+type voice struct {
+	vote  approvals.Vote
+	roles []string
+}
+
+// voicesOf gives a person's voices; none of somebody who may not decide.
+func voicesOf(tx *store.Tx, p auth.Principal) ([]voice, error) {
+	if mayDecide(p) != nil {
+		return nil, nil
+	}
+	own, err := auth.RolesOf(tx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	absent, err := approvals.StandsInFor(tx, p.Merchant, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	voices := []voice{{approvals.Vote{PersonID: p.ID}, own}}
+	for _, id := range absent {
+		theirs, err := auth.RolesOf(tx, id)
+		if err != nil {
+			return nil, err
+		}
+		voices = append(voices, voice{approvals.Vote{PersonID: p.ID, For: id}, slices.Concat(own, theirs)})
+	}
+	return voices, nil
+}
+
+// fits reports whether a request wants to hear this voice. It is approvals.MayVote without a question to the database, for lists of
+// thousands; a vote is judged by that.
+func (v voice) fits(n approvals.Glance, now time.Time) bool {
+	return !n.Bars(v.vote) && n.Rule.Admits(v.roles, now.Sub(n.CreatedAt))
 }
 
 // shelf reads the page of ids that f asks for.
@@ -154,7 +185,7 @@ func (g *Gate) decidedToday(tx *store.Tx, p auth.Principal, f InboxFilter, in *I
 func (g *Gate) summary(r approvals.Request) Summary {
 	s := Summary{Request: r, Undo: g.undoOf(r), Asks: max(r.Rule.People, len(r.Rule.Roles), 1)}
 	for _, v := range r.Votes {
-		if v.Decision == approvals.Approve {
+		if v.Decision == approvals.Approve && v.Withdrawn.IsZero() {
 			s.Given++
 		}
 	}

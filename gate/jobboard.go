@@ -74,7 +74,7 @@ func (g *Gate) JobSheet(ctx context.Context, p auth.Principal, id string) (JobSh
 		if s.Job, err = approvals.FindJob(tx, p.Merchant, id); err != nil {
 			return s, err
 		}
-		s.Title, _, _ = g.rates(s.Job, approvals.Request{})
+		s.Title = g.titleOf(s.Job)
 		return s, nil
 	})
 }

@@ -159,7 +159,7 @@ func (s *Server) vote(w http.ResponseWriter, r *http.Request) {
 
 // Weighs reports whether a yes takes a second press: what it would do cannot be undone, or somebody decides alone.
 func (c cardPage) Weighs() bool {
-	return c.Undo.Never != "" || c.Level >= gate.WeighsFrom || c.Typed.Override != ""
+	return c.Undo.Never != "" || c.Typed.Override != ""
 }
 
 // complete asks for what has to be said with a decision.

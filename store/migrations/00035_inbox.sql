@@ -1,7 +1,7 @@
 -- +goose Up
 
--- What waits, soonest over first, and what was decided, latest first: the two ends of an approver's page.
+-- The approver's page: what waits, soonest over first, and what an agent asked for before.
 CREATE INDEX approvals_pending ON approvals (merchant_id, expires_at, id) WHERE state = 'pending';
-CREATE INDEX approvals_decided ON approvals (merchant_id, decided_at) WHERE decided_at IS NOT NULL;
+CREATE INDEX approvals_of_agent ON approvals (merchant_id, agent_id, id);
 -- The page of jobs.
 CREATE INDEX jobs_by_status ON jobs (merchant_id, status, id);
