@@ -23,7 +23,9 @@ type Card struct {
 	Chain     []Who
 	Budgets   []budget.Share
 	Past      []approvals.Request
-	Effect    *tools.Effect // of what it did, while that is remembered
+	Before    *approvals.Request // that this one asks again
+	After     string             // the request that asks this one again; "" for none
+	Effect    *tools.Effect      // of what it did, while that is remembered
 	May       May
 	Confirmed bool // the reader has shown lately who they are
 	Now       time.Time
@@ -108,8 +110,23 @@ func (c *Card) readAround(tx *store.Tx, p auth.Principal) (err error) {
 	if c.Budgets, err = budget.Shares(tx, p.Merchant, c.Job.CallID); err != nil {
 		return err
 	}
-	if c.Past, err = approvals.PastOf(tx, c.Request, pastMax); err != nil || c.Job.UndoID == "" {
+	if c.Past, err = approvals.PastOf(tx, c.Request, pastMax); err != nil {
 		return err
+	}
+	if c.Supersedes != "" {
+		before, err := approvals.Find(tx, p.Merchant, c.Supersedes)
+		if err != nil {
+			return err
+		}
+		c.Before = &before
+	}
+	for _, r := range c.Past {
+		if r.Supersedes == c.ID {
+			c.After = r.ID
+		}
+	}
+	if c.Job.UndoID == "" {
+		return nil
 	}
 	e, err := approvals.FindEffect(tx, p.Merchant, "", c.Job.UndoID)
 	if errors.Is(err, store.ErrNotFound) {

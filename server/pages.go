@@ -35,6 +35,13 @@ var pageFuncs = template.FuncMap{
 			Now  time.Time
 		}{c, now}
 	},
+	"fingerprint": approvals.Fingerprint,
+	"voteRow": func(v approvals.Vote, now time.Time) any {
+		return struct {
+			Vote approvals.Vote
+			Now  time.Time
+		}{v, now}
+	},
 	"jobRow": func(j approvals.Job, now time.Time) any {
 		return struct {
 			Job approvals.Job

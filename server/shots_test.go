@@ -48,7 +48,7 @@ func TestShots(t *testing.T) {
 	shoot("inbox")
 	p.do(chromedp.Click(chromedp.CSS("#inbox a")), chromedp.WaitVisible(chromedp.CSS("#approve")))
 	shoot("card")
-	p.click("#approve", "main h1")
+	p.click("#approve", "#sure")
 	shoot("after-approve")
 	p.goTo("/jobs")
 	shoot("jobs")
@@ -70,5 +70,5 @@ func scene(g *rig) {
 	text := ask("dtc_create_campaign", `{"name":"Soap is back","channel":"email","subject":"Soap is back","body":"Rose Clay soap is back. Write back to opt out."}`)
 	_, id, _ := strings.Cut(text, `"id":"`)
 	id, _, _ = strings.Cut(id, `"`)
-	ask("dtc_send_campaign", `{"campaign_id":"`+id+`","expected_version":1,"expected_recipients":588,"max_cost":{"amount_minor":5000,"currency":"GBP"},"idempotency_key":"soap","reason":"The soap is in stock"}`)
+	ask("dtc_send_campaign", `{"campaign_id":"`+id+`","expected_version":1,"expected_recipients":188,"max_cost":{"amount_minor":19,"currency":"GBP"},"idempotency_key":"soap","reason":"The soap is in stock"}`)
 }
