@@ -14,7 +14,6 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
-	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -28,7 +27,7 @@ var web embed.FS
 var pageFuncs = template.FuncMap{
 	"date": date, "browser": browserName, "when": whenIs, "left": leftUntil, "plain": plainText, "many": many, "sentence": sentence,
 	"outcome": outcome, "dots": dots, "budget": budgetWords, "pretty": pretty, "classWords": classWords, "who": whoWords,
-	"thousands64": func(n int) string { return shop.Thousands(int64(n)) }, "jobWords": jobWords,
+	"jobWords": jobWords,
 	"row": func(c gate.Summary, now time.Time) any {
 		return struct {
 			Card gate.Summary
