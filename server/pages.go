@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/approvals/plain"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
@@ -25,7 +26,7 @@ var web embed.FS
 
 // pageFuncs are what templates know beside their data. All text of others goes through plain.
 var pageFuncs = template.FuncMap{
-	"date": date, "browser": browserName, "when": whenIs, "left": leftUntil, "plain": plainText, "many": many, "sentence": sentence,
+	"date": date, "browser": browserName, "when": whenIs, "left": leftUntil, "plain": plain.Show, "many": many, "sentence": sentence,
 	"outcome": outcome, "dots": dots, "budget": budgetWords, "pretty": pretty, "classWords": classWords, "who": whoWords,
 	"jobWords": jobWords,
 	"row": func(c gate.Summary, now time.Time) any {
