@@ -63,6 +63,7 @@ type Gate struct {
 	policies  policies
 	shadows   shadows
 	used      used
+	feed      feed
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
