@@ -90,20 +90,10 @@ func (g *Gate) Listen(ctx context.Context, p auth.Principal, after int64) (*List
 }
 
 func (g *Gate) listen(ctx context.Context, p auth.Principal, after int64) (*Listener, error) {
-	var head, waiting int64
-	err := g.db.Read(ctx, func(tx *store.Tx) (err error) {
-		if p, err = mayListen(tx, p); err == nil {
-			head, err = audit.Head(tx)
-		}
-		if err == nil {
-			waiting, err = approvals.CountPending(tx, p.Merchant)
-		}
-		return err
-	})
+	l, head, err := g.newListener(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{who: p, news: make(chan News, newsMax), missed: []News{newsOfCounts(waiting)}}
 	from, err := g.feed.join(g, l, head)
 	if err != nil {
 		return nil, err
@@ -113,6 +103,21 @@ func (g *Gate) listen(ctx context.Context, p auth.Principal, after int64) (*List
 		return nil, err
 	}
 	return l, nil
+}
+
+// newListener makes a listener that begins with how many wait, and gives where the record ends.
+func (g *Gate) newListener(ctx context.Context, p auth.Principal) (l *Listener, head int64, err error) {
+	var waiting int64
+	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		if p, err = mayListen(tx, p); err == nil {
+			head, err = audit.Head(tx)
+		}
+		if err == nil {
+			waiting, err = approvals.CountPending(tx, p.Merchant)
+		}
+		return err
+	})
+	return &Listener{who: p, news: make(chan News, newsMax), missed: []News{newsOfCounts(waiting)}}, head, err
 }
 
 // mayListen gives p as it is now, if it may look at what waits.
