@@ -94,6 +94,8 @@ func New(c Config) (*Server, error) {
 	s.handleTools()
 	s.handlePeople()
 	s.handlePages()
+	s.handleApprovals()
+	s.handleJobs()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()
