@@ -72,6 +72,7 @@ func (s *Server) handlePages() {
 	s.handle("POST /sign-in/passkey", guarded(s.usePasskey))
 	s.handle("GET /sign-in/oidc", guarded(s.goToProvider))
 	s.handle("GET /sign-in/oidc/callback", guarded(s.comeFromProvider))
+	s.handle("GET /events", guarded(s.signedIn(s.streamEvents)))
 	s.handle("GET /me", guarded(s.signedIn(s.showMe)))
 	s.handle("POST /me/sign-out", guarded(s.signedIn(s.signOut)))
 	s.handle("POST /me/sessions/{id}/revoke", guarded(s.signedIn(s.endSession)))
