@@ -21,9 +21,11 @@ type Ballot struct {
 	Override bool // to decide alone, where the request's rule lets somebody
 	Reason   string
 	Seen     string // the binding hash that was seen, whole or as fingerprint; '' when the channel states none
-	Channel  string // rest, cli
+	Channel  string // rest, cli, webhook
 	Source   string
-	Wrong    *tools.Refusal // what the transport found wrong with it, so that it says nothing
+	// OnBehalfOf is whose ballot a service carries, by the id that it knows them by; '' when it is the caller's own.
+	OnBehalfOf string
+	Wrong      *tools.Refusal // what the transport found wrong with it, so that it says nothing
 }
 
 // maxReason bounds what a person may say to a request, in bytes.
@@ -48,7 +50,7 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 		})
 	}
 	if err != nil {
-		return Decided{}, g.refusePerson(ctx, p, "approval.refused", b, err)
+		return Decided{}, g.refusePerson(ctx, p, refusedAs(err), b, err)
 	}
 	g.notify()
 	return d, nil
@@ -78,7 +80,7 @@ func mayRead(p auth.Principal) error {
 }
 
 func mayVote(p auth.Principal, b Ballot) error {
-	if err := mayDecide(p); err != nil {
+	if err := mayDecide(p); err != nil && b.OnBehalfOf == "" { // otherwise it is asked of the person, once it is known who that is
 		return err
 	}
 	switch {
@@ -96,6 +98,9 @@ func mayVote(p auth.Principal, b Ballot) error {
 
 func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	p, err := hold(tx, p)
+	if err == nil {
+		p, err = g.carried(tx, p, b)
+	}
 	if err == nil {
 		err = mayDecide(p)
 	}
@@ -220,7 +225,7 @@ func (g *Gate) refusePerson(ctx context.Context, p auth.Principal, event string,
 		_, err := audit.Append(tx, audit.Entry{
 			Merchant: p.Merchant, Event: event, CallID: r.CallID, Transport: b.Channel, Source: b.Source,
 			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: p.PolicyVersion,
-			Personal: map[string]string{"id": b.ID},
+			Personal: b.named(),
 		})
 		return err
 	})
