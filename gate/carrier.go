@@ -58,13 +58,19 @@ func unlinked() error {
 		"The person signs in and links this service on /me, or decides on the page of the request.", "Nobody has linked this service and this id to themselves."))
 }
 
-// mayCarry gives the request that a ballot is about, and refuses the key whose agent asked: whoever asks does not bring the answer either.
+// mayCarry gives the request that a ballot is about. It refuses the key whose agent asked: whoever asks does not bring the answer either. And it
+// refuses consent to what cannot be undone: that takes a person who has shown lately who they are, which a button elsewhere does not tell.
 func mayCarry(tx *store.Tx, p auth.Principal, b Ballot) (approvals.Request, error) {
 	r, err := approvals.Find(tx, p.Merchant, b.ID)
-	if err == nil && slices.Contains(r.Binding.Chain, "key:"+p.ID) {
-		err = tools.Refuse(tools.ForbiddenApprover, "The person decides on the page of the request, or through another service.", "It was asked for with this key, which therefore carries no answer to it.")
+	switch {
+	case err != nil:
+		return r, err
+	case slices.Contains(r.Binding.Chain, "key:"+p.ID):
+		return r, tools.Refuse(tools.ForbiddenApprover, "The person decides on the page of the request, or through another service.", "It was asked for with this key, which therefore carries no answer to it.")
+	case b.Decision == approvals.Approve && r.Preview.Irreversible != "":
+		return r, tools.Refuse(tools.StepUpRequired, "Open the page of the request and decide there. A denial may be carried.", "What cannot be undone is approved by the person themselves.")
 	}
-	return r, err
+	return r, nil
 }
 
 // recordCarried puts on record which service brought a person's ballot, and by what name it knows them.

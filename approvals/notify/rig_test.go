@@ -88,7 +88,7 @@ func (r *rig) asked() (q approvals.Request) {
 		j := approvals.Job{Job: tools.Job{JobID: store.NewID("job", tx.Now), Tool: "dtc_refund", Summary: "Refund Ann Customer"}, Merchant: r.merchant, PrincipalID: "key_x"}
 		b := approvals.Binding{V: 1, Merchant: r.merchant, Tool: "dtc_refund", Chain: []string{"key:key_x"}}
 		shown := tools.Preview{Summary: "Refund Ann Customer", Customers: 1}
-		if b.EffectHash, err = approvals.EffectHash(shown); err != nil {
+		if b.EffectHash, err = approvals.EffectHash(shown, nil); err != nil {
 			return err
 		}
 		q, err = approvals.Park(tx, j, approvals.Request{Binding: b, Preview: shown, AgentReason: "Ann Customer asked at ann@example.com"})
