@@ -97,3 +97,10 @@ func UnlinkPerson(tx *store.Tx, merchant, person, id, by string) error {
 	}
 	return nil
 }
+
+// Carriers gives the active keys of a merchant that carry people's decisions, newest first.
+func Carriers(tx *store.Tx, merchant string, limit int) ([]Key, error) {
+	return store.All(tx, scanKey, `SELECT `+keyColumns+` FROM agent_keys WHERE merchant_id = $1 AND revoked_at IS NULL
+		AND (expires_at IS NULL OR expires_at > $2) AND scopes LIKE '%"approvals:resolve"%' ORDER BY created_at DESC, id DESC LIMIT $3`,
+		merchant, store.Micros(tx.Now), limit)
+}

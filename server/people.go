@@ -31,10 +31,19 @@ func (s *Server) showApproval(w http.ResponseWriter, r *http.Request) {
 
 // A ballot is the body of a resolve.
 type ballot struct {
-	Decision string `json:"decision" jsonschema:"enum=approve,enum=deny"`
-	Override bool   `json:"override,omitempty" jsonschema:"description=Decide alone where the rule lets somebody who holds approvals:override. It takes a reason"`
-	Reason   string `json:"reason,omitempty"`
-	Seen     string `json:"seen_sha256,omitempty" jsonschema:"description=The binding_sha256 or fingerprint that the decision is about"`
+	Decision   string `json:"decision" jsonschema:"enum=approve,enum=deny"`
+	Override   bool   `json:"override,omitempty" jsonschema:"description=Decide alone where the rule lets somebody who holds approvals:override. It takes a reason"`
+	Reason     string `json:"reason,omitempty"`
+	Seen       string `json:"seen_sha256,omitempty" jsonschema:"description=The binding_sha256 or fingerprint that the decision is about"`
+	OnBehalfOf string `json:"on_behalf_of_person,omitempty" jsonschema:"maxLength=200,description=From a service with a key that holds approvals:resolve: its own id of the person who decided and who has linked it on /me"`
+}
+
+// channel is how a ballot came.
+func (b ballot) channel() string {
+	if b.OnBehalfOf != "" {
+		return gate.ChannelWebhook
+	}
+	return "rest"
 }
 
 var ballots = schemas.Of[ballot]()
@@ -64,8 +73,11 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 	v := visitOf(r.Context())
 	d, err := s.gate.Vote(r.Context(), v.principal, gate.Ballot{
 		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Override: b.Override, Reason: b.Reason, Seen: b.Seen,
-		Channel: "rest", Source: v.source, Wrong: wrong,
+		OnBehalfOf: b.OnBehalfOf, Channel: b.channel(), Source: v.source, Wrong: wrong,
 	})
+	if b.OnBehalfOf != "" {
+		d.Votes = []approvals.Vote{} // a service learns nothing of the others
+	}
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),
 		Rule: d.Rule.Name, Needs: d.Needs, NeedsNow: d.Missing, Votes: d.Votes, Fingerprint: d.Fingerprint, Why: d.Job.Why,
