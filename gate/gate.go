@@ -67,12 +67,17 @@ type Gate struct {
 	policies  policies
 	shadows   shadows
 	used      used
+	feed      feed
 	touched   touched
+	outside   *outside
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, webhooks: c.Webhooks, wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed()}
+	return &Gate{
+		db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, webhooks: c.Webhooks,
+		wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
+	}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.
@@ -270,7 +275,7 @@ func (g *Gate) act(c *call) error {
 			"Rehearsed: nothing was done. "+c.preview.Summary)
 	case c.parked:
 		return g.park(c)
-	case c.Tool.Handler().Step != nil:
+	case c.Tool.Handler().Works():
 		return g.enqueue(c)
 	}
 	return g.run(c)
