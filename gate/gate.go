@@ -63,6 +63,7 @@ type Gate struct {
 	policies  policies
 	shadows   shadows
 	used      used
+	feed      feed
 	touched   touched
 	outside   *outside
 }

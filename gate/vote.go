@@ -165,7 +165,7 @@ func (b Ballot) vote(tx *store.Tx, p auth.Principal) (approvals.Vote, error) {
 // mayVoteNow asks for what a vote takes beside the rules of the request: who consents to what cannot be undone, or decides alone, has shown
 // lately who they are.
 func (g *Gate) mayVoteNow(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
-	if v.Decision == approvals.Approve && (v.Override || r.Preview.Irreversible != "") {
+	if v.Decision == approvals.Approve && (v.Override || g.undoOf(r).Never != "") {
 		return confirmed(tx, p)
 	}
 	return nil

@@ -32,7 +32,7 @@ func (s *Server) showMe(w http.ResponseWriter, r *http.Request) {
 	if origin != "" {
 		main.Provider = s.gate.Provider()
 	}
-	s.show(w, r, http.StatusOK, "me", page{Title: "Your account", Main: main})
+	s.show(w, r, http.StatusOK, "me", page{Title: "Your account", At: "me", Main: main})
 }
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +62,7 @@ func (s *Server) backToMe(w http.ResponseWriter, r *http.Request, err error) {
 		s.showRefusal(w, r, err)
 		return
 	}
-	http.Redirect(w, r, home, http.StatusSeeOther)
+	http.Redirect(w, r, account, http.StatusSeeOther)
 }
 
 // beginPasskey gives what navigator.credentials.create asks an authenticator for.
@@ -89,5 +89,5 @@ func (s *Server) addPasskey(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dropCookie(w, ceremonyCookie)
-	s.tell(w, r, map[string]string{"next": home}, nil)
+	s.tell(w, r, map[string]string{"next": account}, nil)
 }

@@ -41,6 +41,8 @@ var layers = []struct {
 	{"shop", false, "the backend does what it is asked; it knows neither agents nor tools"},
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
+	{"approvals/plain", true, "how untrusted text is shown; it knows text alone"},
+	{"approvals/claims", false, "an agent's reason against the record; it reads nothing and decides nothing"},
 	{"tools/outsidetest", false, "an outside system for tests"},
 	{"approvals", false, "what waits, whoever may decide"},
 	{"approvals/notify", false, "tells outside services what happens to it; it decides nothing"},
