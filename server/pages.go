@@ -80,6 +80,8 @@ func (s *Server) handlePages() {
 	s.handle("POST /me/passkeys/options", guarded(s.signedIn(s.beginPasskey)))
 	s.handle("POST /me/passkeys", guarded(s.signedIn(s.addPasskey)))
 	s.handle("POST /me/passkeys/{id}/remove", guarded(s.signedIn(s.removePasskey)))
+	s.handle("POST /me/links", guarded(s.signedIn(s.linkService)))
+	s.handle("POST /me/links/{id}/remove", guarded(s.signedIn(s.unlinkService)))
 }
 
 // contentPolicy lets a page load its own style sheet and script, and nothing else: no inline code, no frame, no other site.

@@ -40,6 +40,16 @@ type ballot struct {
 
 	Acknowledged bool  `json:"acknowledged,omitempty" jsonschema:"description=What of the agent's reason does not fit the record (claims) has been read"`
 	OpenSeconds  int64 `json:"open_seconds,omitempty" jsonschema:"minimum=0,description=For how long the request was looked at"`
+
+	OnBehalfOf string `json:"on_behalf_of_person,omitempty" jsonschema:"maxLength=200,description=From a service with a key that holds approvals:resolve: its own id of the person who decided and who has linked it on /me"`
+}
+
+// channel is how a ballot came.
+func (b ballot) channel() string {
+	if b.OnBehalfOf != "" {
+		return gate.ChannelWebhook
+	}
+	return "rest"
 }
 
 var ballots = schemas.Of[ballot]()
@@ -69,8 +79,11 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 	v := visitOf(r.Context())
 	d, err := s.gate.Vote(r.Context(), v.principal, gate.Ballot{
 		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Override: b.Override, For: b.For, Reason: b.Reason, Seen: b.Seen,
-		Acknowledged: b.Acknowledged, OpenSeconds: b.OpenSeconds, Channel: "rest", Source: v.source, Wrong: wrong,
+		Acknowledged: b.Acknowledged, OpenSeconds: b.OpenSeconds, OnBehalfOf: b.OnBehalfOf, Channel: b.channel(), Source: v.source, Wrong: wrong,
 	})
+	if b.OnBehalfOf != "" {
+		d.Votes = []approvals.Vote{} // a service learns nothing of the others
+	}
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),
 		Rule: d.Rule.Name, Needs: d.Needs, NeedsNow: d.Missing, Votes: d.Votes, Fingerprint: d.Fingerprint, Why: d.Job.Why,
