@@ -72,6 +72,7 @@ func (s *Server) handlePages() {
 	s.handle("POST /sign-in/passkey", guarded(s.usePasskey))
 	s.handle("GET /sign-in/oidc", guarded(s.goToProvider))
 	s.handle("GET /sign-in/oidc/callback", guarded(s.comeFromProvider))
+	s.handle("GET /events", guarded(s.signedIn(s.streamEvents)))
 	s.handle("GET /me", guarded(s.signedIn(s.showMe)))
 	s.handle("POST /me/sign-out", guarded(s.signedIn(s.signOut)))
 	s.handle("POST /me/sessions/{id}/revoke", guarded(s.signedIn(s.endSession)))
@@ -79,6 +80,8 @@ func (s *Server) handlePages() {
 	s.handle("POST /me/passkeys/options", guarded(s.signedIn(s.beginPasskey)))
 	s.handle("POST /me/passkeys", guarded(s.signedIn(s.addPasskey)))
 	s.handle("POST /me/passkeys/{id}/remove", guarded(s.signedIn(s.removePasskey)))
+	s.handle("POST /me/links", guarded(s.signedIn(s.linkService)))
+	s.handle("POST /me/links/{id}/remove", guarded(s.signedIn(s.unlinkService)))
 }
 
 // contentPolicy lets a page load its own style sheet and script, and nothing else: no inline code, no frame, no other site.

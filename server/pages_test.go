@@ -283,7 +283,7 @@ func TestAPersonDecidesFromTheBrowser(t *testing.T) {
 	}
 	cookie := g.enter("mia")
 	vote := func(id string, headers ...string) int {
-		resp, _ := g.once("POST", tools.BasePath+"/approvals/"+id+"/resolve", `{"decision":"`+string(approvals.Approve)+`"}`, append(headers, jsonBody)...)
+		resp, _ := g.once("POST", tools.BasePath+"/approvals/"+id+"/resolve", g.ballot(id, approvals.Approve), append(headers, jsonBody)...)
 		return resp.StatusCode
 	}
 	if status := vote(ask("a"), cookie, "Sec-Fetch-Site: cross-site", "Origin: https://evil.example"); status != 403 {

@@ -43,6 +43,7 @@ var layers = []struct {
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
 	{"approvals/plain", true, "how untrusted text is shown; it knows text alone"},
 	{"approvals/claims", false, "an agent's reason against the record; it reads nothing and decides nothing"},
+	{"tools/outsidetest", false, "an outside system for tests"},
 	{"approvals", false, "what waits, whoever may decide"},
 	{"approvals/notify", false, "tells outside services what happens to it; it decides nothing"},
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
