@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -42,6 +43,7 @@ type Inbox struct {
 	Rules        []string
 	Full         bool // there is more than inboxLooks, and what comes after was not looked at
 	Now          time.Time
+	Head         int64 // of the record, for who listens from there on
 }
 
 // A Shelf is requests of which a page is shown.
@@ -71,6 +73,9 @@ func (g *Gate) inbox(tx *store.Tx, p auth.Principal, f InboxFilter) (Inbox, erro
 	}
 	in := Inbox{Now: tx.Now, Full: len(pending) > inboxLooks}
 	in.offer(pending)
+	if in.Head, err = audit.Head(tx); err != nil {
+		return in, err
+	}
 	voices, err := voicesOf(tx, p)
 	if err != nil {
 		return in, err
