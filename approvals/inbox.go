@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -15,6 +16,7 @@ import (
 type Glance struct {
 	ID        string
 	Rule      Rule
+	Stored    string   // the rule as it is stored
 	Chain     []string // only if the person who looks stands in it
 	Class     tools.Class
 	AskedBy   string
@@ -26,14 +28,58 @@ type Glance struct {
 // Bars is that of a Request.
 func (n Glance) Bars(v Vote) bool { return Request{Binding: Binding{Chain: n.Chain}}.Bars(n.Rule, v) }
 
-// Glances gives a merchant's pending requests as a person sees them, those first whose time is over soonest.
-func Glances(tx *store.Tx, merchant, person string, limit int) ([]Glance, error) {
+// Glances says which pending requests somebody wants a glance at. What it leaves out fits all.
+type Glances struct {
+	Merchant, Person string
+	Class            tools.Class
+	AskedBy, Rule    string    // by name
+	Not              []string  // stored rules whose requests are of no interest
+	After            time.Time // what is over by then, and then up to AfterID, was looked at
+	AfterID          string
+	Limit            int
+}
+
+// Read gives the requests as the person sees them, those first whose time is over soonest.
+func (g Glances) Read(tx *store.Tx) ([]Glance, error) {
+	q := question{args: []any{g.Merchant, g.Person, `%"person:` + g.Person + `"%`}}
+	if g.Class != "" {
+		q.and(`a.class = %s`, string(g.Class))
+	}
+	if g.AskedBy != "" {
+		q.and(`a.asked_by = %s`, g.AskedBy)
+	}
+	if g.Rule != "" {
+		name, _ := json.Marshal(g.Rule)
+		head := `{"name":` + string(name) + `,`
+		q.and(fmt.Sprintf(`substr(a.rule, 1, %d) = %%s`, utf8.RuneCountInString(head)), head)
+	}
+	for _, rule := range g.Not {
+		q.and(`a.rule <> %s`, rule)
+	}
+	if g.AfterID != "" {
+		q.and(`a.expires_at >= %s`, store.Micros(g.After))
+		q.and(`(a.expires_at > %s`, store.Micros(g.After))
+		q.or(`a.id > %s)`, g.AfterID)
+	}
 	rules := map[string]Rule{} // few, each of many requests
 	return store.All(tx, func(r store.Row) (Glance, error) { return scanGlance(r, rules) },
 		`SELECT a.id, a.rule, a.class, a.asked_by, a.created_at, a.expires_at, COALESCE(v.decision, ''), CASE WHEN a.binding LIKE $3 THEN a.binding ELSE '' END
 			FROM approvals a LEFT JOIN approval_votes v ON v.approval_id = a.id AND v.person_id = $2 AND v.withdrawn_at IS NULL
-			WHERE a.merchant_id = $1 AND a.state = 'pending' ORDER BY a.expires_at, a.id LIMIT $4`,
-		merchant, person, `%"person:`+person+`"%`, limit)
+			WHERE a.merchant_id = $1 AND a.state = 'pending'`+q.where+fmt.Sprintf(` ORDER BY a.expires_at, a.id LIMIT %d`, g.Limit), q.args...)
+}
+
+// A question is a WHERE that grows.
+type question struct {
+	where string
+	args  []any
+}
+
+func (q *question) and(condition string, arg any) { q.add(` AND `, condition, arg) }
+func (q *question) or(condition string, arg any)  { q.add(` OR `, condition, arg) }
+
+func (q *question) add(how, condition string, arg any) {
+	q.args = append(q.args, arg)
+	q.where += how + fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args)))
 }
 
 func scanGlance(row store.Row, rules map[string]Rule) (Glance, error) {
@@ -43,6 +89,7 @@ func scanGlance(row store.Row, rules map[string]Rule) (Glance, error) {
 	if err != nil {
 		return n, err
 	}
+	n.Stored = rule
 	var known bool
 	if n.Rule, known = rules[rule]; !known {
 		var of Request
@@ -67,27 +114,50 @@ func FindAll(tx *store.Tx, merchant string, ids []string) ([]Request, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	in, args := among(2, ids)
-	found, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1 AND id IN (`+in+`)`,
-		append([]any{merchant}, args...)...)
+	in, args := among(ids)
+	found, err := store.All(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE id IN (`+in+`)`+fmt.Sprintf(` AND merchant_id = $%d`, len(ids)+1),
+		append(slices.Clone(args), merchant)...)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(found, func(a, b Request) int { return slices.Index(ids, a.ID) - slices.Index(ids, b.ID) })
-	known := voters{}
-	for i := range found {
-		if err := found[i].count(tx, known); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
+	return found, countAll(tx, found, in, args)
 }
 
-// among gives the placeholders of a list whose first is $from, and its values.
-func among(from int, ids []string) (string, []any) {
+// countAll is count for requests whose ids are among args.
+func countAll(tx *store.Tx, all []Request, in string, args []any) error {
+	votes := map[string][]Vote{}
+	_, err := store.All(tx, func(row store.Row) (none struct{}, err error) {
+		var id string
+		v, err := scanVote(beside{row, &id})
+		votes[id] = append(votes[id], v)
+		return none, err
+	}, `SELECT approval_id, `+voteColumns+` FROM approval_votes WHERE approval_id IN (`+in+`) ORDER BY at, person_id`, args...)
+	known := voters{}
+	for i := range all {
+		if err != nil {
+			return err
+		}
+		all[i].Votes = append(all[i].Votes, votes[all[i].ID]...)
+		err = all[i].tally(tx, known)
+	}
+	return err
+}
+
+// beside is a row with one column before those that somebody else scans.
+type beside struct {
+	store.Row
+	first any
+}
+
+// Scan implements store.Row.
+func (b beside) Scan(dest ...any) error { return b.Row.Scan(append([]any{b.first}, dest...)...) }
+
+// among gives the placeholders of a list, and its values.
+func among(ids []string) (string, []any) {
 	places, args := make([]string, len(ids)), make([]any, len(ids))
 	for i, id := range ids {
-		places[i], args[i] = fmt.Sprintf("$%d", from+i), id
+		places[i], args[i] = fmt.Sprintf("$%d", i+1), id
 	}
 	return strings.Join(places, ", "), args
 }

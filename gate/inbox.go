@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// inboxLooks bounds how many pending requests one look tells apart. What comes after is only said to be there.
-	inboxLooks = 10_000
 	// inboxPage is how many requests stand on a page that shows one shelf, and inboxFew how many where it shows all.
 	inboxPage = 50
 	inboxFew  = 20
@@ -30,27 +28,26 @@ type InboxFilter struct {
 	After string // the request with which the page before ended
 }
 
-func (f InboxFilter) fits(n approvals.Glance) bool {
-	return (f.Class == "" || f.Class == n.Class) && (f.Agent == "" || f.Agent == n.AskedBy) && (f.Rule == "" || f.Rule == n.Rule.Name)
-}
-
 // An Inbox is what an approver comes for, soonest over first.
 type Inbox struct {
 	Mine, Others Shelf
 	Decided      []Summary // today, latest first; not when one shelf is looked at
 	LastDecided  time.Time // zero for never
-	Agents       []string  // of what waits, to choose from
+	Agents       []string  // of what was looked at, to choose from
 	Rules        []string
-	Full         bool // there is more than inboxLooks, and what comes after was not looked at
 	Now          time.Time
 	Head         int64 // of the record, for who listens from there on
 }
 
 // A Shelf is requests of which a page is shown.
 type Shelf struct {
-	Total int
 	Cards []Summary
+	Count int
+	More  bool   // than Count
 	Next  string // what After takes for the next page; "" for none
+
+	ids     []string
+	stopped string // the request up to which was looked for more; "" for all
 }
 
 // A Summary is a request in a list.
@@ -67,112 +64,41 @@ func (g *Gate) Inbox(ctx context.Context, p auth.Principal, f InboxFilter) (Inbo
 }
 
 func (g *Gate) inbox(tx *store.Tx, p auth.Principal, f InboxFilter) (Inbox, error) {
-	pending, err := approvals.Glances(tx, p.Merchant, p.ID, inboxLooks+1)
-	if err != nil {
-		return Inbox{}, err
+	in := Inbox{Now: tx.Now}
+	w, err := walkFor(tx, p, f)
+	if err == nil {
+		err = w.run(tx)
 	}
-	in := Inbox{Now: tx.Now, Full: len(pending) > inboxLooks}
-	in.offer(pending)
-	if in.Head, err = audit.Head(tx); err != nil {
-		return in, err
+	if err == nil {
+		in.Head, err = audit.Head(tx)
 	}
-	voices, err := voicesOf(tx, p)
-	if err != nil {
-		return in, err
-	}
-	mine, others := sortOut(pending, f, func(n approvals.Glance) bool {
-		return n.Said == "" && tx.Now.Before(n.ExpiresAt) && slices.ContainsFunc(voices, func(v voice) bool { return v.fits(n, tx.Now) })
-	})
-	if f.Shelf != "others" {
-		if in.Mine, err = g.shelf(tx, p, f, mine); err != nil {
-			return in, err
+	for _, shelf := range []*Shelf{&w.mine, &w.others} {
+		if err == nil {
+			err = g.fill(tx, p, f, shelf)
 		}
 	}
-	if f.Shelf != "mine" {
-		if in.Others, err = g.shelf(tx, p, f, others); err != nil {
-			return in, err
-		}
+	if err != nil {
+		return in, err
 	}
-	in.Mine.Total, in.Others.Total = len(mine), len(others)
+	in.Mine, in.Others, in.Agents, in.Rules = w.mine, w.others, slices.Sorted(maps.Keys(w.agents)), slices.Sorted(maps.Keys(w.rules))
 	return in, g.decidedToday(tx, p, f, &in)
 }
 
-// offer lists whose requests and which rules there are to choose from.
-func (in *Inbox) offer(pending []approvals.Glance) {
-	agents, rules := map[string]bool{}, map[string]bool{}
-	for _, n := range pending {
-		agents[n.AskedBy], rules[n.Rule.Name] = true, true
-	}
-	in.Agents, in.Rules = slices.Sorted(maps.Keys(agents)), slices.Sorted(maps.Keys(rules))
-}
-
-// sortOut tells the requests that wait for the reader from those that wait for others.
-func sortOut(pending []approvals.Glance, f InboxFilter, forReader func(approvals.Glance) bool) (mine, others []string) {
-	for _, n := range pending {
-		switch {
-		case !f.fits(n):
-		case forReader(n):
-			mine = append(mine, n.ID)
-		default:
-			others = append(others, n.ID)
-		}
-	}
-	return mine, others
-}
-
-// A voice is one in which a person may speak: the own, or that of somebody the person stands in for.
-type voice struct {
-	vote  approvals.Vote
-	roles []string
-}
-
-// voicesOf gives a person's voices; none of somebody who may not decide.
-func voicesOf(tx *store.Tx, p auth.Principal) ([]voice, error) {
-	if mayDecide(p) != nil {
-		return nil, nil
-	}
-	own, err := auth.RolesOf(tx, p.ID)
-	if err != nil {
-		return nil, err
-	}
-	absent, err := approvals.StandsInFor(tx, p.Merchant, p.ID)
-	if err != nil {
-		return nil, err
-	}
-	voices := []voice{{approvals.Vote{PersonID: p.ID}, own}}
-	for _, id := range absent {
-		theirs, err := auth.RolesOf(tx, id)
-		if err != nil {
-			return nil, err
-		}
-		voices = append(voices, voice{approvals.Vote{PersonID: p.ID, For: id}, slices.Concat(own, theirs)})
-	}
-	return voices, nil
-}
-
-// fits reports whether a request wants to hear this voice. It is approvals.MayVote without a question to the database, for lists of
-// thousands; a vote is judged by that.
-func (v voice) fits(n approvals.Glance, now time.Time) bool {
-	return !n.Bars(v.vote) && n.Rule.Admits(v.roles, now.Sub(n.CreatedAt))
-}
-
-// shelf reads the page of ids that f asks for.
-func (g *Gate) shelf(tx *store.Tx, p auth.Principal, f InboxFilter, ids []string) (Shelf, error) {
+// fill reads the page that a shelf shows.
+func (g *Gate) fill(tx *store.Tx, p auth.Principal, f InboxFilter, s *Shelf) error {
 	size := inboxFew
 	if f.Shelf != "" {
 		size = inboxPage
 	}
-	from := slices.Index(ids, f.After) + 1 // one that is decided by now leads to the first page
-	page := ids[from:min(from+size, len(ids))]
-	s := Shelf{}
-	if from+size < len(ids) {
-		s.Next = page[len(page)-1]
+	page := s.ids[:min(size, len(s.ids))]
+	if s.Count, s.More, s.Next = len(s.ids), s.stopped != "", s.stopped; len(s.ids) > size {
+		s.Next = page[size-1]
 	}
 	found, err := approvals.FindAll(tx, p.Merchant, page)
 	for _, r := range found {
 		s.Cards = append(s.Cards, g.summary(r))
 	}
-	return s, err
+	return err
 }
 
 func (g *Gate) decidedToday(tx *store.Tx, p auth.Principal, f InboxFilter, in *Inbox) (err error) {

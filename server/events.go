@@ -41,7 +41,6 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it back
 	e := eventWriter{w: w, control: http.NewResponseController(w), idle: s.heartbeat}
-	_ = e.control.SetReadDeadline(time.Time{}) // else ReadTimeout ends the request's context, whose body was read long ago
 	if r.Method == http.MethodHead {
 		return
 	}

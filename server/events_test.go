@@ -128,7 +128,7 @@ func TestAPageIsToldWhatHappens(t *testing.T) {
 	})
 }
 
-// The times that bound other requests (HTTPServer) would end a stream: the one for reading a request by ending its context.
+// The times that bound other requests (HTTPServer) would end a stream.
 func TestAStreamOutlivesTheTimesOfOtherRequests(t *testing.T) {
 	g := newSQLiteRig(t)
 	g.numbering()

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/approvals/plain"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
-	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -26,9 +26,9 @@ var web embed.FS
 
 // pageFuncs are what templates know beside their data. All text of others goes through plain.
 var pageFuncs = template.FuncMap{
-	"date": date, "browser": browserName, "when": whenIs, "left": leftUntil, "plain": plainText, "many": many, "sentence": sentence,
+	"date": date, "browser": browserName, "when": whenIs, "left": leftUntil, "plain": plain.Show, "many": many, "sentence": sentence,
 	"outcome": outcome, "dots": dots, "budget": budgetWords, "pretty": pretty, "classWords": classWords, "who": whoWords,
-	"thousands64": func(n int) string { return shop.Thousands(int64(n)) }, "jobWords": jobWords,
+	"jobWords": jobWords,
 	"row": func(c gate.Summary, now time.Time) any {
 		return struct {
 			Card gate.Summary
@@ -80,6 +80,8 @@ func (s *Server) handlePages() {
 	s.handle("POST /me/passkeys/options", guarded(s.signedIn(s.beginPasskey)))
 	s.handle("POST /me/passkeys", guarded(s.signedIn(s.addPasskey)))
 	s.handle("POST /me/passkeys/{id}/remove", guarded(s.signedIn(s.removePasskey)))
+	s.handle("POST /me/links", guarded(s.signedIn(s.linkService)))
+	s.handle("POST /me/links/{id}/remove", guarded(s.signedIn(s.unlinkService)))
 }
 
 // contentPolicy lets a page load its own style sheet and script, and nothing else: no inline code, no frame, no other site.

@@ -91,3 +91,16 @@ func (s *Server) addPasskey(w http.ResponseWriter, r *http.Request) {
 	dropCookie(w, ceremonyCookie)
 	s.tell(w, r, map[string]string{"next": account}, nil)
 }
+
+// linkService takes a form: this page works without a script.
+func (s *Server) linkService(w http.ResponseWriter, r *http.Request) {
+	f, err := form(w, r, "key_id", "external_id")
+	if err == nil {
+		err = s.gate.LinkOwn(r.Context(), visitOf(r.Context()).principal, s.browser(r), f[0], f[1])
+	}
+	s.backToMe(w, r, err)
+}
+
+func (s *Server) unlinkService(w http.ResponseWriter, r *http.Request) {
+	s.backToMe(w, r, s.gate.UnlinkOwn(r.Context(), visitOf(r.Context()).principal, s.browser(r), r.PathValue("id")))
+}
