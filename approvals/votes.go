@@ -153,6 +153,13 @@ func Satisfied(tx *store.Tx, r Request, rule Rule) (bool, error) {
 	return err == nil && lacks.met(), err
 }
 
+// Would is Satisfied for a reader, who keeps nobody from changing.
+func Would(tx *store.Tx, r Request, rule Rule) (bool, error) {
+	known := voters{}
+	lacks, err := r.weigh(rule, func(person string) (voter, error) { return known.read(tx, r.Merchant, person) })
+	return err == nil && lacks.met(), err
+}
+
 // weigh gives what the votes lack to satisfy a rule, where the voters are as read tells.
 func (r Request) weigh(rule Rule, read func(person string) (voter, error)) (shortfall, error) {
 	var yes [][]string

@@ -81,6 +81,8 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		return true, g.end(ctx, j, c, err)
 	case j.Tool == publishTool:
 		return true, g.publishApproved(ctx, j)
+	case j.Tool == grantTool:
+		return true, nil
 	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
 		j.Owner = worker
 		return true, g.steps(ctx, j, worker)
@@ -125,6 +127,9 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answere
 			return nil, err
 		}
 		return nil, giveBack(tx, j)
+	}
+	if j.Tool == grantTool {
+		return c, g.enact(tx, c, j)
 	}
 	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err
