@@ -101,6 +101,9 @@ func (c *call) uses(one approvals.Grant, takes approvals.Amounts) (bool, error) 
 	if one.State != approvals.GrantLive || t.SchemaHash != c.schema() || !takes.Within(t.Each) || !t.Fits(c.Args) {
 		return false, nil
 	}
+	if asked, err := c.askedBefore(); err != nil || asked {
+		return false, err
+	}
 	if ok, err := c.agreedTo(one); err != nil || !ok {
 		return false, err
 	}
@@ -108,6 +111,15 @@ func (c *call) uses(one approvals.Grant, takes approvals.Amounts) (bool, error) 
 		return one.Leaves(takes), nil
 	}
 	return one.Take(c.Tx, takes)
+}
+
+// askedBefore reports whether people are being asked about this very call, or have denied it lately: then their answer counts, and no other.
+func (c *call) askedBefore() (bool, error) {
+	if err := c.put(); err != nil {
+		return false, err
+	}
+	_, found, err := approvals.Asked(c.Tx, c.Principal.Merchant, c.question.Question)
+	return found, err
 }
 
 // agreedTo asks whether those who agreed to a grant may still do so, and are enough: for what they were asked, and for what the policy in force,

@@ -308,7 +308,7 @@ func askForGrant(tx *store.Tx, by By, p auth.Principal, like *call, grant approv
 		return asked, e, err
 	}
 	preview := grantPreview(like, grant.Template)
-	effect, err := approvals.EffectHash(preview)
+	effect, err := approvals.EffectHash(preview, nil)
 	if err != nil {
 		return asked, e, err
 	}
@@ -320,7 +320,7 @@ func askForGrant(tx *store.Tx, by By, p auth.Principal, like *call, grant approv
 		Resource: like.stored.Resource, Policy: like.PolicyVersion, Rule: need.Name,
 	}
 	r, err := approvals.Park(tx, j, approvals.Request{
-		Class: like.policy.Classify(like.Tool, like.facts.Effect.Class), Rule: need, Preview: preview, AgentReason: note, AskedBy: askedBy(p),
+		AgentID: p.ID, Class: like.policy.Classify(like.Tool, like.facts.Effect.Class), Rule: need, Preview: preview, AgentReason: note, AskedBy: askedBy(p),
 		Binding: approvals.Binding{
 			V: 1, Merchant: j.Merchant, Tool: j.Tool, SchemaHash: j.SchemaHash, ArgsHash: j.ArgsHash, Chain: j.Chain, PolicyVersion: j.Policy,
 			PolicyRule: j.Rule, Resource: j.Resource, EffectHash: effect,

@@ -295,13 +295,13 @@ func TestAGrantStops(t *testing.T) {
 					g, err = approvals.FindGrant(tx, h.merchant, g.ID)
 					return err
 				})
-				if got := h.does(h.bot, `{"thing":"lamp","amount":1}`); got != tools.Done {
+				if got := h.does(h.bot, `{"thing":"lamp","amount":2}`); got != tools.Done {
 					t.Fatalf("before, the call is %s", got)
 				}
 				if err := change(h, k, g, people); err != nil {
 					t.Fatal(err)
 				}
-				if got := h.does(h.bot, `{"thing":"lamp","amount":1}`); got != tools.PendingApproval || h.effects() != 1 {
+				if got := h.does(h.bot, `{"thing":"lamp","amount":2}`); got != tools.PendingApproval || h.effects() != 1 {
 					t.Errorf("the call is %s, with %d effects", got, h.effects())
 				}
 			})
@@ -354,13 +354,31 @@ func TestACallThatFailsHasUsedNothing(t *testing.T) {
 	granting(t, func(t *testing.T, h *house, _ *hook, people map[string]auth.Principal) {
 		from := h.parked("test_move", `{"thing":"fails","amount":1}`).JobID
 		g := h.allowed(people["ann"], h.upTo(from, 2), people["max"])
-		_, err := h.call(h.bot, "test_move", `{"thing":"fails","amount":1}`)
+		_, err := h.call(h.bot, "test_move", `{"thing":"fails","amount":2}`)
 		wantCode(t, err, tools.Internal)
 		if now, _ := h.Grant(t.Context(), people["max"], g.ID); now.Uses != 0 || h.effects() != 0 {
 			t.Errorf("%d uses, %d effects", now.Uses, h.effects())
 		}
 		if e := h.entries("call")[0]; e.Binding != "" || e.ApprovalID != "" {
 			t.Errorf("the refusal names the grant: %+v", e)
+		}
+	})
+}
+
+func TestWhatPeopleAreAskedAboutOrHaveDeniedNoGrantLetsThrough(t *testing.T) {
+	granting(t, func(t *testing.T, h *house, _ *hook, people map[string]auth.Principal) {
+		from := h.parked("test_move", oneLamp).JobID
+		h.allowed(people["ann"], h.upTo(from, 2), people["max"])
+		if got := h.does(h.bot, oneLamp); got != tools.PendingApproval {
+			t.Errorf("the call that people are asked about is %s", got)
+		}
+		if err := h.vote(from, approvals.Deny); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.call(h.bot, "test_move", oneLamp)
+		wantCode(t, err, tools.ApprovalDenied)
+		if got := h.does(h.bot, lamps); got != tools.Done {
+			t.Errorf("another call is %s", got)
 		}
 	})
 }
