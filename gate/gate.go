@@ -154,7 +154,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 		key: r.IdempotencyKey,
 	}
 	c.madeBy(p)
-	c.May, c.Plans = c.may, plans{g, c}
+	c.May, c.Granted, c.Plans = c.may, c.held, plans{g, c}
 	return c
 }
 

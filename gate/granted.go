@@ -212,6 +212,19 @@ func mayRevoke(tx *store.Tx, by By, why string) (auth.Principal, error) {
 	return p, mayDecide(p)
 }
 
+// held tells the caller what its agent was granted.
+func (c *call) held() ([]tools.Granted, error) {
+	live, err := approvals.Granted(c.Tx, c.Principal.Merchant, c.facts.Agent)
+	var all []tools.Granted
+	for _, one := range live {
+		if t := one.Template; one.State == approvals.GrantLive {
+			left := fmt.Sprintf("%d of %d calls; used %s of %s, and up to %s a call", t.Count-one.Uses, t.Count, one.Used, t.Total, t.Each)
+			all = append(all, tools.Granted{GrantID: one.ID, Tool: t.Tool, Arguments: t.Lines(), Left: left, Until: t.Until})
+		}
+	}
+	return all, err
+}
+
 // noteUse names in a call's entry the grant that it ran under.
 func (c *call) noteUse(e *audit.Entry) {
 	if c.grant.ID != "" {

@@ -202,13 +202,8 @@ func (w GrantWish) amounts(c *call, t *approvals.Template) error {
 	if !known {
 		return tools.Refuse(tools.Conflict, "Leave these calls to people, one by one.", "Nobody can tell beforehand how much money a call of %s moves.", c.Tool.Name)
 	}
-	t.Each = w.most(now)
-	if w.Each != nil {
-		t.Each = *w.Each
-	}
-	if w.Total != nil {
-		t.Total = *w.Total
-	} else if t.Total = times(t.Each, w.Count); t.Total.Customers < 0 {
+	t.Each = stated(w.Each, w.most(now))
+	if t.Total = stated(w.Total, times(t.Each, w.Count)); t.Total.Customers < 0 {
 		return tools.Wrong("total", "is missing, and count times each is too large", "what all calls may do together", nil)
 	}
 	for _, a := range []*approvals.Amounts{w.Each, w.Total} {
@@ -220,6 +215,20 @@ func (w GrantWish) amounts(c *call, t *approvals.Template) error {
 		return tools.Wrong("total", "is less than one call may do, or too large", "at least what each call may do", nil)
 	}
 	return nil
+}
+
+// stated are the amounts that somebody states, and in place of those that they leave out what they would be.
+func stated(said *approvals.Amounts, otherwise approvals.Amounts) approvals.Amounts {
+	if said == nil {
+		return otherwise
+	}
+	if said.Money != nil {
+		otherwise.Money = said.Money
+	}
+	if said.Customers != 0 {
+		otherwise.Customers = said.Customers
+	}
+	return otherwise
 }
 
 // maxGrantedCustomers is how many customers the calls of a grant may reach together.
