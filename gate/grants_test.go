@@ -41,7 +41,7 @@ func pence(n int64) *approvals.Amounts {
 	return &approvals.Amounts{Money: &shop.Money{AmountMinor: n, Currency: "GBP"}, Customers: 1}
 }
 
-// upTo wishes for that many moves of 1 to 5 lamps, of which each costs 10 pence.
+// upTo wishes for that many moves of 1 to 5 threeLamps, of which each costs 10 pence.
 func (h *house) upTo(from string, count int64) GrantWish {
 	low, high := int64(1), int64(5)
 	return GrantWish{
@@ -89,14 +89,14 @@ func (h *house) does(p auth.Principal, args string) tools.Status {
 	return out.Status
 }
 
-const lamps = `{"thing":"lamp","amount":3,"reason":"because it stands in the way"}`
+const threeLamps = `{"thing":"lamp","amount":3,"reason":"because it stands in the way"}`
 
 func TestWhatPeopleAgreedToBeforehandRunsWithoutAsking(t *testing.T) {
 	granting(t, func(t *testing.T, h *house, _ *hook, people map[string]auth.Principal) {
 		from := h.parked("test_move", oneLamp).JobID
 		g := h.allowed(people["ann"], h.upTo(from, 2), people["max"])
 		for i, want := range []tools.Status{tools.Done, tools.Done, tools.PendingApproval} {
-			if got := h.does(h.bot, lamps); got != want {
+			if got := h.does(h.bot, threeLamps); got != want {
 				t.Errorf("call %d is %s, want %s", i, got, want)
 			}
 		}
@@ -164,7 +164,7 @@ func TestAGrantTakesAsMuchConsentAsItsCallsTogether(t *testing.T) {
 		wantCode(t, err, tools.ForbiddenApprover) // who asked has no say
 		h.yes(asked.JobID, people["fin"])
 		h.resume()
-		if got := h.does(h.bot, lamps); got != tools.Done {
+		if got := h.does(h.bot, threeLamps); got != tools.Done {
 			t.Errorf("the call is %s", got)
 		}
 	})
@@ -327,7 +327,7 @@ func TestAGrantReplacesTheAskingAndNoOtherCheck(t *testing.T) {
 			granting(t, func(t *testing.T, h *house, _ *hook, people map[string]auth.Principal) {
 				g := h.allowed(people["ann"], h.upTo(h.parked("test_move", oneLamp).JobID, 2), people["max"])
 				c.change(h)
-				_, err := h.call(h.bot, "test_move", lamps)
+				_, err := h.call(h.bot, "test_move", threeLamps)
 				wantCode(t, err, c.want)
 				if now, err := h.Grant(t.Context(), people["max"], g.ID); err != nil || now.Uses != 0 {
 					t.Errorf("a call that did not run has used it: %+v, %v", now, err)
@@ -344,7 +344,7 @@ func TestAtAQuietHourAGrantLetsNothingThrough(t *testing.T) {
 		if h.db.Now().UTC().Format("15:04") == "23:59" {
 			t.Skip("the one minute at which nothing is quiet")
 		}
-		if got := h.does(h.bot, lamps); got != tools.PendingApproval {
+		if got := h.does(h.bot, threeLamps); got != tools.PendingApproval {
 			t.Errorf("the call is %s", got)
 		}
 	})
@@ -377,7 +377,7 @@ func TestWhatPeopleAreAskedAboutOrHaveDeniedNoGrantLetsThrough(t *testing.T) {
 		}
 		_, err := h.call(h.bot, "test_move", oneLamp)
 		wantCode(t, err, tools.ApprovalDenied)
-		if got := h.does(h.bot, lamps); got != tools.Done {
+		if got := h.does(h.bot, threeLamps); got != tools.Done {
 			t.Errorf("another call is %s", got)
 		}
 	})
@@ -392,7 +392,7 @@ func TestNoRaceUsesAGrantMoreOftenThanItLasts(t *testing.T) {
 		got := map[tools.Status]int{}
 		for range 100 {
 			all.Go(func() {
-				out, err := h.call(h.bot, "test_move", lamps)
+				out, err := h.call(h.bot, "test_move", threeLamps)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
