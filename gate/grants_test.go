@@ -41,7 +41,7 @@ func pence(n int64) *approvals.Amounts {
 	return &approvals.Amounts{Money: &shop.Money{AmountMinor: n, Currency: "GBP"}, Customers: 1}
 }
 
-// upTo wishes for that many moves of 1 to 5 threeLamps, of which each costs 10 pence.
+// upTo wishes for that many moves of 1 to 5 lamps, of which each costs 10 pence.
 func (h *house) upTo(from string, count int64) GrantWish {
 	low, high := int64(1), int64(5)
 	return GrantWish{
