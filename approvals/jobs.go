@@ -267,7 +267,7 @@ func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools
 	if err := hold(tx, p, id); err != nil {
 		return tools.Job{}, err
 	}
-	j, err := own(tx, p, id)
+	j, err := FindJob(tx, p.Merchant, id)
 	if err != nil || j.Status.Final() {
 		return j.Job, err
 	}
@@ -279,12 +279,14 @@ func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools
 	if err != nil {
 		return tools.Job{}, err
 	}
-	return Queue{}.Job(tx, p, id)
+	j, err = FindJob(tx, p.Merchant, id)
+	return j.Job, err
 }
 
-// hold keeps everybody else from moving one of p's jobs until the transaction ends.
+// hold keeps everybody else from moving a job of p's, or of a sub-token under p, until the transaction ends.
 func hold(tx *store.Tx, p auth.Principal, id string) error {
-	n, err := tx.Exec(`UPDATE jobs SET updated_at = $1 WHERE merchant_id = $2 AND principal_id = $3 AND id = $4`,
+	n, err := tx.Exec(`UPDATE jobs SET updated_at = $1 WHERE merchant_id = $2 AND id = $4
+			AND (principal_id = $3 OR EXISTS (SELECT 1 FROM sub_token_above s WHERE s.above_id = $3 AND s.sub_token_id = jobs.principal_id))`,
 		store.Micros(tx.Now), p.Merchant, p.ID, id)
 	return one(n, err, store.ErrNotFound)
 }

@@ -205,6 +205,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
 		"POST " + tools.BasePath + "/tools/{name}",
 		"GET " + tools.BasePath + "/approvals", "GET " + tools.BasePath + "/approvals/{id}", "POST " + tools.BasePath + "/approvals/{id}/resolve",
+		"POST " + tools.BasePath + "/jobs/{id}/reconcile",
 		"GET /web/people.css", "GET /web/people.js",
 		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",

@@ -142,11 +142,7 @@ func (c *ballot) read(ctx context.Context, db *store.DB) (person auth.Principal,
 		if err != nil {
 			return err
 		}
-		person, err = auth.FindPerson(tx, m.ID, c.As)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("there is no active person %q: add one with `dtcgate person add`", c.As)
-		}
-		if err != nil {
+		if person, err = findPerson(tx, m, c.As); err != nil {
 			return err
 		}
 		r, err = findRequest(tx, m, c.ID)
