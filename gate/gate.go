@@ -117,12 +117,13 @@ type call struct {
 	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
 	action   string // that it asks for, if there is such a one
 	policy   *policy.Policy
-	facts    policy.Facts   // what the policy is asked about it
-	said     *trust.Asked   // by the outside source of trust, if there is one
-	ask      approvals.Rule // whose consent it waits for
-	parked   bool           // it does
-	planned  bool           // it is only judged, and not made
-	rule     string         // that decided
+	facts    policy.Facts    // what the policy is asked about it
+	said     *trust.Asked    // by the outside source of trust, if there is one
+	ask      approvals.Rule  // whose consent it waits for
+	parked   bool            // it does
+	grant    approvals.Grant // that it runs under in place of being asked about; none for most
+	planned  bool            // it is only judged, and not made
+	rule     string          // that decided
 	risk     tools.Risk
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need
@@ -162,7 +163,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 		key: r.IdempotencyKey,
 	}
 	c.madeBy(p)
-	c.May, c.Plans = c.may, plans{g, c}
+	c.May, c.Granted, c.Plans = c.may, c.held, plans{g, c}
 	return c
 }
 

@@ -19,6 +19,8 @@ type approvalCmds struct {
 	Show    approvalShow    `cmd:"" help:"Show one request in full."`
 	Approve approvalApprove `cmd:"" help:"Show a request and let it run."`
 	Deny    approvalDeny    `cmd:"" help:"Show a request and end it."`
+	Grant   grantAsk        `cmd:"" help:"Ask people to agree beforehand to calls like one that was asked about."`
+	Grants  grantCmds       `cmd:"" help:"Standing grants: calls that people have agreed to beforehand."`
 }
 
 type approvalList struct {
