@@ -31,6 +31,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/dtcgate/dtcgate/approvals/claims"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -59,15 +60,8 @@ const (
 	LeaseTime = 30 * time.Second
 )
 
-// What a transition may meet.
-var (
-	ErrDecided   = errors.New("the request is decided already")
-	ErrExpired   = errors.New("the request has expired")
-	ErrVoted     = errors.New("this person has voted already")
-	ErrOtherHash = errors.New("the request is bound to another hash than the one that was seen")
-	ErrAltered   = errors.New("the stored request does not fit its hash")
-	ErrLeaseLost = errors.New("another worker holds the job")
-)
+// ErrLeaseLost means that another worker holds the job.
+var ErrLeaseLost = errors.New("another worker holds the job")
 
 // A Job is a stored call: what its caller sees of it, and what it takes to run it.
 type Job struct {
@@ -93,25 +87,33 @@ type Job struct {
 
 // A Request is the question that a job waits for.
 type Request struct {
-	ID            string        `json:"approval_id"`
-	Merchant      string        `json:"-"`
-	JobID         string        `json:"job_id"`
-	State         State         `json:"state"`
-	Class         tools.Class   `json:"class"`
-	Rule          Rule          `json:"rule"`
-	Needs         string        `json:"needs"`               // the rule in words
-	Missing       string        `json:"needs_now,omitempty"` // who is missing of that, while it is pending
-	Binding       Binding       `json:"binding"`
-	BindingHash   string        `json:"binding_sha256"`
-	Fingerprint   string        `json:"fingerprint"`
-	Preview       tools.Preview `json:"preview"`
-	AgentReason   string        `json:"agent_reason"` // unchecked
-	AskedBy       string        `json:"asked_by"`
-	CreatedAt     time.Time     `json:"created_at"`
-	ExpiresAt     time.Time     `json:"expires_at"`
-	DecidedAt     time.Time     `json:"decided_at,omitzero"`
-	ExecuteBefore time.Time     `json:"execute_before,omitzero"`
-	Votes         []Vote        `json:"votes"`
+	ID            string         `json:"approval_id"`
+	Merchant      string         `json:"-"`
+	JobID         string         `json:"job_id"`
+	State         State          `json:"state"`
+	Class         tools.Class    `json:"class"`
+	Rule          Rule           `json:"rule"`
+	Needs         string         `json:"needs"`               // the rule in words
+	Missing       string         `json:"needs_now,omitempty"` // who is missing of that, while it is pending
+	Binding       Binding        `json:"binding"`
+	BindingHash   string         `json:"binding_sha256"`
+	Fingerprint   string         `json:"fingerprint"`
+	Preview       tools.Preview  `json:"preview"`
+	Facts         []tools.Fact   `json:"facts,omitempty"`  // what the server itself read of what it is about
+	AgentReason   string         `json:"agent_reason"`     // unchecked
+	Claims        []claims.Claim `json:"claims,omitempty"` // of the agent's reason, each held to the record
+	AskedBy       string         `json:"asked_by"`
+	AgentID       string         `json:"agent_id,omitempty"`   // the root of the chain that asks
+	Supersedes    string         `json:"supersedes,omitempty"` // the request that this one asks again
+	CreatedAt     time.Time      `json:"created_at"`
+	ExpiresAt     time.Time      `json:"expires_at"`
+	Level         int            `json:"escalated,omitempty"` // steps of escalation that are taken
+	DecidedAt     time.Time      `json:"decided_at,omitzero"`
+	ExecuteBefore time.Time      `json:"execute_before,omitzero"`
+	Changed       []tools.Change `json:"changed,omitempty"` // why it was invalidated: what is not as it was shown
+	Votes         []Vote         `json:"votes"`
+	Question      string         `json:"-"` // hash of what is asked, however it is worded
+	Version       int64          `json:"-"` // goes up with every transition
 }
 
 // A Decision is what a person says to a request.
@@ -125,12 +127,31 @@ const (
 
 // A Vote is one person's decision.
 type Vote struct {
-	PersonID string    `json:"person_id"`
-	Person   string    `json:"person"`
-	Decision Decision  `json:"decision"`
-	Override bool      `json:"override,omitempty"` // it decides alone
-	Reason   string    `json:"reason,omitempty"`
-	Seen     string    `json:"seen_sha256,omitempty"`
-	Channel  string    `json:"channel"`
-	At       time.Time `json:"at"`
+	PersonID     string    `json:"person_id"`
+	Person       string    `json:"person"`
+	For          string    `json:"for_id,omitempty"` // who is away and stood in for
+	ForName      string    `json:"for,omitempty"`
+	Decision     Decision  `json:"decision"`
+	Override     bool      `json:"override,omitempty"` // it decides alone
+	Reason       string    `json:"reason,omitempty"`
+	Seen         string    `json:"seen_sha256,omitempty"`  // the binding hash
+	Acknowledged bool      `json:"acknowledged,omitempty"` // that what the agent says does not fit the record
+	OpenSeconds  int64     `json:"open_seconds,omitempty"` // for how long it was looked at; 0: not known
+	Flag         Flag      `json:"flag,omitempty"`
+	Channel      string    `json:"channel"`
+	At           time.Time `json:"at"`
+	Withdrawn    time.Time `json:"withdrawn_at,omitzero"` // it counts no more since
 }
+
+// A Flag marks a consent that may have been given without reading.
+type Flag string
+
+// The flags, and what earns them.
+const (
+	Hasty Flag = "hasty" // looked at for less than HastyBelow
+	Many  Flag = "many"  // one of more than ManyOver consents of a person within ManyWithin
+
+	HastyBelow = 3 * time.Second
+	ManyOver   = 30
+	ManyWithin = 10 * time.Minute
+)

@@ -53,8 +53,16 @@ func Fingerprint(hash string) string {
 	return h[:4] + "-" + h[4:8] + "-" + h[8:]
 }
 
-// EffectHash is SHA-256 over the effect as people are shown it.
-func EffectHash(p tools.Preview) (string, error) { return hashOf("effect", p) }
+// EffectHash is SHA-256 over the effect as people are shown it, with what the server read beside it.
+func EffectHash(p tools.Preview, facts []tools.Fact) (string, error) {
+	if len(facts) == 0 {
+		return hashOf("effect", p)
+	}
+	return hashOf("effect", struct {
+		Preview tools.Preview `json:"preview"`
+		Facts   []tools.Fact  `json:"facts"`
+	}{p, facts})
+}
 
 // bind puts the rule into the binding, and fills in the hash of it all.
 func (r *Request) bind() (err error) {
@@ -69,7 +77,7 @@ func (r *Request) bind() (err error) {
 // Intact reports whether what is stored of r is what was asked: its effect as it was shown and its rule fit the binding, and the binding
 // fits its hash.
 func (r Request) Intact() bool {
-	effect, err := EffectHash(r.Preview)
+	effect, err := EffectHash(r.Preview, r.Facts)
 	if err != nil || effect != r.Binding.EffectHash {
 		return false
 	}

@@ -109,15 +109,15 @@ func forgetRequest(tx *store.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`UPDATE approvals SET preview = $1, agent_reason = $2 WHERE id = $3`, string(left), erased, id); err != nil {
+	if _, err := tx.Exec(`UPDATE approvals SET preview = $1, agent_reason = $2, facts = '[]', claims = '[]', changed = '[]' WHERE id = $3`, string(left), erased, id); err != nil {
 		return err
 	}
 	_, err = tx.Exec(`UPDATE approval_votes SET reason = $1 WHERE approval_id = $2 AND reason <> ''`, erased, id)
 	return err
 }
 
-// Withdraw takes a secret out of the results of the jobs about a resource.
-func Withdraw(tx *store.Tx, merchant, resource, secret string) error {
+// Redact takes a secret out of the results of the jobs about a resource.
+func Redact(tx *store.Tx, merchant, resource, secret string) error {
 	type result struct{ id, text string }
 	where, args := about(merchant, []string{resource})
 	results, err := store.All(tx, func(r store.Row) (j result, err error) { return j, r.Scan(&j.id, &j.text) },

@@ -191,16 +191,21 @@ func (Queue) Job(tx *store.Tx, p auth.Principal, id string) (tools.Job, error) {
 	return j.asked(tx)
 }
 
-// asked gives j as its caller sees it: one that waits for people with whom it waits for.
+// asked gives j as its caller sees it: one that waits for people with whom it waits for, and one that was invalidated with what changed.
 func (j Job) asked(tx *store.Tx) (tools.Job, error) {
-	if j.Status != tools.JobPending {
+	invalidated := j.Reason == "invalidated" && j.ApprovalID != ""
+	if j.Status != tools.JobPending && !invalidated {
 		return j.Job, nil
 	}
 	r, err := Find(tx, j.Merchant, j.ApprovalID)
 	if err != nil {
 		return tools.Job{}, fmt.Errorf("reading what %s waits for: %w", j.JobID, err)
 	}
-	j.Approval = r.Told()
+	if invalidated {
+		j.Changed = r.Changed
+	} else {
+		j.Approval = r.Told()
+	}
 	return j.Job, nil
 }
 
@@ -286,17 +291,11 @@ func cancel(tx *store.Tx, j Job, reason string) error {
 	if reason != "" {
 		why = "The caller cancelled it before it began: " + reason
 	}
-	if err := moveJob(tx, j, move{from: j.Status, to: tools.JobCancelled, reason: "cancelled", why: why}); err != nil || j.ApprovalID == "" {
-		return err
+	if j.ApprovalID == "" {
+		return moveJob(tx, j, move{from: j.Status, to: tools.JobCancelled, reason: "cancelled", why: why})
 	}
-	from := Approved
-	if j.Status == tools.JobPending {
-		from = Pending
-	}
-	if err := closeRequest(tx, j.ApprovalID, from, Cancelled); err != nil {
-		return err
-	}
-	return record(tx, j, "approval.cancelled", nil)
+	_, err := Cancel(tx, Request{ID: j.ApprovalID, JobID: j.JobID, Merchant: j.Merchant}, j.actor(), why)
+	return err
 }
 
 func askToStop(tx *store.Tx, j Job) error {

@@ -17,7 +17,7 @@ func Park(tx *store.Tx, j Job, r Request) (Request, error) {
 	if err := r.bind(); err != nil {
 		return Request{}, err
 	}
-	r.ID, r.JobID, r.Merchant, r.State = store.NewID("apr", tx.Now), j.JobID, j.Merchant, Pending
+	r.ID, r.JobID, r.Merchant, r.State, r.Version = store.NewID("apr", tx.Now), j.JobID, j.Merchant, Pending, 1
 	r.CreatedAt, r.ExpiresAt, r.Votes = tx.Now, tx.Now.Add(r.Rule.timeToDecide()), []Vote{}
 	r.Needs = r.Rule.Needs()
 	r.Missing = r.Needs
@@ -25,6 +25,10 @@ func Park(tx *store.Tx, j Job, r Request) (Request, error) {
 		r.ExpiresAt = latest // a yes that comes later would be to another time than the one shown
 	}
 	j.ApprovalID, j.Status = r.ID, tools.JobPending
+	var err error
+	if r.Supersedes, err = asksAgain(tx, r); err != nil {
+		return Request{}, err
+	}
 	if err := insertJob(tx, j); err != nil {
 		return Request{}, err
 	}
@@ -40,27 +44,32 @@ func Park(tx *store.Tx, j Job, r Request) (Request, error) {
 }
 
 func insertRequest(tx *store.Tx, r Request) error {
-	binding, err := json.Marshal(r.Binding)
-	if err != nil {
-		return fmt.Errorf("writing the binding: %w", err)
+	var parts [5]string
+	for i, part := range []any{r.Binding, r.Preview, r.Rule, notNil(r.Facts), notNil(r.Claims)} {
+		raw, err := json.Marshal(part)
+		if err != nil {
+			return fmt.Errorf("writing the request: %w", err)
+		}
+		parts[i] = string(raw)
 	}
-	preview, err := json.Marshal(r.Preview)
-	if err != nil {
-		return fmt.Errorf("writing the preview: %w", err)
-	}
-	rule, err := json.Marshal(r.Rule)
-	if err != nil {
-		return fmt.Errorf("writing the rule: %w", err)
-	}
-	_, err = tx.Exec(`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, rule, binding, binding_sha256, preview,
-			agent_reason, asked_by, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		r.ID, r.Merchant, r.JobID, string(r.State), string(r.Class), r.Needs, string(rule), string(binding), r.BindingHash, string(preview),
-		r.AgentReason, r.AskedBy, store.Micros(r.CreatedAt), store.Micros(r.ExpiresAt))
+	_, err := tx.Exec(`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, rule, binding, binding_sha256, preview, facts, claims,
+			agent_reason, asked_by, agent_id, tool, resource, question_sha256, supersedes, created_at, expires_at, escalate_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+		r.ID, r.Merchant, r.JobID, string(r.State), string(r.Class), r.Needs, parts[2], parts[0], r.BindingHash, parts[1], parts[3], parts[4],
+		r.AgentReason, r.AskedBy, r.AgentID, r.Binding.Tool, r.Binding.Resource, r.Question, r.Supersedes,
+		store.Micros(r.CreatedAt), store.Micros(r.ExpiresAt), store.Micros(r.EscalateAt()))
 	if err != nil {
 		return fmt.Errorf("storing the request: %w", err)
 	}
 	return nil
+}
+
+// notNil is list, and an empty one for none: as JSON it is [] and never null.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // Told is what the agent is told about the question that its call became.
@@ -136,57 +145,37 @@ func (r Request) Overdue(now time.Time) bool {
 
 // Lapse ends an overdue request and its job, which it gives. When somebody was quicker it changes nothing, and lapsed is false.
 func Lapse(tx *store.Tx, r Request) (j Job, lapsed bool, err error) {
-	from, why := tools.JobPending, "Nobody decided in time. It may be asked again."
-	if r.State == Approved {
-		from, why = tools.JobQueued, "It was approved but could not run in time. It may be asked again."
+	r, err = happen(tx, r, Event{Act: ActLapse})
+	if err != nil {
+		return j, false, ignore(r, err)
 	}
 	j, err = findJob(tx, r.JobID)
-	if err != nil {
-		return j, false, err
-	}
-	err = moveJob(tx, j, move{from: from, to: tools.JobExpired, reason: "expired", why: why, by: byItself})
-	if errors.Is(err, ErrDecided) {
-		return j, false, nil // somebody was quicker
-	}
-	if err == nil {
-		err = closeRequest(tx, r.ID, r.State, Expired)
-	}
-	if err != nil {
-		return j, false, err
-	}
-	return j, true, record(tx, j, "approval.expired", func(e *audit.Entry) {
-		e.Actor, e.Chain, e.Binding = byItself, []string{byItself}, r.BindingHash
-	})
+	return j, err == nil, err
 }
 
-// Consume uses up the approval of a job that is about to run, or answers ErrDecided when it is not there to be used.
-func Consume(tx *store.Tx, j Job, r Request) error {
-	n, err := tx.Exec(`UPDATE approvals SET state = 'consumed' WHERE id = $1 AND state = 'approved' AND binding_sha256 = $2 AND execute_before > $3`,
-		r.ID, r.BindingHash, store.Micros(tx.Now))
-	if err := one(n, err, ErrDecided); err != nil {
-		return err
+// ignore takes an event that came too late, or too early, for none.
+func ignore(_ Request, err error) error {
+	if errors.Is(err, ErrDecided) || errors.Is(err, ErrNotYet) || errors.Is(err, ErrExpired) {
+		return nil
 	}
-	return record(tx, j, "approval.consumed", func(e *audit.Entry) { e.Binding = r.BindingHash })
+	return err
+}
+
+// Consume uses up the approval of a job that is about to run, whose row the transaction holds, or answers ErrDecided when it is not there to be
+// used. The job itself is moved by whoever runs it.
+func Consume(tx *store.Tx, j Job, r Request) error {
+	j.Status = tools.JobQueued
+	_, err := happenTo(tx, j, r, Event{Act: ActConsume})
+	return err
 }
 
 // Invalidate ends a job that was approved but may not run any more, because of what changed since.
-func Invalidate(tx *store.Tx, j Job, code tools.Code, why string) error {
-	if err := moveJob(tx, j, move{from: tools.JobQueued, to: tools.JobCancelled, reason: "invalidated", why: why, by: byItself}); err != nil || j.ApprovalID == "" {
-		return err
+func Invalidate(tx *store.Tx, j Job, code tools.Code, why string, changed ...tools.Change) error {
+	if j.ApprovalID == "" {
+		return moveJob(tx, j, move{from: tools.JobQueued, to: tools.JobCancelled, reason: "invalidated", why: why, by: byItself})
 	}
-	if err := closeRequest(tx, j.ApprovalID, Approved, Invalidated); err != nil {
-		return err
-	}
-	return record(tx, j, "approval.invalidated", func(e *audit.Entry) {
-		e.Actor, e.Chain, e.Code, e.Reason = byItself, []string{byItself}, string(code), why
-	})
-}
-
-// closeRequest ends a request from one state.
-func closeRequest(tx *store.Tx, id string, from, to State) error {
-	n, err := tx.Exec(`UPDATE approvals SET state = $1, decided_at = $2 WHERE id = $3 AND state = $4`,
-		string(to), store.Micros(tx.Now), id, string(from))
-	return one(n, err, ErrDecided)
+	_, err := happen(tx, Request{ID: j.ApprovalID, JobID: j.JobID, Merchant: j.Merchant}, Event{Act: ActInvalidate, Changed: changed, Why: why, Code: string(code)})
+	return err
 }
 
 // one turns the result of a compare-and-set into an error: none when one row changed.
@@ -208,7 +197,8 @@ func (j Job) actor() string {
 	return "key:" + j.PrincipalID
 }
 
-// record appends what happened to a job, and wakes who waits for it to move. The actor is the job's own principal unless fill names another.
+// record appends what happened to a job, has it told, and wakes who waits for the job to move. The actor is the job's own principal
+// unless fill names another.
 func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	e := audit.Entry{
 		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
@@ -224,36 +214,46 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	if strings.HasPrefix(event, "job.") && event != "job.progress" {
 		tx.Tell("job:" + j.JobID)
 	}
-	return nil
+	return announce(tx, j, event)
 }
 
 // byItself is the actor of what happens because of time or of changed facts.
 const byItself = "gate"
 
-const requestColumns = `id, merchant_id, job_id, state, class, needs, rule, binding, binding_sha256, preview, agent_reason, asked_by,
-	created_at, expires_at, decided_at, execute_before`
+const requestColumns = `id, merchant_id, job_id, state, class, needs, rule, binding, binding_sha256, preview, facts, claims, agent_reason, asked_by, agent_id,
+	question_sha256, supersedes, created_at, expires_at, level, decided_at, execute_before, changed, version`
 
 func scanRequest(row store.Row) (Request, error) {
 	r := Request{Votes: []Vote{}}
-	var rule, binding, preview string
-	err := row.Scan(&r.ID, &r.Merchant, &r.JobID, &r.State, &r.Class, &r.Needs, &rule, &binding, &r.BindingHash, &preview, &r.AgentReason,
-		&r.AskedBy, store.At(&r.CreatedAt), store.At(&r.ExpiresAt), store.At(&r.DecidedAt), store.At(&r.ExecuteBefore))
+	var rule, binding, preview, facts, said, changed string
+	err := row.Scan(&r.ID, &r.Merchant, &r.JobID, &r.State, &r.Class, &r.Needs, &rule, &binding, &r.BindingHash, &preview, &facts, &said, &r.AgentReason,
+		&r.AskedBy, &r.AgentID, &r.Question, &r.Supersedes, store.At(&r.CreatedAt), store.At(&r.ExpiresAt), &r.Level, store.At(&r.DecidedAt),
+		store.At(&r.ExecuteBefore), &changed, &r.Version)
 	if err != nil {
 		return Request{}, err
 	}
 	r.Fingerprint = Fingerprint(r.BindingHash)
-	if err := json.Unmarshal([]byte(binding), &r.Binding); err != nil {
-		return Request{}, fmt.Errorf("reading the binding of %s: %w", r.ID, err)
-	}
-	if err := json.Unmarshal([]byte(preview), &r.Preview); err != nil {
-		return Request{}, fmt.Errorf("reading the preview of %s: %w", r.ID, err)
-	}
-	if r.Rule = onePerson(r.Binding.PolicyRule); rule != "" {
-		r.Rule = Rule{}
-		err = json.Unmarshal([]byte(rule), &r.Rule)
-	}
+	err = errors.Join(json.Unmarshal([]byte(binding), &r.Binding), json.Unmarshal([]byte(preview), &r.Preview), readRule(rule, &r),
+		list(facts, &r.Facts), list(said, &r.Claims), list(changed, &r.Changed))
 	if err != nil {
-		return Request{}, fmt.Errorf("reading the rule of %s: %w", r.ID, err)
+		return Request{}, fmt.Errorf("reading request %s: %w", r.ID, err)
 	}
 	return r, nil
+}
+
+// list reads a stored list; most are empty.
+func list[T any](text string, into *[]T) error {
+	if text == "[]" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), into)
+}
+
+// readRule reads the rule of a request whose binding is read. A request of an earlier version stored none.
+func readRule(text string, r *Request) error {
+	if text == "" {
+		r.Rule = onePerson(r.Binding.PolicyRule)
+		return nil
+	}
+	return json.Unmarshal([]byte(text), &r.Rule)
 }

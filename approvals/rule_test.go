@@ -153,7 +153,7 @@ func TestARuleIsBoundInEveryPart(t *testing.T) {
 }
 
 func TestAQuestionOfAnEarlierVersionKeepsItsHashAndItsOnePerson(t *testing.T) {
-	effect, err := EffectHash(Request{}.Preview)
+	effect, err := EffectHash(Request{}.Preview, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

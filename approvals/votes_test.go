@@ -48,7 +48,7 @@ func (b *board) tx(fn func(*store.Tx) error) {
 // person adds somebody with roles and gives their vote.
 func (b *board) person(name string, roles ...string) Vote {
 	b.t.Helper()
-	v := Vote{Person: name, Decision: Approve, Channel: "rest"}
+	v := Vote{Person: name, Decision: Approve, Reason: "It looks right", Channel: "rest"}
 	b.tx(func(tx *store.Tx) error {
 		p, _, err := auth.AddPerson(tx, b.merchant, name, roles...)
 		v.PersonID = p.ID
@@ -68,7 +68,7 @@ func (b *board) asked(rule Rule, above ...string) (r Request) {
 	b.tx(func(tx *store.Tx) (err error) {
 		j := Job{Job: tools.Job{JobID: store.NewID("job", tx.Now)}, Merchant: b.merchant, PrincipalID: "key_x"}
 		binding := Binding{V: 1, Merchant: b.merchant, Chain: append([]string{"key:key_x"}, above...)}
-		if binding.EffectHash, err = EffectHash(tools.Preview{}); err != nil {
+		if binding.EffectHash, err = EffectHash(tools.Preview{}, nil); err != nil {
 			return err
 		}
 		r, err = Park(tx, j, Request{Rule: rule, Binding: binding})
@@ -77,8 +77,25 @@ func (b *board) asked(rule Rule, above ...string) (r Request) {
 	return r
 }
 
+// cast casts a vote of somebody who has read the request.
 func (b *board) cast(r Request, v Vote) error {
-	return b.db.InTx(b.t.Context(), func(tx *store.Tx) error { return Cast(tx, r, v) })
+	v.Seen = r.BindingHash
+	return b.db.InTx(b.t.Context(), func(tx *store.Tx) error {
+		_, err := Cast(tx, r, v)
+		return err
+	})
+}
+
+// refuses casts a vote that is not to be taken, and to change nothing.
+func (b *board) refuses(r Request, v Vote, want error) {
+	b.t.Helper()
+	was := b.now(r)
+	if err := b.cast(r, v); !errors.Is(err, want) {
+		b.t.Errorf("a vote of %s: %v, want %v", v.Person, err, want)
+	}
+	if now := b.now(r); now.State != was.State || len(now.Votes) != len(was.Votes) || now.Version != was.Version {
+		b.t.Errorf("a vote that was refused changed %+v into %+v", was, now)
+	}
 }
 
 // casts casts votes that have to count.
@@ -207,28 +224,21 @@ func TestAnOverrideDecidesAlone(t *testing.T) {
 			return auth.PutRole(tx, auth.Role{Merchant: b.merchant, Name: "chief", Scopes: []auth.Scope{auth.ApprovalsResolve, auth.ApprovalsOverride}})
 		})
 		chief, mara := b.person("chief", "chief"), b.person("mara", "marketing")
-		may := twoRoles
-		may.Override = true
-		for rule, want := range map[*Rule]State{&may: Approved, &twoRoles: Pending} {
-			r := b.asked(*rule)
-			over := chief
-			over.Override = true
-			b.casts(r, mara, over)
-			if now := b.now(r); now.State != want || b.events(r, "approval.overridden") != 1 {
-				t.Errorf("an override under %+v: %s", rule, now.State)
-			}
-			if b.satisfied(r, twoRoles) {
-				t.Error("it satisfies a rule that nobody may override")
-			}
-		}
+		may, over := twoRoles, chief
+		may.Override, over.Override = true, true
 		r := b.asked(may)
-		over := mara
-		over.Override = true
-		b.casts(r, mara, over) // the gate would have refused it; it is worth what a plain yes of hers is
-		b.want(r, Pending, "1 person: one manager")
-		if err := b.cast(r, mara); !errors.Is(err, ErrVoted) {
-			t.Errorf("a plain yes after an override: %v", err)
+		b.casts(r, mara, over)
+		if b.want(r, Approved, ""); b.events(r, "approval.overridden") != 1 {
+			t.Error("the override is not on record as one")
 		}
+		if b.satisfied(r, twoRoles) {
+			t.Error("it satisfies a rule that nobody may override")
+		}
+		b.refuses(b.asked(twoRoles), over, ErrNoRule)
+		silent, hers := over, mara
+		silent.Reason, hers.Override = " ", true
+		b.refuses(b.asked(may), silent, ErrNoReason)
+		b.refuses(b.asked(may), hers, ErrNoRole)
 	})
 }
 
@@ -237,21 +247,17 @@ func TestThoseItIsAskedForHaveNoSayInIt(t *testing.T) {
 		owner, jo := b.person("owner", "manager"), b.person("jo", "marketing")
 		me := "person:" + owner.PersonID
 		r := b.asked(twoRoles, me)
-		b.casts(r, jo, owner)
-		b.want(r, Pending, "1 person: one manager")
+		b.casts(r, jo)
+		b.refuses(r, owner, ErrBarred)
 		r = b.asked(Rule{People: 1}, me)
 		b.casts(r, owner) // who answers for the agent decides alone where one person is enough
 		b.want(r, Approved, "")
 		if b.satisfied(r, Rule{People: 2}) {
 			t.Error("the owner is enough for two")
 		}
-		r = b.asked(Rule{People: 1}, me, "person:per_above")
-		b.casts(r, owner)
-		b.want(r, Pending, "1 person")
-		r = b.asked(Rule{People: 1, Override: true}, me)
+		b.refuses(b.asked(Rule{People: 1}, me, "person:per_above"), owner, ErrBarred)
 		owner.Override = true
-		b.casts(r, owner)
-		b.want(r, Pending, "1 person")
+		b.refuses(b.asked(Rule{People: 1, Override: true}, me), owner, ErrBarred)
 	})
 }
 
@@ -306,9 +312,19 @@ func TestAnEscalationLetsMorePeopleVoteFromItsTimeOn(t *testing.T) {
 	onBoard(t, func(t *testing.T, b *board) {
 		fin, sec := b.person("fin", "finance"), b.person("sec", "security")
 		r := b.asked(Rule{People: 2, From: []string{"finance"}, Escalate: []Escalation{{time.Hour, []string{"security"}}}})
-		b.casts(r, fin, sec) // too early: the gate would have refused it
+		b.casts(r, fin)
+		b.refuses(r, sec, ErrNoRole)
 		b.want(r, Pending, "1 person of finance")
 		b.passed += time.Hour
+		for range 2 {
+			b.tx(func(tx *store.Tx) error {
+				_, err := Escalate(tx, 10)
+				return err
+			})
+		}
+		if n := b.events(r, "approval.escalated"); n != 1 || b.now(r).Level != 1 {
+			t.Errorf("the escalation is on record %d times, at level %d", n, b.now(r).Level)
+		}
 		b.want(r, Pending, "1 person of finance or security")
 		b.casts(r, b.person("sid", "security"))
 		b.want(r, Approved, "")
@@ -392,5 +408,87 @@ func TestTwoWhoVoteAtOnceAreTwo(t *testing.T) {
 				t.Fatalf("it is %s after %d votes, %d late ones and %d approvals", now.State, len(now.Votes), late.Load(), b.events(r, "approval.approved"))
 			}
 		}
+	})
+}
+
+func TestAVoteNamesTheHashThatWasSeen(t *testing.T) {
+	onBoard(t, func(t *testing.T, b *board) {
+		jo, r := b.person("jo", "manager"), b.asked(Rule{People: 1})
+		for seen, want := range map[string]error{"": ErrUnseen, "7C1F-90AB-33D4": ErrOtherHash, r.BindingHash[1:]: ErrOtherHash} {
+			jo.Seen = seen
+			err := b.db.InTx(t.Context(), func(tx *store.Tx) error {
+				_, err := Cast(tx, r, jo)
+				return err
+			})
+			if !errors.Is(err, want) {
+				t.Errorf("seen %q: %v, want %v", seen, err, want)
+			}
+		}
+		silent := jo
+		silent.Decision, silent.Reason = Deny, ""
+		b.refuses(r, silent, ErrNoReason)
+	})
+}
+
+func TestAConsentCanBeTakenBackWhileOthersAreMissing(t *testing.T) {
+	onBoard(t, func(t *testing.T, b *board) {
+		mara, jo := b.person("mara", "marketing"), b.person("jo", "manager")
+		r := b.asked(twoRoles)
+		withdraw := func(v Vote) error {
+			return b.db.InTx(t.Context(), func(tx *store.Tx) error {
+				_, err := Withdraw(tx, r, v)
+				return err
+			})
+		}
+		if err := withdraw(mara); !errors.Is(err, ErrNoVote) {
+			t.Errorf("no vote is withdrawn: %v", err)
+		}
+		b.casts(r, mara)
+		if err := withdraw(mara); err != nil {
+			t.Fatal(err)
+		}
+		b.want(r, Pending, "2 people: one marketing, one manager")
+		if err := withdraw(mara); !errors.Is(err, ErrNoVote) {
+			t.Errorf("withdrawn twice: %v", err)
+		}
+		b.casts(r, jo)
+		b.want(r, Pending, "1 person: one marketing")
+		b.casts(r, mara)
+		b.want(r, Approved, "")
+		if err := withdraw(mara); !errors.Is(err, ErrDecided) {
+			t.Errorf("withdrawn after the decision: %v", err)
+		}
+		if b.events(r, "approval.vote_withdrawn") != 1 || b.events(r, "approval.vote") != 3 {
+			t.Error("not all of it is on record")
+		}
+	})
+}
+
+func TestADeputyCountsAsTheAbsentPerson(t *testing.T) {
+	onBoard(t, func(t *testing.T, b *board) {
+		away, jo, mara := b.person("away", "manager"), b.person("jo", "support"), b.person("mara", "marketing")
+		r := b.asked(twoRoles)
+		b.give(jo, "marketing")
+		deputy := jo
+		deputy.For, deputy.ForName = away.PersonID, away.Person
+		b.refuses(r, deputy, ErrNoDeputy)
+		b.tx(func(tx *store.Tx) error {
+			_, err := tx.Exec(`INSERT INTO delegations (id, merchant_id, absent_id, deputy_id, starts_at, ends_at, made_by, created_at)
+				VALUES ($1, $2, $3, $4, $5, $6, 'operator', $5)`, store.NewID("dlg", tx.Now), b.merchant, away.PersonID, jo.PersonID,
+				store.Micros(tx.Now), store.Micros(tx.Now.Add(time.Hour)))
+			return err
+		})
+		b.casts(r, deputy)
+		b.want(r, Pending, "1 person: one manager or marketing")
+		b.refuses(r, away, ErrVoted)
+		b.refuses(r, jo, ErrVoted)
+		b.casts(r, mara)
+		b.want(r, Approved, "")
+		b.passed += time.Hour
+		if b.satisfied(r, r.Rule) {
+			t.Error("the deputy stands in after the last day")
+		}
+		r = b.asked(Rule{People: 2}, "person:"+away.PersonID)
+		b.refuses(r, deputy, ErrBarred)
 	})
 }

@@ -53,7 +53,7 @@ func handOut(tx *store.Tx, token, source string) error {
 		return err
 	}
 	about := "customer:" + d.CustomerNo
-	if err := approvals.Withdraw(tx, d.Merchant, about, token); err != nil {
+	if err := approvals.Redact(tx, d.Merchant, about, token); err != nil {
 		return err
 	}
 	_, err = audit.Append(tx, audit.Entry{

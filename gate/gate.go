@@ -63,6 +63,7 @@ type Gate struct {
 	policies  policies
 	shadows   shadows
 	used      used
+	touched   touched
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
@@ -124,6 +125,8 @@ type call struct {
 	job      string        // of a parked or queued call
 	stored   approvals.Job // of a call that is resumed
 	approval approvals.Request
+	question approvals.Request // that people are to be asked
+	changed  []tools.Change    // what is not as people saw it
 }
 
 // Call takes p's request to a tool. The decision is on record before an answer leaves: without a record nothing runs

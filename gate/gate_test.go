@@ -238,6 +238,24 @@ func (h *house) result(out Outcome) tools.Result {
 	return r
 }
 
+// Vote is the gate's, of somebody who has read the request and says why they deny it.
+func (h *house) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, error) {
+	h.t.Helper()
+	if b.Seen == "" {
+		if err := h.db.Read(h.t.Context(), func(tx *store.Tx) error {
+			r, err := approvals.Find(tx, h.bot.Merchant, b.ID)
+			b.Seen = r.BindingHash
+			return err
+		}); err != nil && !errors.Is(err, store.ErrNotFound) {
+			h.t.Error(err)
+		}
+	}
+	if b.Decision == approvals.Deny && b.Reason == "" {
+		b.Reason = "too much"
+	}
+	return h.Gate.Vote(ctx, p, b)
+}
+
 func (h *house) vote(id string, d approvals.Decision) error {
 	_, err := h.Vote(h.t.Context(), h.person, Ballot{ID: id, Decision: d, Channel: "rest"})
 	return err

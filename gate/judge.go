@@ -66,6 +66,7 @@ var (
 	readChecks  = slices.Concat([]check{{"standing", (*Gate).checkStanding}}, objectChecks, []check{{"needs", (*Gate).checkNeeds}}, effectChecks)
 	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
 		{"approval", (*Gate).checkApproval},
+		{"asked", (*Gate).checkAsked},
 		{"budgets", (*Gate).checkBudgets},
 	})
 

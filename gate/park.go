@@ -6,34 +6,37 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/approvals/claims"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// park stores the call with the question to people and answers with the job to poll.
+// park stores the call with the question to people and answers with the job to poll. A question that waits already is not asked twice.
 func (g *Gate) park(c *call) error {
-	binding, err := bind(c)
-	if err != nil {
-		return err
+	if c.approval.ID != "" {
+		c.job = c.approval.JobID
+		return c.waits(c.approval, "The same waits for people already: nothing was done, and nobody was asked again.")
 	}
 	args, err := commonOf(c.Args)
 	if err != nil {
 		return err
 	}
 	job := c.newJob()
-	c.approval, err = approvals.Park(c.Tx, job, approvals.Request{
-		Class: c.class, Rule: c.ask, Binding: binding, Preview: c.preview,
-		AgentReason: args.why(), AskedBy: askedBy(c.Principal),
-	})
-	if err != nil {
+	q := c.question
+	q.Class, q.Rule, q.Preview, q.AgentReason, q.AskedBy = c.class, c.ask, c.preview, args.why(), askedBy(c.Principal)
+	q.Claims = claims.Check(q.AgentReason, c.knownOf(q))
+	if c.approval, err = approvals.Park(c.Tx, job, q); err != nil {
 		return fmt.Errorf("parking the call: %w", err)
 	}
-	r := c.approval
+	return c.waits(c.approval, "Parked for people: nothing was done.")
+}
+
+// waits answers with the request that the call waits for.
+func (c *call) waits(r approvals.Request, how string) error {
 	return c.answer(tools.Result{
-		Status: tools.PendingApproval, JobID: job.JobID, Poll: pollPath(job.JobID), Preview: &c.preview, Undo: c.Tool.Undo,
-		Approval: r.Told(),
-	}, fmt.Sprintf("Parked for people: nothing was done. It needs the approval of %s, by %s (fingerprint %s). Poll dtc_get_job with %s about every 30 s, or go on with other work.",
-		r.Needs, r.ExpiresAt.Format(time.RFC3339), r.Fingerprint, job.JobID))
+		Status: tools.PendingApproval, JobID: r.JobID, Poll: pollPath(r.JobID), Preview: &r.Preview, Undo: c.Tool.Undo, Approval: r.Told(),
+	}, fmt.Sprintf("%s It needs the approval of %s, by %s (fingerprint %s). Poll dtc_get_job with %s about every 30 s, or go on with other work.",
+		how, r.Needs, r.ExpiresAt.Format(time.RFC3339), r.Fingerprint, r.JobID))
 }
 
 // enqueue stores a call that takes many steps for a worker.
@@ -61,7 +64,7 @@ func (c *call) newJob() approvals.Job {
 
 // bind names everything that decides what the call does, as it is now.
 func bind(c *call) (approvals.Binding, error) {
-	effect, err := approvals.EffectHash(c.preview)
+	effect, err := approvals.EffectHash(c.preview, c.question.Facts)
 	if err != nil {
 		return approvals.Binding{}, err
 	}

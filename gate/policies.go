@@ -147,7 +147,7 @@ func (g *Gate) checkBudgets(_ context.Context, c *call) error {
 	charges, merchant := c.policy.Charges(&c.facts), c.Principal.Merchant
 	var err error
 	switch {
-	case len(charges) == 0 && !c.Resumed:
+	case len(charges) == 0 && !c.Resumed, !c.Resumed && c.approval.ID != "": // of the same question enough is held already
 	case c.planned:
 		err = budget.Fits(c.Tx, merchant, charges)
 	case c.Tool.Handler().Step != nil || c.parked && !c.Resumed:

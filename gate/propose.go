@@ -63,7 +63,7 @@ func (g *Gate) question(tx *store.Tx, by By, p auth.Principal, d Draft, need pol
 		return j, r, fmt.Errorf("writing the proposal: %w", err)
 	}
 	preview := d.preview()
-	effect, err := approvals.EffectHash(preview)
+	effect, err := approvals.EffectHash(preview, nil)
 	rule := need.Rule("publishing.need")
 	j = approvals.Job{
 		Job:      tools.Job{JobID: store.NewID("job", tx.Now), Tool: publishTool, Summary: preview.Summary},

@@ -14,7 +14,6 @@ import (
 	"github.com/dtcgate/dtcgate/gate/budget"
 	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/schemas"
-	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -169,7 +168,7 @@ func (g *Gate) end(ctx context.Context, j approvals.Job, c *call, cause error) e
 			return g.fail(tx, c, j, r)
 		}
 		why := fmt.Sprintf("It may not run any more: %s (%s) It may be asked again.", r.Message, r.Code)
-		if err := approvals.Invalidate(tx, j, r.Code, why); err != nil {
+		if err := approvals.Invalidate(tx, j, r.Code, why, c.kept(r)...); err != nil {
 			return err
 		}
 		return errors.Join(giveBack(tx, j), g.recordRun(tx, c, "refused", r))
@@ -256,76 +255,6 @@ func (g *Gate) checkBytes(_ context.Context, c *call) error {
 		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The arguments or the tool are not those that were accepted.")
 	}
 	return nil
-}
-
-// checkBinding holds the call to what people saw: the same in everything, and an effect that is not larger.
-func (g *Gate) checkBinding(_ context.Context, c *call) error {
-	r := c.approval
-	switch {
-	case r.ID == "" && c.parked:
-		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "It needs a person's consent by now.")
-	case r.ID == "":
-		return nil
-	}
-	if !r.Intact() {
-		return altered()
-	}
-	if err := endorsed(c, r); err != nil {
-		return err
-	}
-	now, err := bind(c)
-	if err != nil {
-		return err
-	}
-	now.RuleHash = r.Binding.RuleHash                                                 // judged above, by the votes
-	now.EffectHash = r.Binding.EffectHash                                             // judged below: less than what was shown is fine
-	now.PolicyVersion, now.PolicyRule = r.Binding.PolicyVersion, r.Binding.PolicyRule // judged above: another policy may ask for as much or less
-	if hash, err := now.Hash(); err != nil || hash != r.BindingHash {
-		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "What the request is about has changed since it was approved.")
-	}
-	if c.preview.Customers > r.Preview.Customers || !within(c.preview.Money, r.Preview.Money) {
-		return tools.Refuse(tools.ApprovalInvalidated, "Read it again and ask again.", "It would reach more customers or cost more than was approved.")
-	}
-	return nil
-}
-
-// agreed asks whether those who approved a call may still do so, and are enough.
-func agreed(tx *store.Tx, r approvals.Request) error {
-	ok, err := approvals.Satisfied(tx, r, r.Rule)
-	if err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.",
-			"It needs the approval of %s, and not enough of those who gave theirs may decide any more.", r.Needs))
-	}
-	return nil
-}
-
-// endorsed asks whether those who approved a call may still do so, and are enough for what the policy asks for by now: another version, or
-// another rule of the same one, which looks at what has changed since.
-func endorsed(c *call, r approvals.Request) error {
-	if err := agreed(c.Tx, r); err != nil {
-		return err
-	}
-	if !c.parked || c.PolicyVersion == r.Binding.PolicyVersion && c.ask.Name == r.Binding.PolicyRule {
-		return nil
-	}
-	ok, err := approvals.Satisfied(c.Tx, r, c.ask)
-	if err != nil || !ok {
-		return errors.Join(err, tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The policy, or what it looks at, has changed: by now it needs the approval of %s.", c.ask.Needs()))
-	}
-	return nil
-}
-
-// altered refuses what is not stored as it was asked.
-func altered() *tools.Refusal {
-	return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "The stored request does not fit its hash.")
-}
-
-// within reports whether now is at most shown, in the same currency. No money is within every amount.
-func within(now, shown *shop.Money) bool {
-	if now == nil || now.AmountMinor == 0 {
-		return true
-	}
-	return shown != nil && now.Currency == shown.Currency && now.AmountMinor <= shown.AmountMinor
 }
 
 // steps carries a running job to its end, one transaction a step. It stops where the lease is lost, the caller asked it

@@ -59,6 +59,7 @@ func (g *Gate) done(c *call, r *tools.Result, image json.RawMessage) error {
 		Merchant: c.Principal.Merchant, PrincipalID: c.Principal.ID, CallID: c.ID, JobID: c.job, SchemaHash: c.schema(),
 		Args: c.Args, Level: c.risk.Level().String(), Result: r.Result, Image: image,
 	}
+	g.touched.add(c)
 	e, err := approvals.AddEffect(c.Tx, e)
 	if err == nil && e.State == tools.EffectOpen {
 		r.UndoID, r.UndoUntil, r.UndoOwner = e.UndoID, e.Until, c.Principal.Chain()[0]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -18,12 +19,16 @@ import (
 type Ballot struct {
 	ID       string // of the approval or of its job
 	Decision approvals.Decision
-	Override bool // to decide alone, where the request's rule lets somebody
+	Override bool   // to decide alone, where the request's rule lets somebody
+	For      string // the id of a person who is away and stood in for
 	Reason   string
-	Seen     string // the binding hash that was seen, whole or as fingerprint; '' when the channel states none
-	Channel  string // rest, cli
-	Source   string
-	Wrong    *tools.Refusal // what the transport found wrong with it, so that it says nothing
+	Seen     string // the binding hash that was seen, whole or as fingerprint
+	// Acknowledged says that the person has read what of the agent's reason does not fit the record.
+	Acknowledged bool
+	OpenSeconds  int64  // for how long it was looked at; 0: not known
+	Channel      string // rest, cli, web
+	Source       string
+	Wrong        *tools.Refusal // what the transport found wrong with it, so that it says nothing
 }
 
 // maxReason bounds what a person may say to a request, in bytes.
@@ -106,26 +111,32 @@ func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	if err != nil {
 		return Decided{}, err
 	}
-	v := b.vote(p, r)
-	if err := mayVoteOn(tx, p, r, v); err != nil {
+	v, err := b.vote(tx, p)
+	if err == nil {
+		err = g.mayVoteNow(tx, p, r, v)
+	}
+	if err != nil {
 		return Decided{}, err
 	}
-	if cause := approvals.Cast(tx, r, v); cause != nil {
-		now, err := approvals.Find(tx, p.Merchant, r.ID)
-		if err != nil {
-			return Decided{}, cause
-		}
-		if !now.Heard(v) {
-			return Decided{}, explain(now, cause)
-		}
-		if err := recordRepeat(tx, p, r, b); err != nil {
-			return Decided{}, err
-		}
-	} else if err := g.denied(tx, r, v); err != nil {
+	now, cause := approvals.Cast(tx, r, v)
+	switch {
+	case cause == nil:
+		err = g.denied(tx, r, v)
+	case now.Heard(v):
+		err = recordRepeat(tx, p, r, b)
+	default:
+		err = explain(now, v, tx.Now, cause)
+	}
+	if err != nil {
 		return Decided{}, err
 	}
+	return g.afterwards(tx, p, r)
+}
+
+// afterwards gives a request after something happened to it. What its call has reserved is given back if it will not run.
+func (g *Gate) afterwards(tx *store.Tx, p auth.Principal, r approvals.Request) (Decided, error) {
 	d, err := decided(tx, p, r.ID)
-	if err != nil || d.State != approvals.Rejected {
+	if err != nil || d.Job.Status != tools.JobCancelled {
 		return d, err
 	}
 	j, err := approvals.FindJob(tx, p.Merchant, r.JobID)
@@ -135,45 +146,29 @@ func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	return d, giveBack(tx, j)
 }
 
-func (b Ballot) vote(p auth.Principal, r approvals.Request) approvals.Vote {
+func (b Ballot) vote(tx *store.Tx, p auth.Principal) (approvals.Vote, error) {
 	v := approvals.Vote{
-		PersonID: p.ID, Person: p.Name, Decision: b.Decision, Override: b.Override, Reason: b.Reason, Seen: b.Seen, Channel: b.Channel,
+		PersonID: p.ID, Person: p.Name, For: b.For, Decision: b.Decision, Override: b.Override, Reason: b.Reason, Seen: b.Seen,
+		Acknowledged: b.Acknowledged, OpenSeconds: b.OpenSeconds, Channel: b.Channel,
 	}
-	if v.Seen == r.Fingerprint {
-		v.Seen = r.BindingHash
+	if b.For == "" {
+		return v, nil
 	}
-	return v
+	absent, err := auth.FindPerson(tx, p.Merchant, b.For)
+	if errors.Is(err, auth.ErrUnknownCredential) || errors.Is(err, store.ErrNotFound) {
+		return v, notDeputy()
+	}
+	v.For, v.ForName = absent.ID, absent.Name
+	return v, err
 }
 
-// mayVoteOn asks whether somebody who may decide may do so about r.
-func mayVoteOn(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
-	switch {
-	case r.Bars(r.Rule, v):
-		return tools.Refuse(tools.ForbiddenApprover, "Somebody else has to decide: it needs the approval of "+r.Needs+".",
-			"It was asked for this person, who therefore has no say in it.")
-	case v.Override:
-		return mayOverride(tx, p, r, v)
+// mayVoteNow asks for what a vote takes beside the rules of the request: who consents to what cannot be undone, or decides alone, has shown
+// lately who they are.
+func (g *Gate) mayVoteNow(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
+	if v.Decision == approvals.Approve && (v.Override || r.Preview.Irreversible != "") {
+		return confirmed(tx, p)
 	}
-	roles, err := auth.RolesOf(tx, p.ID)
-	if open := tx.Now.Sub(r.CreatedAt); err == nil && !r.Rule.Admits(roles, open) {
-		return tools.Refuse(tools.ForbiddenApprover, "Leave it to somebody who has one of these roles, or ask an admin for one.",
-			"The rule %s lets people with these roles vote: %s. This person has none of them.", r.Rule.Name, strings.Join(r.Rule.Voters(open), ", "))
-	}
-	return err
-}
-
-// mayOverride asks whether a person may decide alone about what takes others.
-func mayOverride(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
-	switch {
-	case !r.Rule.Override:
-		return tools.Refuse(tools.ForbiddenApprover, "Vote without override. It needs the approval of "+r.Needs+".", "The rule %s lets nobody override it.", r.Rule.Name)
-	case !p.Has(auth.ApprovalsOverride):
-		return tools.Refuse(tools.ForbiddenApprover, "Vote without override, or ask an admin for a role that holds approvals:override.",
-			"None of this person's roles may override an approval rule.")
-	case strings.TrimSpace(v.Reason) == "":
-		return tools.Wrong("reason", "is missing", "why this is decided without those whom the rule asks for", "The sale ends tonight and nobody else can be reached")
-	}
-	return confirmed(tx, p)
+	return nil
 }
 
 func recordRepeat(tx *store.Tx, p auth.Principal, r approvals.Request, b Ballot) error {
@@ -193,20 +188,56 @@ func decided(tx *store.Tx, p auth.Principal, id string) (Decided, error) {
 	return Decided{Request: r, Job: j.Job}, err
 }
 
-// explain turns what a vote met into a refusal.
-func explain(r approvals.Request, err error) error {
+// explain turns what a vote met into a refusal that says what to do.
+func explain(r approvals.Request, v approvals.Vote, now time.Time, err error) error {
 	switch {
 	case errors.Is(err, approvals.ErrExpired):
 		return tools.Refuse(tools.ApprovalExpired, "The agent may ask again.", "The time to decide is over.")
+	case errors.Is(err, approvals.ErrUnseen):
+		return tools.Wrong("seen_sha256", "is missing", "the binding_sha256 or the fingerprint of the request as you have read it", r.Fingerprint)
 	case errors.Is(err, approvals.ErrOtherHash):
 		return tools.Refuse(tools.Conflict, "Look at the request again and decide about what stands there now.",
 			"The hash that was seen is not the one that the request is bound to (%s).", r.Fingerprint)
 	case errors.Is(err, approvals.ErrAltered):
 		return altered()
-	case errors.Is(err, approvals.ErrDecided), errors.Is(err, approvals.ErrVoted):
+	case errors.Is(err, approvals.ErrDecided):
 		return tools.Refuse(tools.Conflict, "Nothing is left to decide; look at the job.", "It is decided already: %s.", r.State)
+	case errors.Is(err, approvals.ErrVoted):
+		return tools.Refuse(tools.Conflict, "Nothing is left for this person to decide. It needs the approval of "+r.Missing+".",
+			"This person, or the one stood in for, has a vote already.")
+	case errors.Is(err, approvals.ErrNoReason):
+		return tools.Wrong("reason", "is missing", "why, for the agent and for the record", "The campaign text names the wrong discount")
+	case errors.Is(err, approvals.ErrUnread):
+		return tools.Wrong("acknowledged", "is missing", "true, once you have read what of the agent's reason does not fit the record (claims)", true)
+	}
+	return forbidden(r, v, now, err)
+}
+
+// forbidden turns what keeps a person from voting into a refusal.
+func forbidden(r approvals.Request, v approvals.Vote, now time.Time, err error) error {
+	switch open := now.Sub(r.CreatedAt); {
+	case errors.Is(err, approvals.ErrBarred):
+		return tools.Refuse(tools.ForbiddenApprover, "Somebody else has to decide: it needs the approval of "+r.Needs+".",
+			"It was asked for this person, who therefore has no say in it.")
+	case errors.Is(err, approvals.ErrNoDeputy):
+		return notDeputy()
+	case errors.Is(err, approvals.ErrNoDecider):
+		return tools.Refuse(tools.ForbiddenApprover, "Ask an admin for a role that holds approvals:resolve, such as manager.",
+			"None of this person's roles may decide about approvals.")
+	case errors.Is(err, approvals.ErrNoRule):
+		return tools.Refuse(tools.ForbiddenApprover, "Vote without override. It needs the approval of "+r.Needs+".", "The rule %s lets nobody override it.", r.Rule.Name)
+	case errors.Is(err, approvals.ErrNoRole) && v.Override:
+		return tools.Refuse(tools.ForbiddenApprover, "Vote without override, or ask an admin for a role that holds approvals:override.",
+			"None of this person's roles may override an approval rule.")
+	case errors.Is(err, approvals.ErrNoRole):
+		return tools.Refuse(tools.ForbiddenApprover, "Leave it to somebody who has one of these roles, or ask an admin for one.",
+			"The rule %s lets people with these roles vote: %s. This person has none of them.", r.Rule.Name, strings.Join(r.Rule.Voters(open), ", "))
 	}
 	return err
+}
+
+func notDeputy() error {
+	return tools.Refuse(tools.ForbiddenApprover, "Vote in your own name, or have an admin say from when to when you stand in.", "This person does not stand in for that one now.")
 }
 
 // refusePerson records what somebody who is no agent was refused, and gives the refusal.

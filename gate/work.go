@@ -72,7 +72,7 @@ func (g *Gate) sweeper(ctx context.Context) {
 	}
 }
 
-// Sweep lapses the requests whose time is over, forgets old idempotency keys, effects and sub-tokens, and writes down what strangers
+// Sweep lapses the requests whose time is over, lets more people at those that wait for long, ends those whose object was changed, forgets old idempotency keys, effects and sub-tokens, and writes down what strangers
 // tried and who was at work.
 func (g *Gate) Sweep(ctx context.Context) error {
 	for lapsed := lapseMax; lapsed == lapseMax; {
@@ -81,11 +81,14 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			if lapsed, ended, err = approvals.Expire(tx, lapseMax); err != nil {
 				return err
 			}
+			if _, err := approvals.Escalate(tx, lapseMax); err != nil {
+				return err
+			}
 			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx), budget.Forget(tx), giveBack(tx, ended...))
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return errors.Join(g.writeStrangers(ctx, false), g.writeUsed(ctx))
+	return errors.Join(g.supersede(ctx), g.writeStrangers(ctx, false), g.writeUsed(ctx))
 }

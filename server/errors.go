@@ -52,6 +52,7 @@ var wires = map[tools.Code]wire{
 	tools.IdempotencyConflict: {http: http.StatusUnprocessableEntity},
 	tools.UnknownTool:         {http: http.StatusNotFound, rpc: rpcInvalidParams},
 	tools.Unauthorized:        {http: http.StatusUnauthorized},
+	tools.ApprovalDenied:      {http: http.StatusConflict},
 	tools.ApprovalExpired:     {http: http.StatusGone},
 	tools.ApprovalInvalidated: {http: http.StatusConflict},
 	tools.Unavailable:         {http: http.StatusServiceUnavailable},

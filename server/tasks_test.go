@@ -68,7 +68,7 @@ func (g *rig) taskIn(result json.RawMessage) (k taskAnswer) {
 	return k
 }
 
-const send = `{"name":"notes_send","arguments":{"note_id":"n1","expected_version":1,"reason":"they asked","idempotency_key":"%s"}}`
+const send = `{"name":"notes_send","arguments":{"note_id":"%[1]s","expected_version":1,"reason":"they asked","idempotency_key":"%[1]s"}}`
 
 // created makes a call that becomes a task.
 func (g *rig) created(key, once string) taskAnswer {
@@ -171,7 +171,7 @@ func TestATaskEndsAsItsCallWouldHave(t *testing.T) {
 				t.Fatalf("%+v", k)
 			}
 			g.must(json.Unmarshal(k.Result.StructuredContent, &done))
-			if done.Status != tools.Done || string(done.Result) != `{"note_id":"n1","text":"sent"}` || k.Result.Content[0].Text != "Done. Send a note." {
+			if done.Status != tools.Done || string(done.Result) != `{"note_id":"approved","text":"sent"}` || k.Result.Content[0].Text != "Done. Send a note." {
 				t.Errorf("%s %s", k.Result.Content[0].Text, k.Result.StructuredContent)
 			}
 		})
@@ -180,7 +180,7 @@ func TestATaskEndsAsItsCallWouldHave(t *testing.T) {
 			g.decide(id, "deny", "the price is wrong")
 			k := g.task("key", "tasks/get", id)
 			text := k.Result.Content[0].Text
-			if k.Status != "completed" || !k.Result.IsError || !strings.Contains(text, "the price is wrong") || !strings.Contains(strings.ToLower(text), "do not") {
+			if k.Status != "completed" || !k.Result.IsError || !strings.Contains(text, "the price is wrong") || !strings.Contains(text, "Do not retry the same request") {
 				t.Errorf("%s: %s", k.Status, text)
 			}
 			if !strings.Contains(string(k.Result.StructuredContent), `"reason":"denied"`) {

@@ -127,6 +127,7 @@ func ByAction[In any](actions []*Action, wish func(In) Wish) Func[In, Fulfilled]
 		Objects: func(c *Call, _ In) ([]Object, error) { return b.objects(c) },
 		Preview: func(c *Call, _ In) (Preview, error) { return b.preview(c) },
 		Write:   func(c *Call, _ In) (Fulfilled, error) { return b.write(c) },
+		Facts:   func(c *Call, _ In) ([]Fact, error) { return b.facts(c) },
 		Rate:    func(in In, _ Preview, worst Risk) Risk { return cmp.Or(b.spec(wish(in)).Risk, worst) },
 		Class:   func(in In, _ Preview) Class { return b.spec(wish(in)).Class },
 		Undo:    Undo[In, Fulfilled]{keep: b.keep, restore: b.restore},
@@ -199,6 +200,14 @@ func (b broker) preview(c *Call) (p Preview, err error) {
 		return err
 	})
 	return p, err
+}
+
+func (b broker) facts(c *Call) (facts []Fact, err error) {
+	err = b.run(c, func(a *Action, own *Call) (err error) {
+		facts, err = a.handler.Facts(own)
+		return err
+	})
+	return facts, err
 }
 
 func (b broker) write(c *Call) (done Fulfilled, err error) {

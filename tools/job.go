@@ -40,6 +40,7 @@ type Job struct {
 	NextPollSeconds int             `json:"next_poll_seconds,omitempty"`
 	ApprovalID      string          `json:"approval_id,omitempty"`
 	Approval        *Approval       `json:"approval,omitempty"` // of one that waits for people
+	Changed         []Change        `json:"changed,omitempty"`  // of one that was invalidated: what is not as people were shown it
 	Result          json.RawMessage `json:"result,omitempty"`
 	UndoID          string          `json:"undo_id,omitempty"` // of a write that can be taken back with dtc_undo
 	CreatedAt       time.Time       `json:"created_at"`

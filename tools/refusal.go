@@ -32,6 +32,7 @@ const (
 	UnknownTool         Code = "UNKNOWN_TOOL"
 	Unauthorized        Code = "UNAUTHORIZED"
 	ForbiddenApprover   Code = "FORBIDDEN_APPROVER"
+	ApprovalDenied      Code = "APPROVAL_DENIED"
 	ApprovalExpired     Code = "APPROVAL_EXPIRED"
 	ApprovalInvalidated Code = "APPROVAL_INVALIDATED"
 	Unavailable         Code = "UNAVAILABLE"
@@ -43,7 +44,7 @@ var Codes = []Code{
 	ForbiddenScope, ForbiddenTool, ForbiddenResource, ForbiddenNetwork, StepUpRequired, RateLimited, RiskCeiling,
 	InvalidArguments, StaleExpectation, LimitExceeded, BudgetExceeded, TrustTooLow, ForbiddenByPolicy, Frozen, QuietHours,
 	NotFound, Conflict, IdempotencyConflict, UnknownTool, Unauthorized,
-	ForbiddenApprover, ApprovalExpired, ApprovalInvalidated, Unavailable, Internal,
+	ForbiddenApprover, ApprovalDenied, ApprovalExpired, ApprovalInvalidated, Unavailable, Internal,
 }
 
 // A Refusal is why a call did not run, in one shape on every transport. Its texts are ours: outsiders' text and the

@@ -172,6 +172,8 @@ type Func[In, Out any] struct {
 	Undo Undo[In, Out]
 	// Fill completes the facts of an input for a route with FillFacts.
 	Fill func(*Call, *In) error
+	// Facts tells people what the call is about, read in the transaction that parks it, after Preview. Nil tells nothing.
+	Facts func(*Call, In) ([]Fact, error)
 }
 
 // Progress is what a stepped write keeps between two steps.
@@ -213,6 +215,7 @@ type Handler struct {
 	Class   func(*Call, Preview) (Class, error)
 	Action  func(*Call) (string, error)
 	Fill    func(*Call) ([]byte, error)
+	Facts   func(*Call) ([]Fact, error)
 	Keep    func(*Call) (json.RawMessage, error)
 	Restore func(c *Call, result, image json.RawMessage) error
 }
@@ -256,6 +259,7 @@ func erase[In, Out any](spec Spec, f Func[In, Out], kinds []string) Handler {
 		Rate:    func(*Call, Preview) (Risk, error) { return spec.Risk, nil },
 		Class:   func(*Call, Preview) (Class, error) { return spec.Class, nil },
 		Action:  func(*Call) (string, error) { return "", nil },
+		Facts:   func(*Call) ([]Fact, error) { return nil, nil },
 		Keep:    f.Undo.keep,
 		Restore: f.Undo.restore,
 	}
@@ -303,6 +307,12 @@ func erase[In, Out any](spec Spec, f Func[In, Out], kinds []string) Handler {
 	}
 	if f.Fill != nil {
 		h.Fill = func(c *Call) ([]byte, error) { return fill(c, f.Fill) }
+	}
+	if f.Facts != nil {
+		h.Facts = func(c *Call) ([]Fact, error) {
+			facts, err := with(c, func(in In) ([]Fact, error) { return f.Facts(c, in) })
+			return bounded(facts), err
+		}
 	}
 	return h
 }

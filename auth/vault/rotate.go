@@ -14,18 +14,18 @@ import (
 	"github.com/dtcgate/dtcgate/store"
 )
 
-// sealStep is how many connections are sealed anew in one transaction.
+// sealStep is how many connections, or secrets, are sealed anew in one transaction.
 const sealStep = 50
 
 // A Rotation tells what came of RotateKey.
 type Rotation struct {
 	KeyID    string `json:"key_id"`   // seals from now on
 	Added    bool   `json:"added"`    // false: the keys stand in the environment, and the first of them was used
-	Resealed int    `json:"resealed"` // connections
-	Unopened int    `json:"unopened"` // connections that no key at hand opens
+	Resealed int    `json:"resealed"` // connections and secrets
+	Unopened int    `json:"unopened"` // those that no key at hand opens
 }
 
-// RotateKey puts a new master key in front of those in the file and seals all connections under it, in steps. Interrupted, it
+// RotateKey puts a new master key in front of those in the file and seals all connections and secrets under it, in steps. Interrupted, it
 // leaves nothing that does not open: the next Run or RotateKey goes on. Keys in the environment are changed there.
 func (v *Vault) RotateKey(ctx context.Context, by By) (Rotation, error) {
 	var done Rotation
@@ -73,25 +73,39 @@ func (v *Vault) addKey(ctx context.Context, by By) error {
 	return v.keys.add(text, append(used, before.primary))
 }
 
-// Reseal seals every connection under the first master key that is under another, and says how many it did and how many no
-// key at hand opens. A connection that changes meanwhile is left to whoever changes it, or to the next time.
+// Reseal seals every connection and secret under the first master key that is under another, and says how many it did and how many no
+// key at hand opens. One that changes meanwhile is left to whoever changes it, or to the next time.
 func (v *Vault) Reseal(ctx context.Context) (resealed, unopened int, err error) {
 	keys, err := v.keys.now()
 	if err != nil {
 		return 0, 0, err
 	}
-	stale, err := v.anything(ctx, `SELECT 1 FROM connections WHERE ciphertext <> '' AND key_id <> $1 LIMIT 1`, keys.primary)
+	stale, err := v.anything(ctx, `SELECT 1 FROM connections WHERE ciphertext <> '' AND key_id <> $1
+		UNION ALL SELECT 1 FROM vault_secrets WHERE key_id <> $1 LIMIT 1`, keys.primary)
 	if err != nil || !stale {
 		return 0, 0, err
 	}
+	for _, step := range []sealing{v.resealConnections, v.resealSecrets} {
+		ok, no, err := v.resealAll(ctx, keys, step)
+		if resealed, unopened = resealed+ok, unopened+no; err != nil {
+			return resealed, unopened, fmt.Errorf("sealing under another key: %w", err)
+		}
+	}
+	return resealed, unopened, nil
+}
+
+// A sealing seals up to sealStep rows after an id anew, and gives how many it looked at, how many it did, and the last of them.
+type sealing func(tx *store.Tx, keys *ring, after string) (seen, ok int, last string, err error)
+
+func (v *Vault) resealAll(ctx context.Context, keys *ring, step sealing) (resealed, unopened int, err error) {
 	for after := ""; ; {
 		var seen, ok int
 		err := v.db.InTx(ctx, func(tx *store.Tx) (err error) {
-			seen, ok, after, err = v.resealStep(tx, keys, after)
+			seen, ok, after, err = step(tx, keys, after)
 			return err
 		})
 		if err != nil {
-			return resealed, unopened, fmt.Errorf("sealing under another key: %w", err)
+			return resealed, unopened, err
 		}
 		resealed, unopened = resealed+ok, unopened+seen-ok
 		if seen < sealStep {
@@ -100,7 +114,7 @@ func (v *Vault) Reseal(ctx context.Context) (resealed, unopened int, err error) 
 	}
 }
 
-func (v *Vault) resealStep(tx *store.Tx, keys *ring, after string) (seen, ok int, last string, err error) {
+func (v *Vault) resealConnections(tx *store.Tx, keys *ring, after string) (seen, ok int, last string, err error) {
 	const which = ` FROM connections WHERE ciphertext <> '' AND key_id <> $1 AND id > $2 ORDER BY id LIMIT $3`
 	if err := tx.Lock(`SELECT id`+which, keys.primary, after, sealStep); err != nil {
 		return 0, 0, after, err
@@ -135,7 +149,7 @@ func (v *Vault) resealStep(tx *store.Tx, keys *ring, after string) (seen, ok int
 func (v *Vault) usedKeys(ctx context.Context) (ids []string, err error) {
 	err = v.db.Read(ctx, func(tx *store.Tx) error {
 		ids, err = store.All(tx, func(r store.Row) (id string, err error) { return id, r.Scan(&id) },
-			`SELECT DISTINCT key_id FROM connections WHERE ciphertext <> ''`)
+			`SELECT key_id FROM connections WHERE ciphertext <> '' UNION SELECT key_id FROM vault_secrets`)
 		return err
 	})
 	return ids, err

@@ -1,4 +1,5 @@
-// Package vault keeps what opens outside systems: for each person and provider the tokens that the person granted.
+// Package vault keeps what opens outside systems: for each person and provider the tokens that the person granted, and what other packages
+// give Keys to keep (secrets.go).
 //
 // A Connection is one grant. It begins with a ceremony (OAuth 2.1 authorization code with PKCE): Begin makes the address
 // that the person's browser goes to, Finish takes what it brings back and exchanges it. Token hands out a short-lived

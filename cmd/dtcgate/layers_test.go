@@ -42,6 +42,7 @@ var layers = []struct {
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},
 	{"tools/dtc", false, "the catalogue; tools hold no authorization code"},
 	{"approvals", false, "what waits, whoever may decide"},
+	{"approvals/notify", false, "tells outside services what happens to it; it decides nothing"},
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
 	{"gate/policy/condition", false, "a pure question to Cedar about one call; it reads no row and knows no document"},
 	{"gate/budget", false, "counts what calls use up together, whatever the policy says they may"},

@@ -40,6 +40,14 @@ func (p *Policy) Approval(f *Facts) (rule approvals.Rule, parks bool) {
 	return rule, false
 }
 
+// OpenRequests is how many questions to people an agent with a profile may have open at once.
+func (p *Policy) OpenRequests(profile string) int64 {
+	if own := p.profile(profile); own != nil && own.OpenRequests > 0 {
+		return own.OpenRequests
+	}
+	return DefaultOpenRequests
+}
+
 func (p *Policy) mayRun(f *Facts) bool { return p.MayRun(f.Profile, f.Action) }
 
 // MayRun reports whether a profile may have an action run without people being asked for its own sake.

@@ -54,7 +54,16 @@ type Profile struct {
 	Actions     Actions  `yaml:"actions,omitempty" json:"actions,omitzero"`
 	Ceiling     Ceiling  `yaml:"ceiling,omitempty" json:"ceiling,omitzero"` // nothing: L0
 	Deny        Deny     `yaml:"deny,omitempty" json:"deny,omitzero"`
+	// OpenRequests is how many questions to people one agent may have open at once; 0: DefaultOpenRequests.
+	OpenRequests int64 `yaml:"open_requests,omitempty" json:"open_requests,omitempty"`
 }
+
+const (
+	// DefaultOpenRequests is how many questions to people an agent may have open when its profile does not say.
+	DefaultOpenRequests = 5
+	// MaxOpenRequests is how many a profile may let it have.
+	MaxOpenRequests = 100_000
+)
 
 // Actions are those of dtc_request_action, provider:action. What may be requested waits for people; what may be run does so too, unless
 // no approval rule asks and the action does not insist.

@@ -27,7 +27,7 @@ var actionCloseTicket = tools.DefineAction(tools.ActionSpec{
 	Targets:     []tools.Target{{Type: "ticket", Example: "tkt_01M3VW4Z00ABCDEFGHJKMNPQRS"}},
 	Undo:        "dtc_undo opens it again", Idempotent: true,
 }, tools.Func[closeTicketIn, closeTicketOut]{
-	Objects: aboutTarget[closeTicketIn], Kinds: []string{"queue"}, Preview: previewClose, Write: closeTicket,
+	Objects: aboutTarget[closeTicketIn], Kinds: []string{"queue"}, Preview: previewClose, Write: closeTicket, Facts: factsOfTicket[closeTicketIn],
 	Undo: tools.Reversible(keepNothing, reopenTicket),
 })
 

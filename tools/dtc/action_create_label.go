@@ -27,7 +27,7 @@ var actionCreateLabel = tools.DefineAction(tools.ActionSpec{
 	Targets: []tools.Target{{Type: "order", Example: "536365"}},
 	Undo:    "dtc_undo voids the label",
 }, tools.Func[createLabelIn, createLabelOut]{
-	Preview: previewLabel, Write: createLabel, Undo: tools.Reversible(keepNothing, voidLabel),
+	Preview: previewLabel, Write: createLabel, Facts: factsOfOrder[createLabelIn], Undo: tools.Reversible(keepNothing, voidLabel),
 })
 
 // previewLabel counts what a label costs. Labels that the order has already are no reason to refuse: it may go in two parcels.

@@ -18,7 +18,7 @@ var actionExportMonth = tools.DefineAction(tools.ActionSpec{
 	Risk:    tools.Risk{Undo: 1, DataOut: 1},
 	Targets: []tools.Target{{Type: "month", Example: "2026-10"}},
 	Undo:    "dtc_undo deletes the export", Idempotent: true,
-}, tools.Func[exportMonthIn, shop.Export]{Preview: previewExport, Write: exportMonth, Undo: tools.Reversible(keepNothing, dropExport)})
+}, tools.Func[exportMonthIn, shop.Export]{Preview: previewExport, Write: exportMonth, Facts: monthFacts, Undo: tools.Reversible(keepNothing, dropExport)})
 
 func previewExport(c *tools.Call, _ exportMonthIn) (tools.Preview, error) {
 	_, e, err := export(c)

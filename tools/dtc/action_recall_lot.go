@@ -22,7 +22,7 @@ var actionRecallLot = tools.DefineAction(tools.ActionSpec{
 	Risk: tools.Risk{Undo: 1, Blast: 2}, Class: tools.ClassDestructive,
 	Targets: []tools.Target{{Type: "variant", Example: "85123A"}},
 	Undo:    "dtc_undo puts the pieces back",
-}, tools.Func[recallLotIn, shop.Recall]{Preview: previewRecall, Write: recall, Undo: tools.Reversible(keepNothing, putBack)})
+}, tools.Func[recallLotIn, shop.Recall]{Preview: previewRecall, Write: recall, Facts: factsOfVariant[recallLotIn], Undo: tools.Reversible(keepNothing, putBack)})
 
 // recallDays is how far back buyers of a recalled SKU are counted.
 const recallDays = 90

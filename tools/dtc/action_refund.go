@@ -18,6 +18,7 @@ var actionRefund = tools.DefineAction(tools.ActionSpec{
 }, tools.Func[actionRefundIn, refundOrderOut]{
 	Preview: func(c *tools.Call, in actionRefundIn) (tools.Preview, error) { return previewRefund(c, in.of(c.Wish)) },
 	Write:   func(c *tools.Call, in actionRefundIn) (refundOrderOut, error) { return refund(c, in.of(c.Wish)) },
+	Facts:   factsOfOrder[actionRefundIn],
 })
 
 // of is the refund of the order that a wish names.

@@ -28,7 +28,7 @@ var actionSendReply = tools.DefineAction(tools.ActionSpec{
 	Targets: []tools.Target{{Type: "ticket", Example: "tkt_01M3VW4Z00ABCDEFGHJKMNPQRS"}},
 	Undo:    "None: a message that has gone out cannot be called back", Idempotent: true,
 }, tools.Func[sendReplyIn, sendReplyOut]{
-	Objects: aboutTarget[sendReplyIn], Kinds: []string{"queue"}, Preview: previewReply, Write: sendReply,
+	Objects: aboutTarget[sendReplyIn], Kinds: []string{"queue"}, Preview: previewReply, Write: sendReply, Facts: factsOfTicket[sendReplyIn],
 })
 
 func previewReply(c *tools.Call, in sendReplyIn) (tools.Preview, error) {

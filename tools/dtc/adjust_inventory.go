@@ -33,6 +33,7 @@ var adjustInventory = tools.Define(tools.Spec{
 	Example: `{"sku":"40010B","delta":48,"cause":"received","expected_on_hand":439}`,
 }, tools.Func[adjustInventoryIn, adjustInventoryOut]{
 	Preview: previewStock, Write: moveStock, Class: classOfMove,
+	Facts:   func(c *tools.Call, in adjustInventoryIn) ([]tools.Fact, error) { return variantFacts(c, in.SKU) },
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 1, Blast: 1}, Class: tools.ClassDestructive}},
 	Undo:    tools.Reversible(keepStock, restoreStock),
 })

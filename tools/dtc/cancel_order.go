@@ -36,6 +36,7 @@ var cancelOrder = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/cancel"}},
 }, tools.Func[cancelOrderIn, cancelOrderOut]{
 	Preview: previewCancelOrder, Write: endOrder, Rate: rateCancel,
+	Facts: func(c *tools.Call, in cancelOrderIn) ([]tools.Fact, error) { return orderFacts(c, in.OrderNo) },
 	Ratings: []tools.Rating{
 		{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Reach: 1}, Class: tools.ClassDestructive},
 		{Risk: tools.Risk{Undo: 3, Blast: 1, Touch: 1, Reach: 1}, Class: tools.ClassDestructive},

@@ -37,6 +37,7 @@ var createDiscount = tools.Define(tools.Spec{
 		`"start_on":"2026-11-22","end_on":"2026-12-01","idempotency_key":"spring-code-1","reason":"For the spring launch"}`,
 }, tools.Func[createDiscountIn, createDiscountOut]{
 	Preview: previewDiscount, Write: discount, Class: classOfDiscount,
+	Facts:   func(c *tools.Call, in createDiscountIn) ([]tools.Fact, error) { return variantsFacts(c, in.SKUs) },
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 3, Money: 1}}},
 	Undo:    tools.Reversible(keepNothing[createDiscountIn], endDiscount),
 })

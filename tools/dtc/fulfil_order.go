@@ -42,6 +42,7 @@ var fulfilOrder = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/fulfil"}},
 }, tools.Func[fulfilOrderIn, fulfilOrderOut]{
 	Preview: previewFulfil, Write: fulfil, Rate: rateFulfil, Class: classFulfil,
+	Facts:   func(c *tools.Call, in fulfilOrderIn) ([]tools.Fact, error) { return orderFacts(c, in.OrderNo) },
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 1}}}, Undo: tools.Reversible(keepFulfil, reopen),
 })
 

@@ -40,7 +40,7 @@ var handlePrivacyRequest = tools.Define(tools.Spec{
 	Example: `{"customer_no":"1002","kind":"export","case_ref":"PR-17","idempotency_key":"pr-17","reason":"the customer asked in a ticket"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/customers/{customer_no}/privacy"}},
 }, tools.Func[privacyIn, privacyOut]{
-	Preview: previewPrivacy, Step: stepPrivacy, Rate: ratePrivacy,
+	Preview: previewPrivacy, Step: stepPrivacy, Rate: ratePrivacy, Facts: privacyFacts,
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 1, Blast: 1, DataOut: 3}, Class: tools.ClassDestructive}},
 })
 

@@ -43,7 +43,7 @@ func TestShop(t *testing.T) {
 		if _, err := shop.LoadDemo(t.Context(), db, merchant, 1, sunday); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range slices.Concat(salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories, customerStories, analyticsStories, orderStories, actionStories, helpdeskStories, objectStories, contactStories) {
+		for _, s := range slices.Concat(salesStories, discountStories, refundStories, campaignStories, readStories, productStories, adStories, supportStories, marketingStories, customerStories, analyticsStories, orderStories, actionStories, helpdeskStories, objectStories, contactStories, factStories) {
 			t.Run(s.name, func(t *testing.T) { s.tell(newHouse(t, db)) })
 		}
 	})

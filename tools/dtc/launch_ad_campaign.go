@@ -42,7 +42,7 @@ var launchAdCampaign = tools.Define(tools.Spec{
 		`"daily_budget":{"amount_minor":1500,"currency":"GBP"},"start_on":"2026-11-29","end_on":"2026-12-20",` +
 		`"idempotency_key":"candles-advent","reason":"Candles sold best in last year's advent"}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/ads/campaigns"}},
-}, tools.Func[launchAdIn, adCampaignOut]{Preview: previewLaunch, Step: launch})
+}, tools.Func[launchAdIn, adCampaignOut]{Preview: previewLaunch, Step: launch, Facts: launchFacts})
 
 func (in launchAdIn) campaign(by *tools.Call) shop.AdCampaign {
 	return shop.AdCampaign{

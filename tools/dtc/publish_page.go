@@ -36,7 +36,7 @@ var publishPage = tools.Define(tools.Spec{
 		`"reason":"The answers are out of date","idempotency_key":"faq-2026-11"}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/pages/{page}/publish"}},
 }, tools.Func[publishPageIn, publishPageOut]{
-	Preview: previewPublish, Write: publish,
+	Preview: previewPublish, Write: publish, Facts: pageFacts,
 	Undo: tools.Reversible(keepPage, publishBefore),
 })
 

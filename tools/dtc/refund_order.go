@@ -43,6 +43,7 @@ var refundOrder = tools.Define(tools.Spec{
 	Routes: []tools.Route{{Method: "POST", Path: "/orders/{order_no}/refund"}},
 }, tools.Func[refundOrderIn, refundOrderOut]{
 	Preview: previewRefund, Write: refund, Rate: rateRefund,
+	Facts:   func(c *tools.Call, in refundOrderIn) ([]tools.Fact, error) { return orderFacts(c, in.OrderNo) },
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 2, Reach: 1}, Class: tools.ClassSpend}},
 })
 

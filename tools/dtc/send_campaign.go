@@ -40,7 +40,7 @@ var sendCampaign = tools.Define(tools.Spec{
 	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4","expected_version":1,"expected_recipients":96,` +
 		`"max_cost":{"amount_minor":384,"currency":"GBP"},"idempotency_key":"soap-drop-1","reason":"The soap is back in stock"}`,
 }, tools.Func[sendCampaignIn, sendCampaignOut]{
-	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend,
+	Preview: previewSend, Step: sendStep, Stopped: pauseSend, Rate: rateSend, Fill: fillSend, Facts: campaignFacts,
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 3, Blast: 1, Money: 1, Touch: 1, Reach: 1}, Class: tools.ClassContact}},
 })
 

@@ -26,7 +26,7 @@ var setAdBudget = tools.Define(tools.Spec{
 		`"idempotency_key":"gifts-lower","reason":"The gifts are nearly sold out"}`,
 	Routes: []tools.Route{{Method: "POST", Path: "/ads/campaigns/{ad_campaign_id}/budget"}},
 }, tools.Func[setAdBudgetIn, adCampaignOut]{
-	Preview: previewBudget, Write: setBudget, Rate: rateBudget, Class: classOfBudget,
+	Preview: previewBudget, Write: setBudget, Rate: rateBudget, Class: classOfBudget, Facts: adBudgetFacts,
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 1, Blast: 1, Reach: 1}}},
 	Undo:    tools.Reversible(keepBudget, restoreBudget),
 })

@@ -38,6 +38,7 @@ var setPrices = tools.Define(tools.Spec{
 		`"idempotency_key":"cups-2026-11","reason":"The supplier charges more from December"}`,
 }, tools.Func[setPricesIn, setPricesOut]{
 	Preview: previewPrices, Write: writePrices, Class: classOfPrices,
+	Facts:   func(c *tools.Call, in setPricesIn) ([]tools.Fact, error) { return variantsFacts(c, in.skus()) },
 	Ratings: []tools.Rating{{Risk: tools.Risk{Undo: 2, Blast: 2, Money: 1}}},
 	Undo:    tools.Reversible(keepPrices, restorePrices), NoAmount: true,
 })

@@ -34,7 +34,7 @@ var undo = tools.Define(tools.Spec{
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/undo/{undo_id}"}},
-}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack, Class: classOfUndo, Ratings: []tools.Rating{
+}, tools.Func[undoIn, undoOut]{Preview: previewUndo, Write: takeBack, Class: classOfUndo, Facts: undoFacts, Ratings: []tools.Rating{
 	{Risk: tools.Risk{Undo: 1, Blast: 1}, Class: tools.ClassDestructive, Asks: true},
 }})
 

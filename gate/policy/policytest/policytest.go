@@ -16,6 +16,7 @@ profiles:
     resources: ["*"]
     actions: {request: ["*"]}
     ceiling: high
+    open_requests: 100000
 conditions: |
   permit (principal, action, resource);
 `
