@@ -171,8 +171,8 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 }
 
 // askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: another process may
-// have done so.
-const askAgain = time.Second
+// have done so. Tests set it.
+var askAgain = time.Second
 
 // recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
 const recordTime = 10 * time.Second
