@@ -326,7 +326,7 @@ func findJob(tx *store.Tx, id string) (Job, error) {
 
 const jobColumns = `id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, idempotency_key,
 	resource, policy_version, policy_rule, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after, attempts, lease_owner,
-	cancel_requested_at, created_at, COALESCE((SELECT MAX(e.id) FROM effects e WHERE e.job_id = jobs.id AND e.job_id <> '' AND e.state = 'open'), '')`
+	cancel_requested_at, created_at, updated_at, COALESCE((SELECT MAX(e.id) FROM effects e WHERE e.job_id = jobs.id AND e.job_id <> '' AND e.state = 'open'), '')`
 
 func scanJob(r store.Row) (Job, error) {
 	var j Job
@@ -334,7 +334,7 @@ func scanJob(r store.Row) (Job, error) {
 	var stop time.Time
 	err := r.Scan(&j.JobID, &j.Merchant, &j.CallID, &j.PrincipalID, &chain, &j.Transport, &j.Tool, &j.SchemaHash, &args, &j.ArgsHash,
 		&j.Idempotency, &j.Resource, &j.Policy, &j.Rule, &j.ApprovalID, &j.Status, &j.Reason, &j.Why, &j.Summary, &j.ProgressPercent, &checkpoint, &result,
-		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt), &j.UndoID)
+		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt), store.At(&j.UpdatedAt), &j.UndoID)
 	if err != nil {
 		return Job{}, err
 	}

@@ -51,9 +51,12 @@ var probes = map[string][]probe{
 		{by: "person", path: "/approvals/{{approval}}/resolve", body: `{"decision":"approve","seen_sha256":"0000-0000-0000"}`},
 		{by: "agent", path: "/approvals/{{approval}}/resolve", body: `{"decision":"approve"}`},
 	},
-	"POST /jobs/{id}/reconcile": {{by: "person", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`}},
-	"GET /subtokens":            {{by: "agent"}},
-	"DELETE /subtokens/{id}":    {{by: "agent", path: "/subtokens/{{sub}}"}},
+	"POST /jobs/{id}/reconcile": {
+		{by: "person", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`},
+		{by: "agent", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`},
+	},
+	"GET /subtokens":         {{by: "agent"}},
+	"DELETE /subtokens/{id}": {{by: "agent", path: "/subtokens/{{sub}}"}},
 
 	"GET /api/v1/admin/v1/subtokens":                         {{by: "person"}, {by: "agent"}},
 	"DELETE /api/v1/admin/v1/subtokens/{id}":                 {{by: "person", path: "/api/v1/admin/v1/subtokens/{{sub}}"}},
