@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -223,6 +224,14 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 		tx.Tell("job:" + j.JobID)
 	}
 	return announce(tx, j, event)
+}
+
+// above is who stands behind an actor: of one of a chain, all from there on; of anybody else nobody.
+func above(chain []string, actor string) []string {
+	if at := slices.Index(chain, actor); at >= 0 {
+		return chain[at:]
+	}
+	return []string{actor}
 }
 
 // byItself is the actor of what happens because of time or of changed facts.
