@@ -38,11 +38,13 @@ func (g *Gate) Deputise(ctx context.Context, by By, ask Deputising) (approvals.D
 // delegation names both people as they stand in the database now.
 func (ask Deputising) delegation(tx *store.Tx, p auth.Principal) (d approvals.Delegation, err error) {
 	absent := p
-	if ask.Absent != "" {
+	switch {
+	case ask.Absent != "":
 		absent, err = auth.FindPerson(tx, p.Merchant, ask.Absent)
-	}
-	if err == nil && absent.Kind != auth.KindPerson {
+	case p.Kind == auth.KindOperator:
 		err = tools.Wrong("absent", "is missing", "the name or id of the person who is away", nil)
+	case p.Kind != auth.KindPerson:
+		err = tools.Refuse(tools.ForbiddenApprover, "Leave it to people, who vote with a person's token or on their pages.", "Nobody stands in for an agent.")
 	}
 	if err != nil {
 		return d, noPerson(err)
