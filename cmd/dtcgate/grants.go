@@ -85,6 +85,15 @@ func (c *grantAsk) asking(ctx context.Context, db *store.DB) (by gate.By, err er
 	return by, err
 }
 
+// findPerson finds who is at work by name or id.
+func findPerson(tx *store.Tx, m auth.Merchant, who string) (auth.Principal, error) {
+	p, err := auth.FindPerson(tx, m.ID, who)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("there is no active person %q: add one with `dtcgate person add`", who)
+	}
+	return p, err
+}
+
 func (c *grantAsk) wish(now time.Time) (w gate.GrantWish, err error) {
 	w = gate.GrantWish{From: c.From, Count: c.Count, Note: c.Note, Bounds: map[string]approvals.Bound{}}
 	if w.Until, err = parseUntil(c.Until, now); err != nil {
