@@ -126,7 +126,7 @@ func (c Case) entry(e Event) func(*audit.Entry) {
 			a.Actor, a.Chain, a.Count = byItself, []string{byItself}, int64(c.Level)
 		case ActCancel:
 			if e.By != "" {
-				a.Actor, a.Chain = e.By, []string{e.By}
+				a.Actor, a.Chain = e.By, above(c.Binding.Chain, e.By)
 			}
 		case ActConsume:
 		default:

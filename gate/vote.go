@@ -93,6 +93,13 @@ func mayVote(p auth.Principal, b Ballot) error {
 		return b.Wrong
 	case b.Decision != approvals.Approve && b.Decision != approvals.Deny:
 		return tools.Wrong("decision", "is not a decision", "one of: approve, deny", "deny")
+	}
+	return b.sayable()
+}
+
+// sayable asks whether what somebody says to a request can stand on record.
+func (b Ballot) sayable() error {
+	switch {
 	case secret.In(b.Reason):
 		return pastedSecret()
 	case len(b.Reason) > maxReason:

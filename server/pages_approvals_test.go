@@ -347,6 +347,16 @@ func TestAnotherMerchantsRequestIsNotThere(t *testing.T) {
 			t.Errorf("%s: %d", path, status)
 		}
 	}
+	r, err := http.NewRequest("GET", "/", nil)
+	d.must(err)
+	r.Header.Set("Cookie", strings.TrimPrefix(d.cookie, "Cookie: "))
+	fields := url.Values{"csrf": {formToken(r)}, "decision": {"deny"}, "reason": {"mine"}, "outcome": {"happened"}, "undo_id": {"und_01M825B7TDE2HSYV6DMYTBD34T"}}
+	for _, path := range []string{"/approvals/" + id + "/vote", "/approvals/" + id + "/withdraw", "/approvals/" + id + "/cancel", "/approvals/" + id + "/undo", "/jobs/" + job + "/reconcile"} {
+		if resp, text := d.once("POST", path, fields.Encode(), asForm, asPage, d.cookie); resp.StatusCode != 404 || strings.Contains(text, "growth-bot") {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	d.stands(id, approvals.Pending)
 	_, page := d.open("/approvals")
 	if strings.Contains(page, id) {
 		t.Error("it stands in the list")

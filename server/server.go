@@ -95,6 +95,7 @@ func New(c Config) (*Server, error) {
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
+	s.handleDeputies()
 	s.handlePages()
 	s.handleApprovals()
 	s.handleJobs()
