@@ -9,6 +9,7 @@
 //	            └─time──> expired  <──┘ (not used before ExecuteBefore)
 //	job:     pending_approval ──> queued ──> running ──> succeeded | failed
 //	            └─> cancelled (denied, cancelled, invalidated) | expired
+//	                                            └─> indeterminate ─(probe or person)─> succeeded | failed
 //
 // A call that only takes long is a Job without a Request and begins as queued.
 //
@@ -56,8 +57,9 @@ const (
 	MaxTimeToDecide = 30 * 24 * time.Hour
 	// TimeToRun is how long an answer is good for, counted from the decision or from the time the call was set for.
 	TimeToRun = 30 * time.Minute
-	// LeaseTime is how long a worker holds a running job without renewing it.
-	LeaseTime = 30 * time.Second
+	// LeaseTime is how long a worker holds a running job without renewing it. Each step renews it, and a worker that sends does four times
+	// in it. A step that takes longer is undone where another worker has taken the job meanwhile, so steps are to be a small part of it.
+	LeaseTime = time.Minute
 )
 
 // ErrLeaseLost means that another worker holds the job.

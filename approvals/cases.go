@@ -33,15 +33,12 @@ func happenTo(tx *store.Tx, j Job, r Request, e Event) (Request, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := write(tx, j, c, next, e); err != nil {
-		return r, err
-	}
 	for _, event := range events {
-		if err := record(tx, j, event, next.entry(event, e)); err != nil {
+		if err := record(tx, j, event, next.entry(e)); err != nil {
 			return r, err
 		}
 	}
-	return next.Request, nil
+	return next.Request, write(tx, j, c, next, e)
 }
 
 // write stores what an event has changed: the job, the votes and the request, each only if it is as it was.
@@ -112,7 +109,7 @@ func (c Case) move(was Case, e Event) move {
 }
 
 // entry fills in what goes on record of an event.
-func (c Case) entry(name string, e Event) func(*audit.Entry) {
+func (c Case) entry(e Event) func(*audit.Entry) {
 	return func(a *audit.Entry) {
 		a.Binding = c.BindingHash
 		switch e.Act {

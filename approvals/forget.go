@@ -31,7 +31,7 @@ func OpenAbout(tx *store.Tx, merchant string, resources []string, but string) (i
 	for some := range slices.Chunk(resources, forgetAtOnce) {
 		where, args := about(merchant, some)
 		jobs, err := store.All(tx, func(r store.Row) (tool string, err error) { return tool, r.Scan(&tool) },
-			`SELECT tool FROM jobs`+where+` AND status IN ('pending_approval', 'queued', 'running')`, args...)
+			`SELECT tool FROM jobs`+where+` AND status IN `+notEnded, args...)
 		if err != nil {
 			return 0, fmt.Errorf("looking for open jobs: %w", err)
 		}
@@ -63,7 +63,7 @@ func forgetSome(tx *store.Tx, merchant string, resources []string) ([]string, er
 	}
 	type ended struct{ job, approval string }
 	jobs, err := store.All(tx, func(r store.Row) (e ended, err error) { return e, r.Scan(&e.job, &e.approval) },
-		`SELECT id, approval_id FROM jobs`+where+` AND status NOT IN ('pending_approval', 'queued', 'running') ORDER BY id`, args...)
+		`SELECT id, approval_id FROM jobs`+where+` AND status NOT IN `+notEnded+` ORDER BY id`, args...)
 	if err != nil {
 		return nil, err
 	}

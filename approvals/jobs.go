@@ -45,6 +45,9 @@ func insertJob(tx *store.Tx, j Job) error {
 
 const due = `((status = 'queued' AND run_after <= $1) OR (status = 'running' AND lease_until <= $1))`
 
+// notEnded are the states in which something may yet come of a job.
+const notEnded = `('pending_approval', 'queued', 'running', 'indeterminate')`
+
 // Due reports whether there is a job for a worker to claim. It only reads.
 func Due(tx *store.Tx) (bool, error) {
 	n, err := store.One(tx, func(r store.Row) (n int, err error) {
@@ -251,7 +254,7 @@ func (Queue) Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, 
 		var id string
 		return id, r.Scan(&id)
 	}, `SELECT principal_id FROM jobs WHERE merchant_id = $1 AND resource = $2 AND tool = $3
-		AND status IN ('pending_approval', 'queued', 'running')`, p.Merchant, resource, tool)
+		AND status IN `+notEnded, p.Merchant, resource, tool)
 	if err != nil {
 		return false, false, fmt.Errorf("looking for open jobs: %w", err)
 	}
@@ -347,6 +350,8 @@ func pollAfter(s tools.JobStatus) int {
 		return 30
 	case tools.JobQueued, tools.JobRunning:
 		return 2
+	case tools.JobIndeterminate:
+		return 300
 	}
 	return 0
 }

@@ -116,6 +116,14 @@ func List(tx *store.Tx, merchant string, all bool, limit int) ([]Request, error)
 	return found, nil
 }
 
+// CountPending is how many of a merchant's requests wait for people.
+func CountPending(tx *store.Tx, merchant string) (n int64, err error) {
+	if err = tx.QueryRow(`SELECT COUNT(*) FROM approvals WHERE merchant_id = $1 AND state = 'pending'`, merchant).Scan(&n); err != nil {
+		err = fmt.Errorf("counting what waits for people: %w", err)
+	}
+	return n, err
+}
+
 // Expire lapses up to limit requests whose time is over. It gives how many it looked at, and the jobs that it ended. Times are compared with tx.Now, so that a
 // request lapses at the same moment for the sweeper, for votes and for the worker.
 func Expire(tx *store.Tx, limit int) (looked int, ended []Job, err error) {

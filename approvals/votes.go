@@ -148,11 +148,17 @@ func StandsIn(tx *store.Tx, merchant, deputy, absent string) (bool, error) {
 
 // count reads the votes on r and, while it is pending, says who is missing as things are.
 func (r *Request) count(tx *store.Tx, known voters) (err error) {
-	r.Votes, err = store.All(tx, scanVote, `SELECT person_id, person_name, for_id, for_name, decision, overrides, reason, seen_sha256, acknowledged,
-			open_seconds, flag, channel, at, withdrawn_at
-		FROM approval_votes WHERE approval_id = $1 ORDER BY at, person_id`, r.ID)
-	if err != nil || r.State != Pending {
+	r.Votes, err = store.All(tx, scanVote, `SELECT `+voteColumns+` FROM approval_votes WHERE approval_id = $1 ORDER BY at, person_id`, r.ID)
+	if err != nil {
 		return err
+	}
+	return r.tally(tx, known)
+}
+
+// tally says, while r is pending, who is missing as things are.
+func (r *Request) tally(tx *store.Tx, known voters) error {
+	if r.State != Pending {
+		return nil
 	}
 	lacks, err := r.weigh(r.Rule, known.of(tx, r.Merchant))
 	if r.Missing = lacks.words(r.Rule.Voters(tx.Now.Sub(r.CreatedAt))); lacks.met() {
@@ -160,6 +166,8 @@ func (r *Request) count(tx *store.Tx, known voters) (err error) {
 	}
 	return err
 }
+
+const voteColumns = `person_id, person_name, for_id, for_name, decision, overrides, reason, seen_sha256, acknowledged, open_seconds, flag, channel, at, withdrawn_at`
 
 func scanVote(row store.Row) (Vote, error) {
 	var v Vote

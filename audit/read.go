@@ -36,6 +36,34 @@ func Tail(tx *store.Tx, afterSeq int64, limit int) ([]Sequenced, error) {
 	return entries, nil
 }
 
+// Head is the number of the newest entry that has one, and 0 when none has. All entries up to it are there to be read, and
+// none of them ever comes later: numbers are given in batches that are visible whole and one after the other.
+func Head(tx *store.Tx) (int64, error) {
+	head, err := store.One(tx, number, `SELECT COALESCE(MAX(seq), 0) FROM audit_sequence`)
+	if err != nil {
+		return 0, fmt.Errorf("reading the head of the audit log: %w", err)
+	}
+	return head, nil
+}
+
+// About returns the entries of all merchants after a number and up to another whose event is of one of the kinds, oldest first. The
+// kind of an event is what stands before its dot. Who follows the log looks at a stretch at a time, and is at its end
+// afterwards whether anything was there or not.
+func About(tx *store.Tx, after, until int64, kinds ...string) ([]Sequenced, error) {
+	args := []any{after, until}
+	events := make([]string, len(kinds))
+	for i, kind := range kinds {
+		events[i] = "e.event LIKE " + marks(&args, kind+".%")
+	}
+	entries, err := store.All(tx, scanSequenced, `SELECT s.seq, e.body
+		FROM audit_sequence s JOIN audit_entries e ON e.id = s.entry_id
+		WHERE s.seq > $1 AND s.seq <= $2 AND (`+strings.Join(events, " OR ")+`) ORDER BY s.seq`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit log from %d to %d: %w", after, until, err)
+	}
+	return entries, nil
+}
+
 // Filter says which entries Find returns; an empty field does not filter. Without Merchant Find returns everybody's:
 // that is for operators only.
 type Filter struct {

@@ -110,15 +110,22 @@ func checkProfile(name string) error {
 	return &Unfit{"profile", "is no name of a profile", "a name in lower case of at most 40 characters, as it stands in the policy"}
 }
 
-// checkScopes keeps people's scopes from agents: who asks does not decide.
+// checkScopes keeps people's scopes from agents: who asks does not decide. A key is an agent's or a carrier's, never both.
 func checkScopes(scopes []Scope) error {
+	among := AgentScopes
+	if slices.ContainsFunc(scopes, func(s Scope) bool { return slices.Contains(CarrierScopes, s) }) {
+		among = CarrierScopes
+	}
 	for _, s := range scopes {
-		if !slices.Contains(AgentScopes, s) {
-			return &Unfit{"scopes", "hold one that agents cannot have", "some of " + joinScopes(AgentScopes)}
+		if !slices.Contains(among, s) {
+			return &Unfit{"scopes", "hold some that no key has together", joinScopes(CarrierScopes) + " alone, or some of " + joinScopes(AgentScopes)}
 		}
 	}
 	return nil
 }
+
+// Carries reports whether k is the key of a service that may carry what people decide there.
+func (k Key) Carries() bool { return slices.Contains(k.Scopes, ApprovalsResolve) }
 
 // checkOwner refuses a key that nobody answers for, and scopes that its owner does not hold: they would do nothing now, and
 // something on the day on which the owner is given them.

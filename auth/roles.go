@@ -22,7 +22,7 @@ type Role struct {
 
 // builtIn are the roles that every merchant begins with; patterns are those of ParseScopes. A merchant may change them.
 var builtIn = map[string][]string{
-	"admin":      {"*:read", "*:write", "orders:*", "customers:*", "marketing:*", "ads:*", "store:*", "actions:*", "keys:*", "policy:*", "approvals:resolve"},
+	"admin":      {"*:read", "*:write", "orders:*", "customers:*", "marketing:*", "ads:*", "store:*", "actions:*", "keys:*", "policy:*", "webhooks:*", "approvals:resolve"},
 	"manager":    {"analytics:*", "catalog:*", "pricing:*", "orders:*", "customers:*", "marketing:*", "ads:*", "store:*", "support:*", "actions:*", "approvals:read", "approvals:resolve"},
 	"finance":    {"analytics:*", "catalog:read", "pricing:*", "orders:read", "orders:refund", "ads:read", "ads:spend", "actions:*", "approvals:read", "approvals:resolve", "audit:read"},
 	"marketing":  {"analytics:*", "catalog:read", "customers:read", "marketing:*", "ads:*", "store:*", "approvals:read", "approvals:resolve"},

@@ -20,7 +20,7 @@ var AgentScopes = []Scope{
 	"support:read", "support:write", "actions:request",
 }
 
-// The scopes of people. Agents never hold one: who asks does not decide.
+// The scopes of people. Agents never hold one: who asks does not decide. See CarrierScopes for the keys of services.
 const (
 	ApprovalsRead     Scope = "approvals:read"
 	ApprovalsResolve  Scope = "approvals:resolve"
@@ -28,10 +28,18 @@ const (
 	KeysAdmin         Scope = "keys:admin"
 	PolicyAdmin       Scope = "policy:admin"
 	AuditRead         Scope = "audit:read"
+	WebhooksAdmin     Scope = "webhooks:admin"
 )
 
 // PeopleScopes are the scopes that only people may hold.
-var PeopleScopes = []Scope{ApprovalsRead, ApprovalsResolve, ApprovalsOverride, KeysAdmin, PolicyAdmin, AuditRead}
+var PeopleScopes = []Scope{ApprovalsRead, ApprovalsResolve, ApprovalsOverride, KeysAdmin, PolicyAdmin, AuditRead, WebhooksAdmin}
+
+// CarrierScopes are what the key of a service holds that carries people's decisions here, such as a chat's. It holds nothing beside: who asks
+// does not decide, nor bring what others have decided.
+var CarrierScopes = []Scope{ApprovalsResolve}
+
+// KeyScopes are the scopes that keys may hold: those of agents, or those of carriers.
+var KeyScopes = slices.Concat(AgentScopes, CarrierScopes)
 
 // AllScopes are the scopes that a role may hold.
 var AllScopes = slices.Concat(AgentScopes, PeopleScopes)

@@ -19,6 +19,8 @@ type Account struct {
 	Roles    []string
 	Sessions []auth.Session // live ones, newest first
 	Passkeys []auth.Passkey
+	Links    []auth.PersonLink // services that carry what they decide
+	Services []auth.Key        // that they may link
 }
 
 // Account gives what p may see of themselves. Every error is a *tools.Refusal.
@@ -39,6 +41,12 @@ func (g *Gate) Account(ctx context.Context, p auth.Principal) (Account, error) {
 			}
 		}
 		if a.Passkeys, err = auth.ListPasskeys(tx, p.Merchant, p.ID); err != nil {
+			return err
+		}
+		if a.Links, err = auth.PersonLinks(tx, p.Merchant, p.ID); err != nil {
+			return err
+		}
+		if a.Services, err = auth.Carriers(tx, p.Merchant, accountMax); err != nil {
 			return err
 		}
 		a.Roles, err = auth.RolesOf(tx, p.ID)

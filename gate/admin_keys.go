@@ -246,7 +246,7 @@ func (g *Gate) apply(t KeyTerms, k *auth.Key, now time.Time) error {
 
 func (g *Gate) applyLists(t KeyTerms, k *auth.Key) (err error) {
 	if t.Scopes != nil {
-		if k.Scopes, err = scopesOf(t.Scopes, auth.AgentScopes); err != nil {
+		if k.Scopes, err = scopesOf(t.Scopes, auth.KeyScopes); err != nil {
 			return err
 		}
 	}

@@ -278,8 +278,8 @@ func TestARevocationCountsWhatDiesWithIt(t *testing.T) {
 		o.give(o.give(child, auth.Delegation{Depth: 1}), auth.Delegation{})
 		o.give(o.rooted(true), auth.Delegation{})
 		var first tools.Result
-		for _, p := range []auth.Principal{o.bot, child, root} {
-			out, err := o.call(p, "test_move", oneLamp)
+		for i, p := range []auth.Principal{o.bot, child, root} {
+			out, err := o.call(p, "test_move", lamps(1+i))
 			o.must("a call that is parked", err)
 			first = o.result(out)
 		}

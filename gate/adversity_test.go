@@ -305,10 +305,10 @@ func TestEveryTransitionIsRecordedWithThePolicyInForce(t *testing.T) {
 		if err := h.vote(h.parked("test_move", oneLamp).JobID, approvals.Deny); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.cancel(h.bot, h.parked("test_move", oneLamp).JobID); err != nil {
+		if err := h.cancel(h.bot, h.parked("test_move", lamps(2)).JobID); err != nil {
 			t.Fatal(err)
 		}
-		h.parked("test_move", oneLamp)
+		h.parked("test_move", lamps(3))
 		k.pass(approvals.TimeToDecide)
 		h.sweep()
 		h.approved("test_move")

@@ -14,6 +14,11 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
+// lamps are the arguments of a move of so many.
+func lamps(n int) string {
+	return fmt.Sprintf(`{"thing":"lamp","amount":%d,"reason":"because it stands in the way"}`, n)
+}
+
 const oneLamp = `{"thing":"lamp","amount":1,"reason":"because it stands in the way"}`
 
 func TestAParkedCallRunsOnceAfterItIsApproved(t *testing.T) {
@@ -182,7 +187,7 @@ func TestTimeRunsOutOnQuestionsAndOnAnswers(t *testing.T) {
 		now := time.Now().UTC()
 		db.Now = func() time.Time { return now }
 		h := newHouse(t, db)
-		undecided, unused := h.parked("test_move", oneLamp), h.parked("test_move", oneLamp)
+		undecided, unused := h.parked("test_move", oneLamp), h.parked("test_move", lamps(2))
 		if err := h.vote(unused.JobID, approvals.Approve); err != nil {
 			t.Fatal(err)
 		}
@@ -252,8 +257,8 @@ func TestOfTwoDecisionsOneCounts(t *testing.T) {
 			people = append(people, p)
 			return err
 		})
-		for range 20 {
-			r := h.parked("test_move", oneLamp)
+		for i := range 20 {
+			r := h.parked("test_move", lamps(1+i))
 			var counted atomic.Int64
 			var all sync.WaitGroup
 			for i, d := range []approvals.Decision{approvals.Approve, approvals.Deny} {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -199,8 +200,8 @@ func TestCallsOfManyAtOnceNeverGoOverTheBudget(t *testing.T) {
 				p = h.bot // whose calls are parked
 			}
 			all.Go(func() {
-				for range 2 {
-					_, err := h.call(p, "test_hook", oneLamp)
+				for i := range 2 {
+					_, err := h.call(p, "test_hook", fmt.Sprintf(`{"thing":"lamp","amount":1,"note":"%d of %d"}`, i, caller))
 					if r := (*tools.Refusal)(nil); errors.As(err, &r) && r.Code == tools.BudgetExceeded {
 						refused.Add(1)
 					} else if err != nil {

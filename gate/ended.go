@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -31,9 +32,15 @@ type queue struct{ approvals.Queue }
 
 var _ tools.Jobs = queue{}
 
+// tooLate is what the caller of a call that is being sent is told who wants to stop it.
+const tooLate = "It is too late to stop it for certain: it is being sent to the outside system. It is not sent again where that has not done it."
+
 // CancelJob is that of approvals.Queue.
 func (q queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools.Job, error) {
 	now, err := q.Queue.CancelJob(tx, p, id, reason)
+	if err == nil && now.Status == tools.JobRunning {
+		now.Why, err = stopping(tx, id)
+	}
 	if err != nil || now.Status != tools.JobCancelled {
 		return now, err
 	}
@@ -42,4 +49,13 @@ func (q queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (too
 		return now, err
 	}
 	return now, giveBack(tx, j)
+}
+
+// stopping is what the caller of a running job is told who has asked to stop it.
+func stopping(tx *store.Tx, id string) (string, error) {
+	_, err := approvals.FindExecution(tx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	return tooLate, err
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/approvals/notify"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/policy"
@@ -47,6 +48,8 @@ type Config struct {
 	// OIDC is the identity provider at which people sign in; without it none can.
 	OIDC    *auth.OIDC
 	Issuers *auth.Issuers // of tokens that let agents in; nil: there are none
+	// Webhooks tell services outside what happens; nil: none are told.
+	Webhooks *notify.Webhooks
 }
 
 // A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
@@ -58,17 +61,23 @@ type Gate struct {
 	exports   *shop.DossierFiles
 	oidc      *auth.OIDC
 	issuers   *auth.Issuers
+	webhooks  *notify.Webhooks
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 	policies  policies
 	shadows   shadows
 	used      used
+	feed      feed
 	touched   touched
+	outside   *outside
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
-	return &Gate{db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed()}
+	return &Gate{
+		db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, webhooks: c.Webhooks,
+		wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
+	}
 }
 
 // A Request is a call as a transport hands it over, not yet judged.
@@ -266,7 +275,7 @@ func (g *Gate) act(c *call) error {
 			"Rehearsed: nothing was done. "+c.preview.Summary)
 	case c.parked:
 		return g.park(c)
-	case c.Tool.Handler().Step != nil:
+	case c.Tool.Handler().Works():
 		return g.enqueue(c)
 	}
 	return g.run(c)

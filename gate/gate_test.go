@@ -43,6 +43,7 @@ type moveIn struct {
 	Amount         int64  `json:"amount" jsonschema:"minimum=1,maximum=1000"`
 	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"maxLength=255"`
 	Reason         string `json:"reason,omitempty" jsonschema:"maxLength=500"`
+	Note           string `json:"note,omitempty" jsonschema:"maxLength=40,description=Makes it another call"`
 	DryRun         bool   `json:"dry_run,omitempty"`
 }
 
@@ -243,7 +244,7 @@ func (h *house) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, 
 	h.t.Helper()
 	if b.Seen == "" {
 		if err := h.db.Read(h.t.Context(), func(tx *store.Tx) error {
-			r, err := approvals.Find(tx, h.bot.Merchant, b.ID)
+			r, err := approvals.Find(tx, p.Merchant, b.ID)
 			b.Seen = r.BindingHash
 			return err
 		}); err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -328,10 +329,10 @@ func TestNoRecordWithoutThePolicyInForce(t *testing.T) {
 			checks       int
 		}{
 			{h.free, "test_read", `{}`, "done", "", 20},
-			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 22},
-			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 22},
-			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 22},
-			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 22},
+			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 23},
+			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 23},
+			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 23},
+			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 23},
 			{poor, "test_move", `{"thing":"lamp","amount":1}`, "refused", "FORBIDDEN_SCOPE", 4},
 			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 8},
 			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 14},

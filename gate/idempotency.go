@@ -125,6 +125,6 @@ func (g *Gate) saveAnswer(c *call) error {
 // forgetKeys drops keys under which nothing waits any more, nor has ended lately.
 func forgetKeys(tx *store.Tx) error {
 	_, err := tx.Exec(`DELETE FROM idempotency WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = idempotency.job_id
-		AND (jobs.status IN ('pending_approval', 'queued', 'running') OR jobs.updated_at >= $1))`, store.Micros(tx.Now.Add(-keepKeys)))
+		AND (jobs.status IN ('pending_approval', 'queued', 'running', 'indeterminate') OR jobs.updated_at >= $1))`, store.Micros(tx.Now.Add(-keepKeys)))
 	return err
 }

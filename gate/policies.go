@@ -150,7 +150,7 @@ func (g *Gate) checkBudgets(_ context.Context, c *call) error {
 	case len(charges) == 0 && !c.Resumed, !c.Resumed && c.approval.ID != "": // of the same question enough is held already
 	case c.planned:
 		err = budget.Fits(c.Tx, merchant, charges)
-	case c.Tool.Handler().Step != nil || c.parked && !c.Resumed:
+	case c.Tool.Handler().Works() || c.parked && !c.Resumed:
 		err = budget.Reserve(c.Tx, merchant, c.ID, charges)
 	case c.Resumed:
 		err = budget.Settle(c.Tx, merchant, c.ID, charges)

@@ -490,7 +490,7 @@ trust: {start: 75, feedback: {lowest: -50, highest: 0}, sandboxes: {strict: {cei
 `
 	each(t, func(t *testing.T, o *office) {
 		o.published(o.operator, openWith(rules))
-		kept, dropped := o.parked("test_move", oneLamp), o.parked("test_move", oneLamp)
+		kept, dropped := o.parked("test_move", oneLamp), o.parked("test_move", lamps(2))
 		o.must("the vote", o.vote(kept.Approval.ApprovalID, approvals.Approve))
 		o.resume()
 		if j := o.job(kept.JobID); j.Status != tools.JobSucceeded {

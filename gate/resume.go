@@ -38,8 +38,14 @@ var resumeChecks = slices.Concat(stepChecks, []check{
 // Resume carries out the next stored call that is due, and reports whether there was one. An error means that the
 // database could not be asked; the call waits for another turn.
 func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err error) {
-	if due, err := g.due(ctx); err != nil || !due {
+	due, probe, err := g.due(ctx)
+	switch {
+	case err != nil:
 		return false, err
+	case !due && probe:
+		return g.probeNext(ctx)
+	case !due:
+		return false, nil
 	}
 	worked, err = g.resume(ctx, worker, nil)
 	if un := (*unasked)(nil); errors.As(err, &un) {
@@ -80,21 +86,28 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		return true, g.end(ctx, j, c, err)
 	case j.Tool == publishTool:
 		return true, g.publishApproved(ctx, j)
-	case j.Status == tools.JobRunning || c != nil && c.Tool.Handler().Step != nil:
-		j.Owner = worker
+	}
+	switch j.Owner = worker; {
+	case j.Status == tools.JobRunning:
+		return true, g.takeUp(ctx, j)
+	case c != nil && c.Tool.Handler().Outside():
+		return true, g.sendFirst(ctx, c, j)
+	case c != nil && c.Tool.Handler().Step != nil:
 		return true, g.steps(ctx, j, worker)
 	}
 	g.earned(c)
 	return true, nil
 }
 
-// due looks for work without taking part in the writing.
-func (g *Gate) due(ctx context.Context) (found bool, err error) {
+// due looks for work without taking part in the writing: a job, or else an outside system to ask.
+func (g *Gate) due(ctx context.Context) (job, probe bool, err error) {
 	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
-		found, err = approvals.Due(tx)
+		if job, err = approvals.Due(tx); err == nil && !job {
+			probe, err = approvals.ProbeDue(tx)
+		}
 		return err
 	})
-	return found, err
+	return job, probe, err
 }
 
 // lastStep is how long a transaction that has begun may go on when the process is told to end.
@@ -134,7 +147,10 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answere
 		}
 	}
 	c.consumed = true
-	if c.Tool.Handler().Step != nil {
+	switch h := c.Tool.Handler(); {
+	case h.Outside():
+		return c, g.intend(tx, c, j, worker)
+	case h.Step != nil:
 		return c, approvals.Start(tx, j, worker)
 	}
 	return c, g.finish(tx, c, j)

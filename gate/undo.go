@@ -263,6 +263,22 @@ func (g *Gate) rewindOne(ctx context.Context, p auth.Principal, e approvals.Effe
 	return undone, err
 }
 
+// TakeBack undoes for a person what one write did. Every error is a *tools.Refusal.
+func (g *Gate) TakeBack(ctx context.Context, p auth.Principal, id string) (tools.Effect, error) {
+	var e approvals.Effect
+	err := mayRewind(p)
+	if err == nil {
+		err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
+			e, err = approvals.FindEffect(tx, p.Merchant, "", id)
+			return err
+		})
+	}
+	if err != nil {
+		return tools.Effect{}, g.refusePerson(ctx, p, "effect.refused", Ballot{ID: id}, err)
+	}
+	return g.rewindOne(ctx, p, e, false)
+}
+
 func mayRewind(p auth.Principal) error {
 	if p.Kind == auth.KindOperator {
 		return nil

@@ -26,9 +26,11 @@ type Ballot struct {
 	// Acknowledged says that the person has read what of the agent's reason does not fit the record.
 	Acknowledged bool
 	OpenSeconds  int64  // for how long it was looked at; 0: not known
-	Channel      string // rest, cli, web
+	Channel      string // rest, cli, web, webhook
 	Source       string
-	Wrong        *tools.Refusal // what the transport found wrong with it, so that it says nothing
+	// OnBehalfOf is whose ballot a service carries, by the id that it knows them by; '' when it is the caller's own.
+	OnBehalfOf string
+	Wrong      *tools.Refusal // what the transport found wrong with it, so that it says nothing
 }
 
 // maxReason bounds what a person may say to a request, in bytes.
@@ -53,7 +55,7 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 		})
 	}
 	if err != nil {
-		return Decided{}, g.refusePerson(ctx, p, "approval.refused", b, err)
+		return Decided{}, g.refusePerson(ctx, p, refusedAs(err), b, err)
 	}
 	g.notify()
 	return d, nil
@@ -83,7 +85,7 @@ func mayRead(p auth.Principal) error {
 }
 
 func mayVote(p auth.Principal, b Ballot) error {
-	if err := mayDecide(p); err != nil {
+	if err := mayDecide(p); err != nil && b.OnBehalfOf == "" { // otherwise it is asked of the person, once it is known who that is
 		return err
 	}
 	switch {
@@ -101,6 +103,9 @@ func mayVote(p auth.Principal, b Ballot) error {
 
 func (g *Gate) cast(tx *store.Tx, p auth.Principal, b Ballot) (Decided, error) {
 	p, err := hold(tx, p)
+	if err == nil {
+		p, err = g.carried(tx, p, b)
+	}
 	if err == nil {
 		err = mayDecide(p)
 	}
@@ -165,7 +170,7 @@ func (b Ballot) vote(tx *store.Tx, p auth.Principal) (approvals.Vote, error) {
 // mayVoteNow asks for what a vote takes beside the rules of the request: who consents to what cannot be undone, or decides alone, has shown
 // lately who they are.
 func (g *Gate) mayVoteNow(tx *store.Tx, p auth.Principal, r approvals.Request, v approvals.Vote) error {
-	if v.Decision == approvals.Approve && (v.Override || r.Preview.Irreversible != "") {
+	if v.Decision == approvals.Approve && (v.Override || g.undoOf(r).Never != "") {
 		return confirmed(tx, p)
 	}
 	return nil
@@ -251,7 +256,7 @@ func (g *Gate) refusePerson(ctx context.Context, p auth.Principal, event string,
 		_, err := audit.Append(tx, audit.Entry{
 			Merchant: p.Merchant, Event: event, CallID: r.CallID, Transport: b.Channel, Source: b.Source,
 			Actor: p.Chain()[0], Chain: p.Chain(), Status: "refused", Code: string(r.Code), Reason: r.Message, PolicyVersion: p.PolicyVersion,
-			Personal: map[string]string{"id": b.ID},
+			Personal: b.named(),
 		})
 		return err
 	})

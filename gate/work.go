@@ -20,15 +20,21 @@ const (
 	lapseMax  = 100                    // requests that lapse in one transaction
 )
 
-// Work carries out stored calls and lets requests lapse until ctx ends. A step that has begun when ctx ends is finished;
+// Work carries out stored calls, lets requests lapse and tells services outside until ctx ends. A step that has begun when ctx ends is finished;
 // what is left is taken up by the next process when the lease runs out.
 func (g *Gate) Work(ctx context.Context) {
+	g.outside.beside.Store(true)
+	defer g.outside.beside.Store(false)
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() { g.worker(ctx, store.NewID("wrk", g.db.Now())) })
 	}
 	all.Go(func() { g.sweeper(ctx) })
+	if g.webhooks != nil {
+		all.Go(func() { g.webhooks.Run(ctx) })
+	}
 	all.Wait()
+	g.outside.going.Wait()
 }
 
 func (g *Gate) worker(ctx context.Context, id string) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -82,7 +83,7 @@ func (g yard) isParked(status int, body string) (r tools.Result) {
 // approve lets a parked call go and carries it out; it gives the job as its caller sees it.
 func (g yard) approve(key string, r tools.Result) (j tools.Job) {
 	g.Helper()
-	resp, body := g.do("POST", tools.BasePath+"/approvals/"+r.Approval.ApprovalID+"/resolve", `{"decision":"approve"}`, jsonBody, "Authorization: Bearer "+g.secrets["owner"])
+	resp, body := g.do("POST", tools.BasePath+"/approvals/"+r.Approval.ApprovalID+"/resolve", g.ballot(r.JobID, approvals.Approve), jsonBody, "Authorization: Bearer "+g.secrets["owner"])
 	if resp.StatusCode != 200 {
 		g.Fatalf("approving: %s", body)
 	}

@@ -42,6 +42,8 @@ func (s *Server) handleAdmin() {
 		{"GET", "/people/{id}/sessions", s.listSessions},
 		{"DELETE", "/people/{id}/sessions", s.revokeSessions},
 		{"DELETE", "/people/{id}/sessions/{session}", s.revokeSessions},
+		{"GET", "/people/{id}/links", s.listPersonLinks},
+		{"DELETE", "/people/{id}/links/{link}", s.unlinkPerson},
 
 		{"GET", "/roles", s.listRoles},
 		{"PUT", "/roles/{name}", s.putRole},
@@ -64,6 +66,12 @@ func (s *Server) handleAdmin() {
 		{"GET", "/trust/{id}", s.showTrust},
 		{"GET", "/trust/{id}/history", s.showTrustHistory},
 		{"POST", "/trust/{id}/feedback", s.giveFeedback},
+
+		{"GET", "/webhooks", s.listWebhooks},
+		{"POST", "/webhooks", s.addWebhook},
+		{"POST", "/webhooks/{id}/rotate", s.rotateWebhook},
+		{"POST", "/webhooks/{id}/test", s.testWebhook},
+		{"DELETE", "/webhooks/{id}", s.removeWebhook},
 	} {
 		s.handle(route.method+" "+adminBase+route.path, s.knownOrSignedIn(route.answer))
 	}

@@ -79,6 +79,11 @@ func (g *privacyCase) call(tool string, in map[string]any) (int, string) {
 	return resp.StatusCode, text
 }
 
+// seeing is a ballot of somebody who has read what has that fingerprint.
+func seeing(ballot, fingerprint string) string {
+	return strings.TrimSuffix(ballot, "}") + `,"seen_sha256":"` + fingerprint + `"}`
+}
+
 // decided has a parked call decided and gives its job when it has ended.
 func (g *privacyCase) decided(tool string, in map[string]any, ballot string) tools.Job {
 	g.Helper()
@@ -87,7 +92,7 @@ func (g *privacyCase) decided(tool string, in map[string]any, ballot string) too
 	if status != http.StatusAccepted || json.Unmarshal([]byte(text), &parked) != nil {
 		g.Fatalf("%s: %d %s", tool, status, text)
 	}
-	resp, text := g.do("POST", tools.BasePath+"/approvals/"+parked.Approval.ApprovalID+"/resolve", ballot, "Authorization: Bearer "+g.boss, jsonBody)
+	resp, text := g.do("POST", tools.BasePath+"/approvals/"+parked.Approval.ApprovalID+"/resolve", seeing(ballot, parked.Approval.Fingerprint), "Authorization: Bearer "+g.boss, jsonBody)
 	if resp.StatusCode != http.StatusOK {
 		g.Fatalf("deciding: %s %s", resp.Status, text)
 	}
@@ -246,7 +251,7 @@ func (g *privacyCase) quoteEverywhere() {
 	if j := g.decided("dtc_refund_order", refund, `{"decision":"deny","reason":"ask `+g.email+` first"}`); j.Status != tools.JobCancelled {
 		g.Fatalf("the refund: %+v", j)
 	}
-	refund["idempotency_key"] = "r2"
+	refund["idempotency_key"], refund["cause"] = "r2", "damaged"
 	if j := g.decided("dtc_refund_order", refund, `{"decision":"approve","reason":"`+g.phone+` is hers"}`); j.Status != tools.JobSucceeded {
 		g.Fatalf("the refund: %+v", j)
 	}
@@ -268,7 +273,7 @@ func (g *privacyCase) quoteEverywhere() {
 	g.undone("dtc_update_customer", map[string]any{"customer_no": g.customer, "expected_version": 1, "add_tags": []string{"sister-of-ada"}})
 	for _, ballot := range []string{`{"decision":"deny","reason":"not ` + g.email + `"}`, approve} {
 		g.decided("dtc_request_action", map[string]any{
-			"action": "helpdesk:send_reply", "target": "ticket:tkt_test", "arguments": map[string]any{"text": "Dear " + g.email + ", we rang " + g.phone, "expected_version": 1},
+			"action": "helpdesk:send_reply", "target": "ticket:tkt_test", "arguments": map[string]any{"text": fmt.Sprintf("Dear %s, we rang %s about %d", g.email, g.phone, len(ballot)), "expected_version": 1},
 			"idempotency_key": fmt.Sprint("a", len(ballot)), "reason": "answer " + g.email,
 		}, ballot)
 	}

@@ -89,6 +89,13 @@ var probes = map[string][]probe{
 	"GET /api/v1/admin/v1/trust":                             {{by: "person"}, {by: "agent"}},
 	"GET /api/v1/admin/v1/trust/{id}":                        {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}"}},
 	"GET /api/v1/admin/v1/trust/{id}/history":                {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/history"}},
+	"GET /api/v1/admin/v1/people/{id}/links":                 {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/links"}},
+	"DELETE /api/v1/admin/v1/people/{id}/links/{link}":       {{by: "person", path: "/api/v1/admin/v1/people/{{person}}/links/{{link}}"}},
+	"GET /api/v1/admin/v1/webhooks":                          {{by: "person"}, {by: "agent"}},
+	"POST /api/v1/admin/v1/webhooks":                         {{by: "person", body: `{"url":"ftp://hooks.example.com/{{webhook}}"}`}, {by: "agent", body: `{"url":"https://hooks.example.com"}`}},
+	"POST /api/v1/admin/v1/webhooks/{id}/rotate":             {{by: "person", path: "/api/v1/admin/v1/webhooks/{{webhook}}/rotate", body: `{}`}},
+	"POST /api/v1/admin/v1/webhooks/{id}/test":               {{by: "person", path: "/api/v1/admin/v1/webhooks/{{webhook}}/test"}},
+	"DELETE /api/v1/admin/v1/webhooks/{id}":                  {{by: "person", path: "/api/v1/admin/v1/webhooks/{{webhook}}"}},
 	"POST /api/v1/admin/v1/trust/{id}/feedback":              {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/feedback", body: `{"score":-1,"note":"to see"}`}},
 
 	"GET /web/people.css":             {{}},
@@ -106,6 +113,8 @@ var probes = map[string][]probe{
 	"POST /me/sessions/revoke-others": {{by: "browser"}},
 	"POST /me/passkeys/options":       {{by: "browser"}},
 	"POST /me/passkeys":               {{by: "browser", body: `{}`}},
+	"POST /me/links":                  {{}},
+	"POST /me/links/{id}/remove":      {{by: "browser", path: "/me/links/{{link}}/remove"}},
 	"POST /me/passkeys/{id}/remove":   {{by: "browser", path: "/me/passkeys/{{passkey}}/remove"}},
 
 	"GET /connect":                             {{by: "person"}},
@@ -199,6 +208,17 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		}
 		_, err = tx.Exec(`INSERT INTO connections (id, merchant_id, person_id, provider, state, account, scopes, ciphertext, key_id, version, created_at, updated_at)
 			VALUES ($1, $2, $3, 'acme', 'connected', 'account-of-ours', '[]', '', '', 1, 1, 1)`, s.ours["connection"], s.store, s.ids["our owner"])
+		if err != nil {
+			return err
+		}
+		s.ours["webhook"], s.ours["link"] = store.NewID("whk", tx.Now), store.NewID("plk", tx.Now)
+		_, err = tx.Exec(`INSERT INTO webhook_endpoints (id, merchant_id, url, types, created_by, created_at)
+			VALUES ($1, $2, 'https://hook-of-ours.example.com', ' job.updated ', '', 1)`, s.ours["webhook"], s.store)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO person_links (id, merchant_id, key_id, external_id, person_id, created_by, created_at)
+			VALUES ($1, $2, $3, 'id-of-ours', $4, '', 1)`, s.ours["link"], s.store, s.ids["our bot"], s.ids["our owner"])
 		if err != nil {
 			return err
 		}
@@ -472,8 +492,8 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 // marks are texts that stand for something of ours.
 func (s *street) marks() (all []string) {
 	s.Helper()
-	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours")
-	for _, name := range []string{"role", "sub", "session", "passkey", "connection"} {
+	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours", "hook-of-ours", "id-of-ours")
+	for _, name := range []string{"role", "sub", "session", "passkey", "connection", "webhook", "link"} {
 		all = append(all, s.ours[name])
 	}
 	s.must(s.db.Read(s.Context(), func(tx *store.Tx) error {

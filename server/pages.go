@@ -11,6 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/approvals/plain"
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -20,19 +24,45 @@ import (
 //go:embed web
 var web embed.FS
 
+// pageFuncs are what templates know beside their data. All text of others goes through plain.
+var pageFuncs = template.FuncMap{
+	"date": date, "browser": browserName, "when": whenIs, "left": leftUntil, "plain": plain.Show, "many": many, "sentence": sentence,
+	"outcome": outcome, "dots": dots, "budget": budgetWords, "pretty": pretty, "classWords": classWords, "who": whoWords,
+	"jobWords": jobWords,
+	"row": func(c gate.Summary, now time.Time) any {
+		return struct {
+			Card gate.Summary
+			Now  time.Time
+		}{c, now}
+	},
+	"fingerprint": approvals.Fingerprint,
+	"voteRow": func(v approvals.Vote, now time.Time) any {
+		return struct {
+			Vote approvals.Vote
+			Now  time.Time
+		}{v, now}
+	},
+	"jobRow": func(j approvals.Job, now time.Time) any {
+		return struct {
+			Job approvals.Job
+			Now time.Time
+		}{j, now}
+	},
+}
+
 // pages are the templates, each within web/layout.html.
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"sign-in", "link", "me", "refused"} {
-		all[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{"date": date, "browser": browserName}).
-			ParseFS(web, "web/layout.html", "web/"+name+".html"))
+	for _, name := range []string{"sign-in", "link", "me", "refused", "approvals", "approval", "confirm", "jobs", "job"} {
+		all[name] = template.Must(template.New("layout.html").Funcs(pageFuncs).
+			ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html"))
 	}
 	return all
 }()
 
 // handlePages makes the pages on which people sign in and look after their account.
 func (s *Server) handlePages() {
-	for _, file := range []string{"people.css", "people.js"} {
+	for _, file := range []string{"people.css", "people.js", "vendor/pico.min.css", "vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-csp.min.js"} {
 		s.handle("GET /web/"+file, guarded(sendFile(file)))
 	}
 	s.handle("GET /sign-in", guarded(s.showSignIn))
@@ -42,6 +72,7 @@ func (s *Server) handlePages() {
 	s.handle("POST /sign-in/passkey", guarded(s.usePasskey))
 	s.handle("GET /sign-in/oidc", guarded(s.goToProvider))
 	s.handle("GET /sign-in/oidc/callback", guarded(s.comeFromProvider))
+	s.handle("GET /events", guarded(s.signedIn(s.streamEvents)))
 	s.handle("GET /me", guarded(s.signedIn(s.showMe)))
 	s.handle("POST /me/sign-out", guarded(s.signedIn(s.signOut)))
 	s.handle("POST /me/sessions/{id}/revoke", guarded(s.signedIn(s.endSession)))
@@ -49,6 +80,8 @@ func (s *Server) handlePages() {
 	s.handle("POST /me/passkeys/options", guarded(s.signedIn(s.beginPasskey)))
 	s.handle("POST /me/passkeys", guarded(s.signedIn(s.addPasskey)))
 	s.handle("POST /me/passkeys/{id}/remove", guarded(s.signedIn(s.removePasskey)))
+	s.handle("POST /me/links", guarded(s.signedIn(s.linkService)))
+	s.handle("POST /me/links/{id}/remove", guarded(s.signedIn(s.unlinkService)))
 }
 
 // contentPolicy lets a page load its own style sheet and script, and nothing else: no inline code, no frame, no other site.
@@ -85,13 +118,16 @@ func sendFile(name string) http.HandlerFunc {
 // A page is what a template shows.
 type page struct {
 	Title string
+	At    string // which of the pages in the head this is
 	Name  string // of who is signed in
+	Reads bool   // they may see what waits
 	Main  any
 }
 
 // show writes a page. It is made whole before the first byte leaves.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
-	p.Name = visitOf(r.Context()).principal.Name
+	who := visitOf(r.Context()).principal
+	p.Name, p.Reads = who.Name, who.Has(auth.ApprovalsRead)
 	var b bytes.Buffer
 	if err := pages[name].Execute(&b, p); err != nil {
 		s.refuse(w, r, err)
@@ -132,7 +168,10 @@ func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request, err error) 
 func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 // home is where people are sent who did not say where they want to go.
-const home = "/me"
+const home = "/"
+
+// account is the page of a person's own account.
+const account = "/me"
 
 // plainPath is a path of ours, with a query or without, in the few characters that all browsers read alike: no scheme, no host, no backslash, no escape in
 // the path, nothing to be normalised.

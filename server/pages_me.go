@@ -32,7 +32,7 @@ func (s *Server) showMe(w http.ResponseWriter, r *http.Request) {
 	if origin != "" {
 		main.Provider = s.gate.Provider()
 	}
-	s.show(w, r, http.StatusOK, "me", page{Title: "Your account", Main: main})
+	s.show(w, r, http.StatusOK, "me", page{Title: "Your account", At: "me", Main: main})
 }
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +62,7 @@ func (s *Server) backToMe(w http.ResponseWriter, r *http.Request, err error) {
 		s.showRefusal(w, r, err)
 		return
 	}
-	http.Redirect(w, r, home, http.StatusSeeOther)
+	http.Redirect(w, r, account, http.StatusSeeOther)
 }
 
 // beginPasskey gives what navigator.credentials.create asks an authenticator for.
@@ -89,5 +89,18 @@ func (s *Server) addPasskey(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dropCookie(w, ceremonyCookie)
-	s.tell(w, r, map[string]string{"next": home}, nil)
+	s.tell(w, r, map[string]string{"next": account}, nil)
+}
+
+// linkService takes a form: this page works without a script.
+func (s *Server) linkService(w http.ResponseWriter, r *http.Request) {
+	f, err := form(w, r, "key_id", "external_id")
+	if err == nil {
+		err = s.gate.LinkOwn(r.Context(), visitOf(r.Context()).principal, s.browser(r), f[0], f[1])
+	}
+	s.backToMe(w, r, err)
+}
+
+func (s *Server) unlinkService(w http.ResponseWriter, r *http.Request) {
+	s.backToMe(w, r, s.gate.UnlinkOwn(r.Context(), visitOf(r.Context()).principal, s.browser(r), r.PathValue("id")))
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,7 +232,7 @@ func TestACookieOpensNothingOfAgents(t *testing.T) {
 		if people || path == "/healthz" || path == "/readyz" || strings.Contains(path, "{token}") {
 			continue
 		}
-		path = strings.NewReplacer("{", "", "}", "").Replace(path)
+		path = strings.NewReplacer("{$}", "", "{", "", "}", "").Replace(path)
 		if resp, text := g.once(method, path, "{}", jsonBody, cookie); resp.StatusCode != 401 {
 			t.Errorf("%s: %s %s", route, resp.Status, text)
 		}
@@ -282,7 +283,7 @@ func TestAPersonDecidesFromTheBrowser(t *testing.T) {
 	}
 	cookie := g.enter("mia")
 	vote := func(id string, headers ...string) int {
-		resp, _ := g.once("POST", tools.BasePath+"/approvals/"+id+"/resolve", `{"decision":"`+string(approvals.Approve)+`"}`, append(headers, jsonBody)...)
+		resp, _ := g.once("POST", tools.BasePath+"/approvals/"+id+"/resolve", g.ballot(id, approvals.Approve), append(headers, jsonBody)...)
 		return resp.StatusCode
 	}
 	if status := vote(ask("a"), cookie, "Sec-Fetch-Site: cross-site", "Origin: https://evil.example"); status != 403 {
@@ -327,14 +328,14 @@ func TestEveryPageIsGuarded(t *testing.T) {
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
-		if !strings.HasPrefix(path, "/me") && !strings.HasPrefix(path, "/sign-in") && !strings.HasPrefix(path, "/web/") {
+		if !slices.ContainsFunc([]string{"/me", "/sign-in", "/web/", "/approvals", "/jobs", "/{$}"}, func(page string) bool { return strings.HasPrefix(path, page) }) {
 			continue
 		}
 		if path == "/me/sign-out" {
 			continue // below
 		}
 		for _, headers := range [][]string{{asPage}, {asPage, cookie}, {cookie}} {
-			g.guarded(method, strings.NewReplacer("{", "", "}", "").Replace(path), headers...)
+			g.guarded(method, strings.NewReplacer("{$}", "", "{", "", "}", "").Replace(path), headers...)
 		}
 	}
 	g.guarded("POST", "/me/sign-out", asPage, cookie)

@@ -17,6 +17,7 @@ func (s *Server) handlePeople() {
 	s.handle("GET "+tools.BasePath+"/approvals", s.knownOrSignedIn(s.listApprovals))
 	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.knownOrSignedIn(s.showApproval))
 	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.knownOrSignedIn(s.resolveApproval))
+	s.handle("POST "+tools.BasePath+"/jobs/{id}/reconcile", s.knownOrSignedIn(s.reconcileJob))
 }
 
 func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +35,21 @@ type ballot struct {
 	Decision string `json:"decision" jsonschema:"enum=approve,enum=deny"`
 	Override bool   `json:"override,omitempty" jsonschema:"description=Decide alone where the rule lets somebody who holds approvals:override. It takes a reason"`
 	Reason   string `json:"reason,omitempty"`
-	Seen     string `json:"seen_sha256,omitempty" jsonschema:"description=The binding_sha256 or fingerprint that the decision is about"`
+	For      string `json:"for,omitempty" jsonschema:"maxLength=80,description=The name or id of a person who is away and for whom this one stands in"`
+	Seen     string `json:"seen_sha256,omitempty" jsonschema:"description=The binding_sha256 or fingerprint of the request as it was read. It is required"`
+
+	Acknowledged bool  `json:"acknowledged,omitempty" jsonschema:"description=What of the agent's reason does not fit the record (claims) has been read"`
+	OpenSeconds  int64 `json:"open_seconds,omitempty" jsonschema:"minimum=0,description=For how long the request was looked at"`
+
+	OnBehalfOf string `json:"on_behalf_of_person,omitempty" jsonschema:"maxLength=200,description=From a service with a key that holds approvals:resolve: its own id of the person who decided and who has linked it on /me"`
+}
+
+// channel is how a ballot came.
+func (b ballot) channel() string {
+	if b.OnBehalfOf != "" {
+		return gate.ChannelWebhook
+	}
+	return "rest"
 }
 
 var ballots = schemas.Of[ballot]()
@@ -63,9 +78,12 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 	}
 	v := visitOf(r.Context())
 	d, err := s.gate.Vote(r.Context(), v.principal, gate.Ballot{
-		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Override: b.Override, Reason: b.Reason, Seen: b.Seen,
-		Channel: "rest", Source: v.source, Wrong: wrong,
+		ID: r.PathValue("id"), Decision: approvals.Decision(b.Decision), Override: b.Override, For: b.For, Reason: b.Reason, Seen: b.Seen,
+		Acknowledged: b.Acknowledged, OpenSeconds: b.OpenSeconds, OnBehalfOf: b.OnBehalfOf, Channel: b.channel(), Source: v.source, Wrong: wrong,
 	})
+	if b.OnBehalfOf != "" {
+		d.Votes = []approvals.Vote{} // a service learns nothing of the others
+	}
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),
 		Rule: d.Rule.Name, Needs: d.Needs, NeedsNow: d.Missing, Votes: d.Votes, Fingerprint: d.Fingerprint, Why: d.Job.Why,
@@ -73,7 +91,7 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 }
 
 func readBallot(w http.ResponseWriter, r *http.Request) (ballot, error) {
-	return readBody[ballot](w, r, ballots, `Send {"decision":"approve"} or {"decision":"deny","reason":"…"}.`)
+	return readBody[ballot](w, r, ballots, `Send {"decision":"approve","seen_sha256":"…"} or {"decision":"deny","seen_sha256":"…","reason":"…"}.`)
 }
 
 // readBody reads a body strictly and once. What is wrong with its content is INVALID_ARGUMENTS, of which hint is the next

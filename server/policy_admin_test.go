@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -108,7 +109,7 @@ func TestAPolicyWaitsForPeopleOverREST(t *testing.T) {
 			t.Errorf("it is %v", asked)
 		}
 		for who, status := range map[string]int{"ada": 403, "gus": 200} {
-			resp, body := g.do("POST", tools.BasePath+"/approvals/"+id+"/resolve", `{"decision":"approve"}`, jsonBody, "Authorization: Bearer "+g.secrets[who])
+			resp, body := g.do("POST", tools.BasePath+"/approvals/"+id+"/resolve", g.ballot(id, approvals.Approve), jsonBody, "Authorization: Bearer "+g.secrets[who])
 			if resp.StatusCode != status {
 				t.Errorf("%s: %s %s", who, resp.Status, body)
 			}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
@@ -142,9 +143,9 @@ type wrongRequest struct {
 const approvalsPath = tools.BasePath + "/approvals/"
 
 var wrongRequests = []wrongRequest{
-	{tools.ForbiddenApprover, "all", "POST", approvalsPath + "apr_" + mine + "/resolve", `{"decision":"approve","reason":"MINE"}`, nil, "", "approval.refused"},
+	{tools.ForbiddenApprover, "all", "POST", approvalsPath + "apr_" + mine + "/resolve", `{"decision":"approve","reason":"MINE","seen_sha256":"0000-0000-0000"}`, nil, "", "approval.refused"},
 	{tools.ForbiddenApprover, "all", "GET", tools.BasePath + "/approvals", "", nil, "", "approval.refused"},
-	{tools.ApprovalExpired, "owner", "POST", approvalsPath + "LAPSED/resolve", `{"decision":"approve","reason":"MINE"}`, nil, "", "approval.refused"},
+	{tools.ApprovalExpired, "owner", "POST", approvalsPath + "LAPSED/resolve", `{"decision":"approve","reason":"MINE","seen_sha256":"0000-0000-0000"}`, nil, "", "approval.refused"},
 	{tools.Conflict, "owner", "POST", approvalsPath + "WAITS/resolve", `{"decision":"approve","seen_sha256":"MINE"}`, nil, "", "approval.refused"},
 	{tools.ForbiddenApprover, "all", "POST", approvalsPath + "WAITS/resolve", `{"decision":"MINE"}`, nil, "", "approval.refused"},
 	{tools.InvalidArguments, "owner", "POST", approvalsPath + "WAITS/resolve", `{"decision":"MINE"}`, nil, "fields", "approval.refused"},
@@ -258,9 +259,10 @@ func TestEveryRefusalTellsWhatToDo(t *testing.T) {
 			met[r.code] = true
 			g.in(t, fmt.Sprint(r.code, " ", r.method), func(g *refusing) { g.refusesRequest(r) })
 		}
-		met[tools.ApprovalInvalidated], met[tools.StepUpRequired] = true, true
+		met[tools.ApprovalInvalidated], met[tools.ApprovalDenied], met[tools.StepUpRequired] = true, true, true
 		g.in(t, string(tools.StepUpRequired), (*refusing).stepsUp)
 		g.in(t, string(tools.ApprovalInvalidated), (*refusing).invalidates)
+		g.in(t, string(tools.ApprovalDenied), (*refusing).denies)
 		for _, code := range append(codesIn(t, filepath.Join("..", "tools", "refusal.go")), codesIn(t, "errors.go")...) {
 			if !met[code] {
 				t.Errorf("nothing here is refused with %s", code)
@@ -362,12 +364,24 @@ func (g *refusing) refusesRequest(r wrongRequest) {
 	}
 }
 
+// denies lets a person deny a call that the agent then makes once more, in other words and under another key.
+func (g *refusing) denies() {
+	order := g.text("SELECT order_no FROM orders WHERE status = 'fulfilled' AND refunded_minor = 0 ORDER BY order_no LIMIT 1")
+	parked := g.refund("careful", order, "first")
+	resp, body := g.do("POST", approvalsPath+parked.Approval.ApprovalID+"/resolve", g.ballot(parked.JobID, approvals.Deny), jsonBody, "Authorization: Bearer "+g.secrets["owner"])
+	if resp.StatusCode != http.StatusOK {
+		g.Fatalf("denying: %s", body)
+	}
+	g.refusesCall(wrongCall{tools.ApprovalDenied, "careful", "dtc_refund_order", fmt.Sprintf(`{"order_no":%q,"expected_version":1,`+
+		`"amount":{"amount_minor":100,"currency":"GBP"},"cause":"goodwill","notify_customer":false,"idempotency_key":"again","reason":"Please, it is urgent"}`, order), ""})
+}
+
 // invalidates approves a call whose approver then loses the right to, before it runs: nobody is there to be answered, so
 // the job says it.
 func (g *refusing) invalidates() {
 	order := g.text("SELECT order_no FROM orders WHERE status = 'fulfilled' AND refunded_minor = 0 ORDER BY order_no DESC LIMIT 1")
 	parked := g.refund("careful", order, "orphaned")
-	resp, body := g.do("POST", approvalsPath+parked.Approval.ApprovalID+"/resolve", `{"decision":"approve"}`, jsonBody, "Authorization: Bearer "+g.secrets["gone"])
+	resp, body := g.do("POST", approvalsPath+parked.Approval.ApprovalID+"/resolve", g.ballot(parked.JobID, approvals.Approve), jsonBody, "Authorization: Bearer "+g.secrets["gone"])
 	if resp.StatusCode != http.StatusOK {
 		g.Fatalf("approving: %s", body)
 	}

@@ -191,10 +191,12 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /keys", "POST /keys", "GET /keys/{id}", "PATCH /keys/{id}", "DELETE /keys/{id}", "POST /keys/{id}/rotate", "GET /subtokens", "DELETE /subtokens/{id}",
 		"GET /people", "POST /people", "PATCH /people/{id}", "DELETE /people/{id}",
 		"POST /people/{id}/link", "POST /people/{id}/token", "GET /people/{id}/sessions", "DELETE /people/{id}/sessions", "DELETE /people/{id}/sessions/{session}",
+		"GET /people/{id}/links", "DELETE /people/{id}/links/{link}",
 		"GET /roles", "PUT /roles/{name}", "DELETE /roles/{name}",
 		"GET /policy", "GET /policy/versions", "GET /policy/versions/{n}", "GET /policy/schema", "POST /policy/check", "POST /policy/publish", "POST /policy/explain",
 		"POST /policy/replay", "GET /policy/replay/{id}", "GET /policy/shadow", "PUT /policy/shadow", "DELETE /policy/shadow",
 		"GET /trust", "GET /trust/{id}", "GET /trust/{id}/history", "POST /trust/{id}/feedback",
+		"GET /webhooks", "POST /webhooks", "POST /webhooks/{id}/rotate", "POST /webhooks/{id}/test", "DELETE /webhooks/{id}",
 	}
 	for i, route := range admin {
 		admin[i] = strings.Replace(route, " ", " "+adminBase, 1)
@@ -207,7 +209,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
 		"GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
-		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove",
+		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
 	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {

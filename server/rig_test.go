@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
@@ -187,6 +189,21 @@ func (g *rig) send(ctx context.Context, method, path string, body io.Reader, hea
 	raw, err := io.ReadAll(resp.Body)
 	g.must(err)
 	return resp, string(raw)
+}
+
+// ballot is what somebody sends who has read a request, whose own id or its job's is id.
+func (g *rig) ballot(id string, d approvals.Decision) string {
+	g.Helper()
+	var r approvals.Request
+	g.must(g.db.Read(g.Context(), func(tx *store.Tx) error {
+		merchant, err := store.One(tx, func(row store.Row) (m string, err error) { return m, row.Scan(&m) },
+			`SELECT merchant_id FROM approvals WHERE id = $1 OR job_id = $1`, id)
+		if err == nil {
+			r, err = approvals.Find(tx, merchant, id)
+		}
+		return err
+	}))
+	return fmt.Sprintf(`{"decision":%q,"reason":"It was looked at","seen_sha256":%q}`, d, r.Fingerprint)
 }
 
 // entries reads the record of what was called, oldest first.

@@ -25,7 +25,7 @@ func HTTPServer(h http.Handler) *http.Server {
 }
 
 // Serve answers requests on ln until ctx ends. Then it accepts no more, lets the accepted ones finish and returns within
-// drain. Those still waiting for something after half of it are told to ask again.
+// drain. Those still waiting for something after half of it are told to ask again. Streams end at once: a browser comes back to the next process.
 func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration) error {
 	srv := HTTPServer(s)
 	srv.ErrorLog = stdlog.New(s.log, "", 0)
@@ -36,6 +36,7 @@ func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration)
 		return err
 	case <-ctx.Done():
 	}
+	s.leave()
 	half := time.AfterFunc(drain/2, s.hurry)
 	defer half.Stop()
 	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)

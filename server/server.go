@@ -63,6 +63,9 @@ type Server struct {
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
 	hurry   context.CancelFunc
+	// leaving ends when nothing more is accepted: streams, which never end by themselves, end with it; leave ends it.
+	leaving context.Context
+	leave   context.CancelFunc
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -81,6 +84,7 @@ func New(c Config) (*Server, error) {
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
 	mcp := s.known(s.newMCP(c.Version))
@@ -90,6 +94,8 @@ func New(c Config) (*Server, error) {
 	s.handleTools()
 	s.handlePeople()
 	s.handlePages()
+	s.handleApprovals()
+	s.handleJobs()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()

@@ -14,6 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rs/zerolog"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/authtest"
 	"github.com/dtcgate/dtcgate/gate"
@@ -279,7 +280,7 @@ func TestWhatATokenParkedOutlivesTheTokenButNotItsAgent(t *testing.T) {
 		if parked[subject] = answer.JobID; resp.StatusCode != 202 {
 			t.Fatalf("%s: %s", resp.Status, body)
 		}
-		if resp, body := g.do("POST", tools.BasePath+"/approvals/"+answer.JobID+"/resolve", `{"decision":"approve"}`, jsonBody, "Authorization: Bearer "+g.secrets["owner"]); resp.StatusCode != 200 {
+		if resp, body := g.do("POST", tools.BasePath+"/approvals/"+answer.JobID+"/resolve", g.ballot(answer.JobID, approvals.Approve), jsonBody, "Authorization: Bearer "+g.secrets["owner"]); resp.StatusCode != 200 {
 			t.Fatalf("%s: %s", resp.Status, body)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 // A JobStatus is the state of a call that outlives its answer.
 type JobStatus string
 
-// The states of a job. Those from JobSucceeded on are final.
+// The states of a job. Those from JobSucceeded on are final, but that a probe or a person can still say of an indeterminate one that it
+// has succeeded or failed.
 const (
 	JobPending       JobStatus = "pending_approval"
 	JobQueued        JobStatus = "queued"
@@ -23,7 +24,7 @@ const (
 	JobIndeterminate JobStatus = "indeterminate"
 )
 
-// Final reports whether the job has ended.
+// Final reports whether the job has ended: nothing more happens to it by itself, or not soon.
 func (s JobStatus) Final() bool {
 	return s != JobPending && s != JobQueued && s != JobRunning
 }

@@ -5,9 +5,10 @@
 // Handler that takes canonical argument bytes, and panics on a programmer's mistake, so that a bad tool stops the start
 // and not a call. Below it nothing is typed; the gate treats all tools alike.
 //
-// There are three shapes. A read answers. A write previews its effect (customers, money, what changes), computed here
+// There are four shapes. A read answers. A write previews its effect (customers, money, what changes), computed here
 // and never taken from the agent, and then acts, in the gate's transaction. A stepped write acts in many short
-// transactions with a checkpoint in each, as a job.
+// transactions with a checkpoint in each, as a job. A write outside acts on another system, outside of any transaction, as a job
+// too (outside.go).
 //
 // One tool may stand before many actions (ByAction): what providers do on request, each with arguments, risk and class of its
 // own, and each granted by its id.
@@ -16,6 +17,7 @@
 package tools
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +57,7 @@ type Spec struct {
 	Brake       bool   // stops the caller's own things: held back by no ceiling and never parked
 	AlwaysAsks  bool   // parked whoever calls it
 	Delegates   bool   // of no use to a caller that may not delegate, and not listed for it
+	Repeatable  bool   // of Func.Send: the outside system takes the execution id as idempotency key for RepeatTime, so that sending again is harmless
 	Example     string // arguments, as JSON, of a call that works on the demo merchant; docs and tests run it
 	Routes      []Route
 }
@@ -130,7 +133,7 @@ func (c *Call) QuotesOutsider() bool { return c.outsiders }
 // again in a moment and gives the answer when the read returns no error.
 var ErrNotYet = errors.New("not yet")
 
-// A Func is a tool's code, over its input and output structs. Either Read, or Preview with Write or Step, is set.
+// A Func is a tool's code, over its input and output structs. Either Read, or Preview with one of Write, Step and Send, is set.
 type Func[In, Out any] struct {
 	Read func(*Call, In) (Out, error)
 
@@ -152,6 +155,12 @@ type Func[In, Out any] struct {
 	// Stopped settles what the steps have left when no more will come: the job was cancelled or failed between two of
 	// them. It may be nil. The call's principal has no rights, for its key may be gone.
 	Stopped func(*Call, In, Progress) error
+	// Send acts on a system outside, with no transaction held (c.Tx is nil). It returns soon after ctx ends. What its error means stands
+	// in outside.go. Outsiders' text in its result is quoted as such (QuoteOutsider).
+	Send func(ctx context.Context, c *Call, in In, execution string) (Out, error)
+	// Probe asks the outside system what became of an execution, and changes nothing. It may be nil: then nobody but a person can tell. The
+	// call's principal may have no rights any more.
+	Probe func(ctx context.Context, c *Call, in In, execution string) (Out, Known, error)
 
 	// Needs names the scopes that one call needs beyond the Spec's. It is asked in the call's transaction, before Preview.
 	Needs func(*Call, In) ([]auth.Scope, error)
@@ -210,6 +219,8 @@ type Handler struct {
 	Write   func(*Call) (any, error)
 	Step    func(*Call, *Progress) (any, error)
 	Stopped func(*Call, Progress) error
+	Send    func(ctx context.Context, c *Call, execution string) (any, error)
+	Probe   func(ctx context.Context, c *Call, execution string) (any, Known, error)
 	Needs   func(*Call) ([]auth.Scope, error)
 	Rate    func(*Call, Preview) (Risk, error)
 	Class   func(*Call, Preview) (Class, error)
@@ -285,6 +296,7 @@ func erase[In, Out any](spec Spec, f Func[In, Out], kinds []string) Handler {
 			return err
 		}
 	}
+	sender[In, Out]{f.Send, f.Probe}.erase(&h)
 	if f.Rate != nil {
 		h.Rate = func(c *Call, p Preview) (Risk, error) {
 			return with(c, func(in In) (Risk, error) { return f.Rate(in, p, spec.Risk), nil })
@@ -376,8 +388,6 @@ func (t *Tool) check() error {
 		return fmt.Errorf("the resource %q must be self or type:/argument, /type:/argument, type:* or type:+", t.Resource)
 	case len(t.Routes) == 0:
 		return fmt.Errorf("it needs a route")
-	case writes && (h.Preview == nil || (h.Write == nil) == (h.Step == nil)):
-		return fmt.Errorf("a write needs a preview and either Write or Step")
 	case writes && h.Rows != nil:
 		return fmt.Errorf("only what a read answers is held to limits on objects; a write shows what it is about")
 	case writes != (t.Risk.Undo > 0):
@@ -388,6 +398,9 @@ func (t *Tool) check() error {
 		return fmt.Errorf("either Scope or AnyScope")
 	case h.Keep != nil && (!writes || t.Risk.Undo == 0):
 		return fmt.Errorf("only a write can be undone")
+	}
+	if err := t.shapes(); err != nil {
+		return err
 	}
 	return t.checkFields(writes)
 }

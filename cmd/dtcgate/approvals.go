@@ -94,7 +94,9 @@ type ballot struct {
 	asJSON
 	ID       string `arg:"" help:"The approval's id or its job's."`
 	As       string `required:"" placeholder:"PERSON" help:"Who decides: a person's name or id."`
-	Reason   string `help:"Why, for the record and the agent."`
+	Reason   string `help:"Why, for the record and the agent. A denial takes one."`
+	For      string `placeholder:"PERSON" help:"Who is away and stood in for."`
+	Read     bool   `name:"acknowledge" help:"You have read what of the agent's reason does not fit the record."`
 	Override bool   `help:"Decide alone, where the rule lets somebody who holds approvals:override. It takes a reason."`
 }
 
@@ -123,7 +125,7 @@ func (c *ballot) decide(ctx context.Context, a *app, decision approvals.Decision
 		}
 		g := gate.New(gate.Config{DB: db, Tools: registry, Log: zerolog.New(a.err)})
 		d, err := g.Vote(ctx, person, gate.Ballot{
-			ID: r.ID, Decision: decision, Override: c.Override, Reason: c.Reason, Seen: r.BindingHash, Channel: "cli",
+			ID: r.ID, Decision: decision, Override: c.Override, For: c.For, Reason: c.Reason, Seen: r.BindingHash, Acknowledged: c.Read, Channel: "cli",
 		})
 		if err != nil {
 			return err

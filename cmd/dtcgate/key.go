@@ -67,7 +67,7 @@ func (c *keyMint) Validate() error {
 }
 
 func validTerms(scopes, actions []string, ceiling string, expires time.Duration) error {
-	if _, err := auth.ParseScopes(orNone(scopes), auth.AgentScopes); err != nil {
+	if _, err := auth.ParseScopes(orNone(scopes), auth.KeyScopes); err != nil {
 		return err
 	}
 	if _, err := auth.ParseActions(orNone(actions), knownActions()); err != nil {

@@ -50,6 +50,7 @@ type cli struct {
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
 	Vault     vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
+	Webhook   webhookCmds  `cmd:"" help:"Services outside that are told what happens to requests and jobs."`
 	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
 	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`

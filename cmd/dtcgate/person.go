@@ -22,6 +22,10 @@ type personCmds struct {
 	Email    personEmail    `cmd:"" help:"Say by which address the identity provider knows a person."`
 	Sessions personSessions `cmd:"" help:"List where a person is signed in."`
 	SignOut  personSignOut  `cmd:"" help:"End a person's sessions."`
+
+	Link   personLink   `cmd:"" help:"Let a service carry what a person decides there."`
+	Links  personLinks  `cmd:"" help:"List the services that carry what a person decides."`
+	Unlink personUnlink `cmd:"" help:"End a link of a person to a service."`
 }
 
 type personAdd struct {

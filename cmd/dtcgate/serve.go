@@ -33,6 +33,7 @@ type serve struct {
 
 	reach
 	masterKeys
+	webhookReach
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
@@ -52,6 +53,9 @@ func (c *serve) Validate() error {
 	}
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
+	}
+	if _, err := c.tellable(); err != nil {
+		return err
 	}
 	c.networks, err = c.parse(c.Dev)
 	return err
@@ -146,12 +150,20 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		return nil, err
 	}
 	logged := func(err error) { log.Error().Err(err).Msg("working") }
-	v, err := c.openVault(a, db, settings, logged)
+	keys, err := c.open(a)
+	if err != nil {
+		return nil, err
+	}
+	v, err := vault.New(vault.Config{DB: db, Keys: keys, Providers: settings.Providers, PublicURL: c.PublicURL, OnError: logged})
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := c.webhooks(db, keys, c.PublicURL, logged)
 	if err != nil {
 		return nil, err
 	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider})
+	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
 		PublicURL: c.PublicURL, Issuers: issuers, Vault: v,
@@ -164,14 +176,6 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
-}
-
-func (c *serve) openVault(a *app, db *store.DB, settings fileConfig, logged func(error)) (*vault.Vault, error) {
-	keys, err := c.open(a)
-	if err != nil {
-		return nil, err
-	}
-	return vault.New(vault.Config{DB: db, Keys: keys, Providers: settings.Providers, PublicURL: c.PublicURL, OnError: logged})
 }
 
 // run serves until ctx ends and then ends in this order: nothing more is accepted, what was accepted is answered,

@@ -47,6 +47,31 @@ func scanUse(r store.Row) (u Use, err error) {
 	return u, r.Scan(&u.Budget, &u.Subject, &u.Unit, store.At(&u.From), store.At(&u.Until), &u.Limit, &u.Reserved, &u.Spent)
 }
 
+// A Share is what one call has taken of a budget, and how the budget stands with it.
+type Share struct {
+	Use
+	Amount int64
+}
+
+// Left is what others can still take.
+func (s Share) Left() int64 { return max(0, s.Limit-s.Reserved-s.Spent) }
+
+// Shares lists what a call has taken of budgets, reserved or spent.
+func Shares(tx *store.Tx, merchant, call string) ([]Share, error) {
+	all, err := store.All(tx, scanShare, `SELECT c.budget, c.subject, c.unit, c.from_at, c.until_at, c.allowed, c.reserved, c.spent, h.amount
+		FROM budget_holds h JOIN budget_counters c ON c.merchant_id = h.merchant_id AND c.budget = h.budget AND c.subject = h.subject
+			AND c.unit = h.unit AND c.from_at = h.from_at
+		WHERE h.merchant_id = $1 AND h.call_id = $2 ORDER BY c.budget, c.subject, c.unit, c.from_at`, merchant, call)
+	if err != nil {
+		return nil, fmt.Errorf("listing what a call has taken: %w", err)
+	}
+	return all, nil
+}
+
+func scanShare(r store.Row) (s Share, err error) {
+	return s, r.Scan(&s.Budget, &s.Subject, &s.Unit, store.At(&s.From), store.At(&s.Until), &s.Limit, &s.Reserved, &s.Spent, &s.Amount)
+}
+
 // Fits tells whether all charges could be taken now, as Spend would, and takes none: for rehearsals and explanations. Somebody else may
 // take it the next moment.
 func Fits(tx *store.Tx, merchant string, all []Charge) error {

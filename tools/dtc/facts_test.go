@@ -63,7 +63,7 @@ func peopleAreToldWhatAParkedCallIsAbout(h *house) {
 			"Where is it?",
 		},
 		{"dtc_handle_privacy_request", h.example("dtc_handle_privacy_request"), []string{"Customer"}, "1002 of "},
-		{"dtc_send_campaign", h.example("dtc_send_campaign"), []string{"Campaign", "Audience", "Left out"}, "96 customers"},
+		{"dtc_send_campaign", h.example("dtc_send_campaign"), []string{"Campaign", "Audience", "Left out"}, "everybody who agreed to SMS"},
 		{"dtc_launch_ad_campaign", h.example("dtc_launch_ad_campaign"), []string{"Ad account", "SKU"}, "a month"},
 		{"dtc_set_ad_budget", h.example("dtc_set_ad_budget"), []string{"Ad campaign", "Budget", "Ad account"}, "spent so far"},
 		{"dtc_set_prices", h.example("dtc_set_prices"), []string{"SKU"}, "£18.90 each"},
