@@ -1,3 +1,5 @@
+//go:build !race
+
 package approvals
 
 import (
@@ -229,7 +231,7 @@ func TestWhatIsStoredIsWhatThePureMachineGives(t *testing.T) {
 		n, m := tally{}, newMirror(t, db)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		for i := range casesOr(150) {
+		for i := range casesOr(20_000) / 133 {
 			tr := m.try(rand.New(rand.NewPCG(seed, uint64(i))), n)
 			for s := 0; s < 30 && tr.after < 2; s++ {
 				tr.step()
