@@ -76,7 +76,7 @@ var mutants = []mutant{
 
 	{what: "what is stored of a job need not be what is bound", file: "gate/binding.go", old: "case !r.Intact(), !r.Binding.Holds(c.stored):", new: "case !r.Intact():", tests: byColumns},
 	{what: "a vote for something else counts when the call runs", file: "approvals/machine.go", old: "v.Seen != r.BindingHash, slices", new: "slices", tests: byColumns},
-	{what: "another effect than the one that was shown is stored", file: "approvals/binding.go", old: "if err != nil || effect != r.Binding.EffectHash {", new: "if err != nil {", tests: byColumns},
+	{what: "another effect than the one that was shown is stored", file: "approvals/binding.go", old: "if err != nil || effect != r.Binding.EffectHash {", new: "if err != nil || effect == \"\" {", tests: byColumns},
 	{what: "who approved is not asked for when the call runs", file: "gate/binding.go", old: "	if err := agreed(c.Tx, r); err != nil {\n		return err\n	}\n", new: "", tests: byOrders},
 	{what: "a stricter policy does not hold for what was approved", file: "gate/binding.go", old: "	if !c.parked || c.PolicyVersion", new: "	if true || c.PolicyVersion", tests: byOrders, always: true},
 	{what: "the version of the object is not bound", file: "gate/park.go", old: "ResourceVersion: c.preview.Version,", new: "", tests: byOrders},
