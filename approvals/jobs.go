@@ -267,7 +267,7 @@ func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools
 	if err := hold(tx, p, id); err != nil {
 		return tools.Job{}, err
 	}
-	j, err := own(tx, p, id)
+	j, err := FindJob(tx, p.Merchant, id)
 	if err != nil || j.Status.Final() {
 		return j.Job, err
 	}
@@ -279,12 +279,14 @@ func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools
 	if err != nil {
 		return tools.Job{}, err
 	}
-	return Queue{}.Job(tx, p, id)
+	j, err = FindJob(tx, p.Merchant, id)
+	return j.Job, err
 }
 
-// hold keeps everybody else from moving one of p's jobs until the transaction ends.
+// hold keeps everybody else from moving a job of p's, or of a sub-token under p, until the transaction ends.
 func hold(tx *store.Tx, p auth.Principal, id string) error {
-	n, err := tx.Exec(`UPDATE jobs SET updated_at = $1 WHERE merchant_id = $2 AND principal_id = $3 AND id = $4`,
+	n, err := tx.Exec(`UPDATE jobs SET updated_at = $1 WHERE merchant_id = $2 AND id = $4
+			AND (principal_id = $3 OR EXISTS (SELECT 1 FROM sub_token_above s WHERE s.above_id = $3 AND s.sub_token_id = jobs.principal_id))`,
 		store.Micros(tx.Now), p.Merchant, p.ID, id)
 	return one(n, err, store.ErrNotFound)
 }
@@ -320,7 +322,7 @@ func findJob(tx *store.Tx, id string) (Job, error) {
 
 const jobColumns = `id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, idempotency_key,
 	resource, policy_version, policy_rule, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after, attempts, lease_owner,
-	cancel_requested_at, created_at, COALESCE((SELECT MAX(e.id) FROM effects e WHERE e.job_id = jobs.id AND e.job_id <> '' AND e.state = 'open'), '')`
+	cancel_requested_at, created_at, updated_at, COALESCE((SELECT MAX(e.id) FROM effects e WHERE e.job_id = jobs.id AND e.job_id <> '' AND e.state = 'open'), '')`
 
 func scanJob(r store.Row) (Job, error) {
 	var j Job
@@ -328,7 +330,7 @@ func scanJob(r store.Row) (Job, error) {
 	var stop time.Time
 	err := r.Scan(&j.JobID, &j.Merchant, &j.CallID, &j.PrincipalID, &chain, &j.Transport, &j.Tool, &j.SchemaHash, &args, &j.ArgsHash,
 		&j.Idempotency, &j.Resource, &j.Policy, &j.Rule, &j.ApprovalID, &j.Status, &j.Reason, &j.Why, &j.Summary, &j.ProgressPercent, &checkpoint, &result,
-		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt), &j.UndoID)
+		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt), store.At(&j.UpdatedAt), &j.UndoID)
 	if err != nil {
 		return Job{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
@@ -204,7 +205,8 @@ func (j Job) actor() string {
 	return "key:" + j.PrincipalID
 }
 
-// record appends what happened to a job, and has it told. The actor is the job's own principal unless fill names another.
+// record appends what happened to a job, has it told, and wakes who waits for the job to move. The actor is the job's own principal
+// unless fill names another.
 func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	e := audit.Entry{
 		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
@@ -216,6 +218,9 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	}
 	if _, err := audit.Append(tx, e); err != nil {
 		return fmt.Errorf("recording %s: %w", event, err)
+	}
+	if strings.HasPrefix(event, "job.") && event != "job.progress" {
+		tx.Tell("job:" + j.JobID)
 	}
 	return announce(tx, j, event)
 }

@@ -221,3 +221,14 @@ func TestLinkingTakesThePersonAndAFreeId(t *testing.T) {
 		}
 	})
 }
+
+// A button elsewhere does not tell who has pressed it lately, so it is not enough for what cannot be undone.
+func TestConsentToWhatCannotBeUndoneIsNotCarried(t *testing.T) {
+	chatting(t, func(c chat) {
+		c.link(c.person, c.service.ID, "U1")
+		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		c.exec(`UPDATE approvals SET preview = '{"summary":"Move lamp","irreversible":"It is sent"}' WHERE id = $1`, id)
+		_, err := c.carry(c.service, "U1", id, approvals.Approve)
+		wantCode(c.t, err, tools.StepUpRequired)
+	})
+}

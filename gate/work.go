@@ -90,7 +90,7 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			if _, err := approvals.Escalate(tx, lapseMax); err != nil {
 				return err
 			}
-			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx), budget.Forget(tx), giveBack(tx, ended...))
+			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx), budget.Forget(tx), approvals.ForgetGrants(tx), giveBack(tx, ended...))
 		})
 		if err != nil {
 			return err

@@ -51,6 +51,10 @@ var probes = map[string][]probe{
 		{by: "person", path: "/approvals/{{approval}}/resolve", body: `{"decision":"approve","seen_sha256":"0000-0000-0000"}`},
 		{by: "agent", path: "/approvals/{{approval}}/resolve", body: `{"decision":"approve"}`},
 	},
+	"POST /jobs/{id}/reconcile": {
+		{by: "person", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`},
+		{by: "agent", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`},
+	},
 	"GET /subtokens":         {{by: "agent"}},
 	"DELETE /subtokens/{id}": {{by: "agent", path: "/subtokens/{{sub}}"}},
 
@@ -100,6 +104,11 @@ var probes = map[string][]probe{
 
 	"GET /web/people.css":             {{}},
 	"GET /web/people.js":              {{}},
+	"GET /web/vendor/pico.min.css":    {{}},
+	"GET /web/vendor/htmx.min.js":     {{}},
+	"GET /web/vendor/hx-sse.min.js":   {{}},
+	"GET /web/vendor/hx-csp.min.js":   {{}},
+	"GET /events":                     {{}},
 	"GET /sign-in":                    {{}},
 	"GET /sign-in/link":               {{}, {path: "/sign-in/link?token=nobodys"}},
 	"POST /sign-in/link":              {{body: `{"token":"nobodys"}`}},
@@ -125,6 +134,21 @@ var probes = map[string][]probe{
 
 	"POST /tools/{name}":   {{by: "agent", path: "/tools/dtc_nothing", body: `{}`}},
 	"GET /exports/{token}": {{path: "/exports/exp_nobodys"}}, // the token is the whole credential, whoever has it
+}
+
+// pageProbes are those of people's pages, whose paths are also some under tools.BasePath.
+var pageProbes = map[string][]probe{
+	"GET /{$}":                      {{by: "browser", path: "/"}},
+	"GET /approvals":                {{by: "browser"}},
+	"GET /approvals/{id}":           {{by: "browser", path: "/approvals/{{approval}}"}},
+	"GET /approvals/{id}/{act}":     {{by: "browser", path: "/approvals/apr_nothing/vote"}},
+	"POST /approvals/{id}/vote":     {{by: "browser", path: "/approvals/{{approval}}/vote"}}, // with a form of its own: TestAnotherMerchantsRequestIsNotThere
+	"POST /approvals/{id}/withdraw": {{by: "browser", path: "/approvals/{{approval}}/withdraw"}},
+	"POST /approvals/{id}/cancel":   {{by: "browser", path: "/approvals/{{approval}}/cancel"}},
+	"POST /approvals/{id}/undo":     {{by: "browser", path: "/approvals/{{approval}}/undo"}},
+	"GET /jobs":                     {{by: "browser"}},
+	"GET /jobs/{id}":                {{by: "browser", path: "/jobs/{{job}}"}},
+	"POST /jobs/{id}/reconcile":     {{by: "browser", path: "/jobs/{{job}}/reconcile"}},
 }
 
 var mcpProbes = []probe{
@@ -372,6 +396,9 @@ func (s *street) probesOf(pattern string) []probe {
 	method, path, _ := strings.Cut(pattern, " ")
 	short := strings.TrimPrefix(path, tools.BasePath)
 	found := slices.Clone(probes[method+" "+short])
+	if asked, ok := pageProbes[pattern]; ok {
+		found = slices.Clone(asked)
+	}
 	for i := range found {
 		p := &found[i]
 		if p.path == "" {

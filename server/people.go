@@ -17,6 +17,10 @@ func (s *Server) handlePeople() {
 	s.handle("GET "+tools.BasePath+"/approvals", s.knownOrSignedIn(s.listApprovals))
 	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.knownOrSignedIn(s.showApproval))
 	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.knownOrSignedIn(s.resolveApproval))
+	s.handle("GET "+tools.BasePath+"/approvals/grants", s.knownOrSignedIn(s.listGrants))
+	s.handle("POST "+tools.BasePath+"/approvals/grants", s.knownOrSignedIn(s.askForGrant))
+	s.handle("GET "+tools.BasePath+"/approvals/grants/{grant}", s.knownOrSignedIn(s.showGrant))
+	s.handle("DELETE "+tools.BasePath+"/approvals/grants/{grant}", s.knownOrSignedIn(s.revokeGrant))
 	s.handle("POST "+tools.BasePath+"/jobs/{id}/reconcile", s.knownOrSignedIn(s.reconcileJob))
 }
 

@@ -205,11 +205,14 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
 		"POST " + tools.BasePath + "/tools/{name}",
 		"GET " + tools.BasePath + "/approvals", "GET " + tools.BasePath + "/approvals/{id}", "POST " + tools.BasePath + "/approvals/{id}/resolve",
-		"GET /web/people.css", "GET /web/people.js",
+		"POST " + tools.BasePath + "/jobs/{id}/reconcile",
+		"GET /web/people.css", "GET /web/people.js", "GET /web/vendor/pico.min.css", "GET /web/vendor/htmx.min.js", "GET /web/vendor/hx-sse.min.js", "GET /web/vendor/hx-csp.min.js",
 		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
-		"GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
+		"GET /events", "GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
 		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
+		"GET /{$}", "GET /approvals", "GET /approvals/{id}", "POST /approvals/{id}/vote", "POST /approvals/{id}/withdraw", "POST /approvals/{id}/cancel",
+		"POST /approvals/{id}/undo", "GET /approvals/{id}/{act}", "GET /jobs", "GET /jobs/{id}", "POST /jobs/{id}/reconcile",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
 	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {

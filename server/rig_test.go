@@ -223,3 +223,11 @@ func (g *rig) entries() []audit.Entry {
 }
 
 const jsonBody = "Content-Type: application/json"
+
+// role makes a role of the rig's merchant.
+func (g *rig) role(name string, scopes ...auth.Scope) {
+	g.Helper()
+	g.must(g.db.InTx(g.Context(), func(tx *store.Tx) error {
+		return auth.PutRole(tx, auth.Role{Merchant: g.store, Name: name, Scopes: scopes})
+	}))
+}

@@ -85,9 +85,9 @@ func (t *Tool) shapes() error {
 	case t.Writes() && (h.Preview == nil || acts != 1):
 		return errors.New("a write needs a preview and one of Write, Step and Send")
 	case h.Stopped != nil && h.Step == nil:
-		return errors.New("Stopped settles what steps have left")
+		return errors.New("only what steps have left is settled by Stopped")
 	case !h.Outside() && (h.Probe != nil || t.Repeatable):
-		return errors.New("Probe and Repeatable are for what Send does")
+		return errors.New("only what Send does has a Probe or is Repeatable")
 	case h.Outside() && t.Brake:
 		return errors.New("a brake acts at once, and what is sent waits for a worker")
 	case h.Outside() && h.Keep != nil:

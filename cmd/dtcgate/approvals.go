@@ -19,6 +19,8 @@ type approvalCmds struct {
 	Show    approvalShow    `cmd:"" help:"Show one request in full."`
 	Approve approvalApprove `cmd:"" help:"Show a request and let it run."`
 	Deny    approvalDeny    `cmd:"" help:"Show a request and end it."`
+	Grant   grantAsk        `cmd:"" help:"Ask people to agree beforehand to calls like one that was asked about."`
+	Grants  grantCmds       `cmd:"" help:"Standing grants: calls that people have agreed to beforehand."`
 }
 
 type approvalList struct {
@@ -140,11 +142,7 @@ func (c *ballot) read(ctx context.Context, db *store.DB) (person auth.Principal,
 		if err != nil {
 			return err
 		}
-		person, err = auth.FindPerson(tx, m.ID, c.As)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("there is no active person %q: add one with `dtcgate person add`", c.As)
-		}
-		if err != nil {
+		if person, err = findPerson(tx, m, c.As); err != nil {
 			return err
 		}
 		r, err = findRequest(tx, m, c.ID)

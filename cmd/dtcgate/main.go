@@ -44,6 +44,7 @@ type cli struct {
 	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
 	Role      roleCmds     `cmd:"" help:"What people may do, and let agents do."`
 	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
+	Jobs      jobCmds      `cmd:"" help:"Calls that outlive their answers."`
 	Policy    policyCmds   `cmd:"" help:"What agents may do, as one document in versions."`
 	Trust     trustCmds    `cmd:"" help:"How much agents are trusted."`
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
