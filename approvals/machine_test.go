@@ -240,6 +240,9 @@ func (tr *trial) step() {
 	case soon && tr.c.State == Pending && !tr.fresh:
 		tr.supersede()
 		return
+	case soon && !tr.c.EscalateAt().IsZero() && !tr.now.Before(tr.c.EscalateAt()):
+		tr.escalate()
+		return
 	}
 	at := tr.rng.IntN(all)
 	for i, w := range tr.weights {

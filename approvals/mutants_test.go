@@ -86,11 +86,16 @@ var mutants = []mutant{
 	{what: "more money than was shown", file: "gate/binding.go", old: "now.AmountMinor <= shown.AmountMinor", new: "now.AmountMinor >= 0", tests: "TestWhatWasApprovedIsWhatRuns/more_money/sqlite"},
 	{what: "a denial is not remembered", file: "approvals/questions.go", old: "OR state = 'rejected' AND", new: "OR state = 'never' AND", tests: "TestWhatWasDenied/sqlite"},
 	{what: "a reason makes it another question", file: "approvals/questions.go", old: "	delete(members, \"reason\")\n", new: "", tests: "TestWhatWasDenied/sqlite"},
-	{what: "an agent's key decides", file: "gate/vote.go", old: "	if p.Kind != auth.KindPerson {\n		return tools.Refuse", new: "	if false {\n		return tools.Refuse", tests: "TestOnlyPeopleOfTheMerchantVote/sqlite"},
+	{what: "an agent's key decides", file: "approvals/votes.go", old: "p.Kind != auth.KindPerson ||", new: "", tests: "TestNoKeyIsSomebody/sqlite"},
+	{what: "two who vote at once do not see each other", file: "approvals/cases.go", old: "if err := tx.Lock(`SELECT id FROM jobs WHERE id = $1`, r.JobID); err != nil {", new: "if err := error(nil); err != nil {", tests: "TestWhatHappensAtOnce"},
 
 	{
 		what: "the job's state is not compared", file: "approvals/machine.go", old: "t.act == act && t.from == c.State && t.job == c.Job", new: "t.act == act && t.from == c.State",
 		same: "the job's state follows from the request's, which is compared, and the statement that moves the job names it",
+	},
+	{
+		what: "the gate lets an agent's key vote", file: "gate/vote.go", old: "	if p.Kind != auth.KindPerson {\n		return tools.Refuse", new: "	if false {\n		return tools.Refuse",
+		tests: "TestOnlyPeopleOfTheMerchantVote/sqlite", same: "a key holds no approvals:resolve, and who is no person is nobody who decides (voter)",
 	},
 	{
 		what: "a denial is not weighed", file: "approvals/machine.go", old: "return shortfall{people: rule.least()}, nil", new: "continue",
@@ -131,8 +136,11 @@ func (m mutant) try(t *testing.T) (out string, err error) {
 		t.Fatal(err)
 	}
 	tests, room := m.tests, "../gate"
-	if tests == "" {
+	switch {
+	case tests == "":
 		tests, room = byMachine, "."
+	case strings.Contains(tests, "TestNoKeyIs"):
+		room = "."
 	}
 	run := exec.CommandContext(t.Context(), "go", "test", "-overlay", list, "-vet=off", "-failfast", "-count=1", "-timeout=5m", "-run", tests, room)
 	run.Env = append(os.Environ(), mutantsVariable+"=none", casesVariable+"=4000", "DTCGATE_TEST_ORDERS=few")
