@@ -40,7 +40,7 @@ func (tr *trial) someVote() Vote {
 	if odd(25) {
 		v.Decision = Deny
 	}
-	if odd(10) {
+	if odd(10) || tr.c.Rule.Override && tr.o.find(v.PersonID).overrides() && odd(3) {
 		v.Override = true
 	}
 	if odd(20) || v.Decision == Deny && odd(3) {

@@ -143,7 +143,7 @@ func (m mutant) try(t *testing.T) (out string, err error) {
 		room = "."
 	}
 	run := exec.CommandContext(t.Context(), "go", "test", "-overlay", list, "-vet=off", "-failfast", "-count=1", "-timeout=5m", "-run", tests, room)
-	run.Env = append(os.Environ(), mutantsVariable+"=none", casesVariable+"=4000", "DTCGATE_TEST_ORDERS=few")
+	run.Env = append(os.Environ(), mutantsVariable+"=none", casesVariable+"=8000", "DTCGATE_TEST_ORDERS=few")
 	if m.tests == "" {
 		run.Args = append(run.Args, "-rapid.nofailfile", "-rapid.shrinktime=1s")
 	}
