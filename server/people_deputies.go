@@ -25,7 +25,7 @@ func (s *Server) handleDeputies() {
 
 // why is the body of what a person does to a request beside voting.
 type why struct {
-	Reason string `json:"reason,omitempty" jsonschema:"maxLength=2000,description=Why, for the record and the agent"`
+	Reason string `json:"reason,omitempty" jsonschema:"maxLength=2000,description=Why\\, for the record and the agent"`
 }
 
 var whys = schemas.Of[why]()
@@ -61,8 +61,8 @@ func (s *Server) listDeputies(w http.ResponseWriter, r *http.Request) {
 // A deputy is the body that says who stands in.
 type deputy struct {
 	Deputy string    `json:"deputy" jsonschema:"maxLength=80,description=The name or id of the person who stands in"`
-	Absent string    `json:"absent,omitempty" jsonschema:"maxLength=80,description=The name or id of the person who is away; you, if left out. For somebody else it takes keys:admin"`
-	From   time.Time `json:"from,omitzero" jsonschema:"description=Now, if left out"`
+	Absent string    `json:"absent,omitempty" jsonschema:"maxLength=80,description=The name or id of the person who is away; you\\, if left out. For somebody else it takes keys:admin"`
+	From   time.Time `json:"from,omitzero" jsonschema:"description=Now\\, if left out"`
 	Until  time.Time `json:"until" jsonschema:"description=90 days after from at most"`
 }
 
