@@ -20,6 +20,7 @@ type process struct {
 	log     string
 	started time.Duration // from start to ready
 	took    time.Duration // from the signal to the end
+	lived   time.Duration // under load, until it was gone
 	failed  error         // how it ended, when not with status 0
 }
 
@@ -28,7 +29,7 @@ func (r *rig) start() *process {
 	r.t.Helper()
 	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
 	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn, "--agent-networks", "127.0.0.1")
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", vendorsVariable+"="+r.abroad.at)
 	log, err := os.Create(p.log)
 	if err != nil {
 		r.t.Fatal(err)
