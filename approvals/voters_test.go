@@ -19,3 +19,20 @@ func TestNoKeyIsSomebodyWhoDecides(t *testing.T) {
 		b.refuses(b.asked(Rule{People: 1}), Vote{PersonID: key.ID, Person: "bot", Decision: Approve}, ErrNoDecider)
 	})
 }
+
+func TestNobodyStandsInForSomebodyWhoMayNotDecide(t *testing.T) {
+	onBoard(t, func(t *testing.T, b *board) {
+		deputy, absent := b.person("jo", "manager"), b.person("mara", "manager")
+		b.tx(func(tx *store.Tx) error {
+			_, err := tx.Exec(`INSERT INTO delegations (id, merchant_id, absent_id, deputy_id, starts_at, ends_at, made_by, created_at) VALUES ('dlg_1', $1, $2, $3, $4, $5, 'operator', $4)`,
+				b.merchant, absent.PersonID, deputy.PersonID, store.Micros(tx.Now), store.Micros(tx.Now.Add(TimeToDecide)))
+			return err
+		})
+		deputy.For = absent.PersonID
+		r := b.asked(Rule{People: 2})
+		b.give(absent) // no role any more
+		b.refuses(r, deputy, ErrNoDeputy)
+		b.give(absent, "manager")
+		b.casts(r, deputy)
+	})
+}
