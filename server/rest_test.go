@@ -226,7 +226,7 @@ func TestRoutesAreClosed(t *testing.T) {
 func TestUnknownRoutesAnswerInOurShape(t *testing.T) {
 	g := newSQLiteRig(t)
 	for path, status := range map[string]int{
-		"/": 404, "/nothing": 404, "/mcp/": 404, "//mcp": 404, "/mcp/../healthz": 404, "/metrics": 404, "/debug/pprof/": 404,
+		"/nothing": 404, "/mcp/": 404, "//mcp": 404, "/mcp/../healthz": 404, "/metrics": 404, "/debug/pprof/": 404,
 		"/.well-known/oauth-protected-resource": 404, "/.well-known/oauth-protected-resource/mcp": 404, "/.well-known/oauth-authorization-server": 404,
 		"//evil.example/": 404, tools.BasePath: 404, tools.BasePath + "/tools/x": 405, "/healthz": 200, "/readyz": 200,
 	} {
