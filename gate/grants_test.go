@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -407,6 +408,36 @@ func TestNoRaceUsesAGrantMoreOftenThanItLasts(t *testing.T) {
 			t.Errorf("%v, %d effects", got, h.effects())
 		}
 		if now, _ := h.Grant(t.Context(), people["max"], g.ID); now.Uses != 10 || now.Used.Minor() != 300 {
+			t.Errorf("the grant is %+v", now)
+		}
+	})
+}
+
+// What was read of a grant decides nothing: of 100 who all read it fresh, ten take.
+func TestAGrantThatManyReadAtOnceIsTakenAsOftenAsItLasts(t *testing.T) {
+	granting(t, func(t *testing.T, h *house, _ *hook, people map[string]auth.Principal) {
+		g := h.allowed(people["ann"], h.upTo(h.parked("test_move", oneLamp).JobID, 10), people["max"], people["fin"])
+		var all sync.WaitGroup
+		var taken, failed atomic.Int64
+		for range 100 {
+			all.Go(func() {
+				err := h.db.InTx(t.Context(), func(tx *store.Tx) error {
+					ok, err := g.Take(tx, *pence(30))
+					if ok {
+						taken.Add(1)
+					}
+					return err
+				})
+				if err != nil {
+					failed.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if taken.Load() != 10 || failed.Load() != 0 {
+			t.Errorf("%d took it, and %d failed", taken.Load(), failed.Load())
+		}
+		if now, _ := h.Grant(t.Context(), people["max"], g.ID); now.Uses != 10 || now.Used.Minor() != 300 || now.Used.Customers != 10 {
 			t.Errorf("the grant is %+v", now)
 		}
 	})

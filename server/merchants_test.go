@@ -145,6 +145,8 @@ var probes = map[string][]probe{
 	"POST /me/passkeys/options":       {{by: "browser"}},
 	"POST /me/passkeys":               {{by: "browser", body: `{}`}},
 	"POST /me/links":                  {{}},
+	"POST /me/deputies":               {{}},
+	"POST /me/deputies/{id}/remove":   {{by: "browser", path: "/me/deputies/{{delegation}}/remove"}},
 	"POST /me/links/{id}/remove":      {{by: "browser", path: "/me/links/{{link}}/remove"}},
 	"POST /me/passkeys/{id}/remove":   {{by: "browser", path: "/me/passkeys/{{passkey}}/remove"}},
 
@@ -255,6 +257,11 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		_, err = tx.Exec(`INSERT INTO connections (id, merchant_id, person_id, provider, state, account, scopes, ciphertext, key_id, version, created_at, updated_at)
 			VALUES ($1, $2, $3, 'acme', 'connected', 'account-of-ours', '[]', '', '', 1, 1, 1)`, s.ours["connection"], s.store, s.ids["our owner"])
 		if err != nil {
+			return err
+		}
+		s.ours["delegation"] = store.NewID("dlg", tx.Now)
+		if _, err := tx.Exec(`INSERT INTO delegations (id, merchant_id, absent_id, deputy_id, starts_at, ends_at, made_by, created_at)
+			VALUES ($1, $2, $3, $3, 1, $4, 'operator', 1)`, s.ours["delegation"], s.store, s.ids["our owner"], store.Micros(tx.Now.AddDate(1, 0, 0))); err != nil {
 			return err
 		}
 		s.ours["webhook"], s.ours["link"] = store.NewID("whk", tx.Now), store.NewID("plk", tx.Now)

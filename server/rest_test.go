@@ -215,7 +215,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
 		"GET /events", "GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
-		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
+		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/deputies", "POST /me/deputies/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
 		"GET /{$}", "GET /approvals", "GET /approvals/{id}", "POST /approvals/{id}/vote", "POST /approvals/{id}/withdraw", "POST /approvals/{id}/cancel",
 		"POST /approvals/{id}/undo", "GET /approvals/{id}/{act}", "GET /jobs", "GET /jobs/{id}", "POST /jobs/{id}/reconcile",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
