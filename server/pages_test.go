@@ -118,7 +118,7 @@ func TestLookingAtALinkDoesNotUseItUp(t *testing.T) {
 	if resp, _ := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage, "Sec-Fetch-Site: cross-site"); resp.StatusCode != 403 {
 		t.Errorf("from another site: %s", resp.Status)
 	}
-	if resp, text := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage); resp.StatusCode != 303 || resp.Header.Get("Location") != "/me" {
+	if resp, text := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage); resp.StatusCode != 303 || resp.Header.Get("Location") != home {
 		t.Errorf("%s %s", resp.Status, text)
 	}
 	if resp, _ := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage); resp.StatusCode != 401 {
