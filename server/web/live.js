@@ -156,8 +156,15 @@
         return;
       }
       if (decides) refresh(main, { "section[aria-labelledby=votes-h]": null, "#decide .left": ".votes" });
-      else refresh(main, { ".decided": "p:last-of-type", ".job-now": "p" });
+      else refresh(main, { ".decided": ".now", ".job-now": "p" });
     },
+  };
+
+  // spoken is the text of an element without what is only drawn.
+  const spoken = (element) => {
+    const copy = element?.cloneNode(true);
+    copy?.querySelectorAll("[aria-hidden]").forEach((drawn) => drawn.remove());
+    return copy?.textContent.trim();
   };
 
   // refresh puts in the parts of a page that may change while it is read, and says of those that did what is said of them.
@@ -165,8 +172,8 @@
     for (const [selector, said] of Object.entries(parts)) {
       const [old, now] = [document.querySelector(selector), main.querySelector(selector)];
       if (!old || !now || old.textContent === now.textContent || old.contains(document.activeElement)) continue;
-      const words = said && now.querySelector(said)?.textContent.trim();
-      if (words && words !== old.querySelector(said)?.textContent.trim()) polite.textContent = words;
+      const words = said && spoken(now.querySelector(said));
+      if (words && words !== spoken(old.querySelector(said))) polite.textContent = words;
       old.replaceWith(now);
     }
   };
@@ -183,6 +190,7 @@
     if (ended || poll) return;
     const at = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     becomes(`Not live since ${at}, retrying`, true);
+    if (stream.readyState === EventSource.CLOSED) look(); // it was refused, perhaps because nobody is signed in any more
     poll = setInterval(() => {
       read().then((main) => main && page.compare(main)).catch(() => {});
       if (stream.readyState === EventSource.CLOSED) open(); // a browser tries again by itself unless it was refused
