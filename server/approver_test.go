@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -54,11 +55,12 @@ func (d *screen) live() {
 	d.wait(`document.querySelector("#live .is")?.textContent === "Live"`)
 }
 
-// wait waits until an expression holds in the page, whichever page that is by then.
+// wait waits until an expression holds in the page, whichever page that is by then. It asks nothing of one that is still loading: what is asked of
+// its looks then would be answered by half of its style sheets.
 func (d *screen) wait(expression string) {
 	d.Helper()
 	for began := time.Now(); time.Since(began) < 25*time.Second; time.Sleep(20 * time.Millisecond) {
-		if holds, err := chromedp.Run(d.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")")); err == nil && holds {
+		if holds, err := chromedp.Run(d.ctx, chromedp.Evaluate[bool](`document.readyState === "complete" && Boolean(`+expression+`)`)); err == nil && holds {
 			return
 		}
 	}
@@ -72,6 +74,14 @@ func (d *screen) text(selector string) string {
 	return eval[string](d.tab, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
 }
 
+// role makes a role.
+func (d *screen) role(name string, scopes ...auth.Scope) {
+	d.Helper()
+	d.must(d.db.InTx(d.Context(), func(tx *store.Tx) error {
+		return auth.PutRole(tx, auth.Role{Merchant: d.store, Name: name, Scopes: scopes})
+	}))
+}
+
 // press presses keys, one after the other.
 func (d *screen) press(keys ...string) {
 	d.Helper()
@@ -80,14 +90,21 @@ func (d *screen) press(keys ...string) {
 	}
 }
 
-// call calls a tool and gives the id of the approval that it waits for.
-func (d *screen) call(tool string, args map[string]any) (approval string) {
+// free calls a tool and gives the answer.
+func (d *screen) free(tool string, args map[string]any) (text string) {
 	d.Helper()
 	d.asked++
 	args["idempotency_key"] = fmt.Sprint("asked-", d.asked)
 	raw, err := json.Marshal(args)
 	d.must(err)
-	_, text := d.rig.do("POST", tools.BasePath+"/tools/"+tool, string(raw), jsonBody, "X-Agent-Key: "+d.bot)
+	_, text = d.rig.do("POST", tools.BasePath+"/tools/"+tool, string(raw), jsonBody, "X-Agent-Key: "+d.bot)
+	return text
+}
+
+// call calls a tool and gives the id of the approval that it waits for.
+func (d *screen) call(tool string, args map[string]any) (approval string) {
+	d.Helper()
+	text := d.free(tool, args)
 	_, approval, ok := strings.Cut(text, `"approval_id":"`)
 	if !ok {
 		d.Fatalf("%s is answered %s", tool, text)
