@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test revocation differential lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation differential lint fuzz schemas docs bench clients kills
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ REVOCATION := NoCallThatStartsAfterARevocation|ACacheOfWhoMayCall|NothingIsDoneA
 revocation: ## Take rights away under 100,000 calls and in 5,000 races with what waits, on each engine
 	DTCGATE_TEST_REVOCATION_CALLS=100000 DTCGATE_TEST_REVOCATION_RACES=5000 \
 		$(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 2h -run '$(REVOCATION)' ./gate ./cmd/dtcgate
+
+KILLS := 1000
+RACES := 10000
+
+kills: ## Kill servers KILLS times under load, and let people vote at once in RACES races, on each engine
+	DTCGATE_TEST_KILLS=$(KILLS) DTCGATE_TEST_VOTE_RACES=$(RACES) $(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 6h \
+		-run 'KilledAtAnyTime|KillChecker|TwoPeopleAtOnce|OnePersonAtTwoScreens|AnApprovalIsUsedUpOnce' ./cmd/dtcgate ./gate
 
 TUPLES := 10000000
 PAIRS  := 1000000

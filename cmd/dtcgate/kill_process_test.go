@@ -18,7 +18,6 @@ type process struct {
 	wire    *wire
 	ended   chan error
 	log     string
-	started time.Duration // from start to ready
 	took    time.Duration // from the signal to the end
 	lived   time.Duration // under load, until it was gone
 	failed  error         // how it ended, when not with status 0
@@ -50,9 +49,7 @@ func (r *rig) start() *process {
 	}()
 	p.wire = newWire("http://" + <-address)
 	p.awaitReady()
-	if p.started = time.Since(begin); p.started > readyWithin {
-		r.t.Errorf("ready after %s, want at most %s", p.started, readyWithin)
-	}
+	r.starts = append(r.starts, time.Since(begin))
 	return p
 }
 
