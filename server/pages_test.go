@@ -227,10 +227,8 @@ func TestACookieOpensNothingOfAgents(t *testing.T) {
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
-		people := slices.ContainsFunc([]string{
-			"/{$}", "/me", "/sign-in", "/web/", "/events", "/approvals", "/jobs", "/connect", adminBase,
-			tools.BasePath + "/approvals", tools.BasePath + "/delegations", tools.BasePath + "/jobs/{id}/reconcile",
-		}, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+		people := isPage(path) || path == "/events" || strings.HasSuffix(path, "/reconcile") || slices.ContainsFunc(
+			[]string{tools.BasePath + "/approvals", tools.BasePath + "/delegations", "/connect", adminBase}, func(at string) bool { return strings.HasPrefix(path, at) })
 		if people || path == "/healthz" || path == "/readyz" || strings.Contains(path, "{token}") {
 			continue
 		}
@@ -325,12 +323,17 @@ func TestAnAdminInABrowserConfirmsBeforeChanges(t *testing.T) {
 	}
 }
 
+// isPage reports whether a path is one of people's pages.
+func isPage(path string) bool {
+	return slices.ContainsFunc([]string{"/me", "/sign-in", "/web/", "/approvals", "/jobs", "/{$}"}, func(page string) bool { return strings.HasPrefix(path, page) })
+}
+
 func TestEveryPageIsGuarded(t *testing.T) {
 	g, _ := newPages(t)
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
-		if !slices.ContainsFunc([]string{"/me", "/sign-in", "/web/", "/approvals", "/jobs", "/{$}"}, func(page string) bool { return strings.HasPrefix(path, page) }) {
+		if !isPage(path) {
 			continue
 		}
 		if path == "/me/sign-out" {
