@@ -90,6 +90,9 @@ func Delegations(tx *store.Tx, merchant string) ([]Delegation, error) {
 
 // FindDelegation gives one of those. Any other is store.ErrNotFound.
 func FindDelegation(tx *store.Tx, merchant, id string) (Delegation, error) {
+	if _, ok := store.IDTime(id); !ok { // no text that PostgreSQL would refuse
+		return Delegation{}, store.ErrNotFound
+	}
 	return store.One(tx, scanDelegation, delegationsInForce+` AND d.id = $3`, merchant, store.Micros(tx.Now), id)
 }
 

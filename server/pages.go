@@ -80,6 +80,8 @@ func (s *Server) handlePages() {
 	s.handle("POST /me/passkeys/options", guarded(s.signedIn(s.beginPasskey)))
 	s.handle("POST /me/passkeys", guarded(s.signedIn(s.addPasskey)))
 	s.handle("POST /me/passkeys/{id}/remove", guarded(s.signedIn(s.removePasskey)))
+	s.handle("POST /me/deputies", guarded(s.signedIn(s.nameDeputy)))
+	s.handle("POST /me/deputies/{id}/remove", guarded(s.signedIn(s.removeDeputy)))
 	s.handle("POST /me/links", guarded(s.signedIn(s.linkService)))
 	s.handle("POST /me/links/{id}/remove", guarded(s.signedIn(s.unlinkService)))
 }
