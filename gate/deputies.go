@@ -50,6 +50,9 @@ func (ask Deputising) delegation(tx *store.Tx, p auth.Principal) (d approvals.De
 	if err != nil {
 		return d, noPerson(err)
 	}
+	if err := mayLend(tx, p, absent); err != nil {
+		return d, err
+	}
 	deputy, err := auth.FindPerson(tx, p.Merchant, ask.Deputy)
 	if err != nil {
 		return d, noPerson(err)
@@ -58,6 +61,18 @@ func (ask Deputising) delegation(tx *store.Tx, p auth.Principal) (d approvals.De
 		Merchant: p.Merchant, AbsentID: absent.ID, Absent: absent.Name, DeputyID: deputy.ID, Deputy: deputy.Name,
 		From: ask.From, Until: ask.Until, MadeBy: p.Chain()[0],
 	}, nil
+}
+
+// mayLend refuses people who would lend out roles of somebody else that hold more than they hold themselves: they could not give them either.
+func mayLend(tx *store.Tx, p, absent auth.Principal) error {
+	if absent.ID == p.ID {
+		return nil
+	}
+	roles, err := auth.RolesOf(tx, absent.ID)
+	if err != nil {
+		return err
+	}
+	return mayAppoint(tx, p, roles)
 }
 
 func wrongDelegation(err error) error {
