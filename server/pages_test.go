@@ -227,7 +227,8 @@ func TestACookieOpensNothingOfAgents(t *testing.T) {
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
-		people := isPage(path) || path == "/events" || strings.HasSuffix(path, "/reconcile") || strings.HasPrefix(path, tools.BasePath+"/approvals") || strings.HasPrefix(path, "/connect") || strings.HasPrefix(path, adminBase)
+		people := isPage(path) || path == "/events" || strings.HasSuffix(path, "/reconcile") || slices.ContainsFunc(
+			[]string{tools.BasePath + "/approvals", tools.BasePath + "/delegations", "/connect", adminBase}, func(at string) bool { return strings.HasPrefix(path, at) })
 		if people || path == "/healthz" || path == "/readyz" || strings.Contains(path, "{token}") {
 			continue
 		}

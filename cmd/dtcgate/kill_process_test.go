@@ -13,15 +13,14 @@ import (
 
 // A process is one life of the server.
 type process struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	wire    *wire
-	ended   chan error
-	log     string
-	started time.Duration // from start to ready
-	took    time.Duration // from the signal to the end
-	lived   time.Duration // under load, until it was gone
-	failed  error         // how it ended, when not with status 0
+	t      *testing.T
+	cmd    *exec.Cmd
+	wire   *wire
+	ended  chan error
+	log    string
+	took   time.Duration // from the signal to the end
+	lived  time.Duration // under load, until it was gone
+	failed error         // how it ended, when not with status 0
 }
 
 // start starts a server and waits until it is ready.
@@ -50,9 +49,7 @@ func (r *rig) start() *process {
 	}()
 	p.wire = newWire("http://" + <-address)
 	p.awaitReady()
-	if p.started = time.Since(begin); p.started > readyWithin {
-		r.t.Errorf("ready after %s, want at most %s", p.started, readyWithin)
-	}
+	r.starts = append(r.starts, time.Since(begin))
 	return p
 }
 

@@ -70,9 +70,6 @@ func killAtAnyTime(t *testing.T) {
 			rounds := max(kills(t)/r.servers, 1)
 			for round := range rounds {
 				servers := r.round(callers, syscall.SIGKILL)
-				for _, p := range servers {
-					r.slowest = max(r.slowest, p.started)
-				}
 				r.alive += servers[len(servers)-1].lived
 				if round%3 == 2 {
 					r.passTime()
@@ -136,7 +133,7 @@ type rig struct {
 	servers int             // that run at once
 	hired   int             // callers
 	alive   time.Duration   // for how long there was a server under load
-	slowest time.Duration   // to get ready
+	starts  []time.Duration // from each start to ready
 	before  map[string]bool // the effects that were there before any agent: kind and id
 }
 
