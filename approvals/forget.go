@@ -2,6 +2,7 @@ package approvals
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func Forget(tx *store.Tx, merchant string, resources []string) (jobs []string, e
 
 func forgetSome(tx *store.Tx, merchant string, resources []string) ([]string, error) {
 	where, args := about(merchant, resources)
-	if err := forgetEffects(tx, where, args); err != nil {
+	if err := errors.Join(forgetEffects(tx, where, args), forgetGrants(tx, where, args)); err != nil {
 		return nil, err
 	}
 	type ended struct{ job, approval string }

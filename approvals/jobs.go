@@ -164,7 +164,7 @@ func moveJob(tx *store.Tx, j Job, m move) error {
 	return record(tx, j, "job."+string(m.to), func(e *audit.Entry) {
 		e.Status, e.Code = string(m.to), m.reason
 		if m.by != "" {
-			e.Actor, e.Chain = m.by, []string{m.by}
+			e.Actor, e.Chain = m.by, above(j.Chain, m.by)
 		}
 		if m.to == tools.JobFailed {
 			e.Reason = m.why
@@ -261,8 +261,8 @@ func (Queue) Open(tx *store.Tx, p auth.Principal, tool, resource string) (open, 
 	return len(askers) > 0, slices.Contains(askers, p.ID), nil
 }
 
-// CancelJob ends one of p's jobs that has not begun, or asks a running one to stop at its next step. A job that has
-// ended is given as it is.
+// CancelJob ends one of p's jobs, or of a sub-token's under p, that has not begun, or asks a running one to stop at its next step. A job
+// that has ended is given as it is.
 func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools.Job, error) {
 	if err := hold(tx, p, id); err != nil {
 		return tools.Job{}, err
@@ -272,9 +272,9 @@ func (Queue) CancelJob(tx *store.Tx, p auth.Principal, id, reason string) (tools
 		return j.Job, err
 	}
 	if j.Status == tools.JobRunning {
-		err = askToStop(tx, j)
+		err = askToStop(tx, j, p)
 	} else {
-		err = cancel(tx, j, reason)
+		err = cancel(tx, j, p, reason)
 	}
 	if err != nil {
 		return tools.Job{}, err
@@ -291,24 +291,28 @@ func hold(tx *store.Tx, p auth.Principal, id string) error {
 	return one(n, err, store.ErrNotFound)
 }
 
-func cancel(tx *store.Tx, j Job, reason string) error {
-	why := "The caller cancelled it before it began."
+func cancel(tx *store.Tx, j Job, p auth.Principal, reason string) error {
+	who, by := "The caller", j.actor()
+	if p.ID != j.PrincipalID {
+		who, by = p.Name+", from which the caller comes,", p.Chain()[0]
+	}
+	why := who + " cancelled it before it began."
 	if reason != "" {
-		why = "The caller cancelled it before it began: " + reason
+		why = who + " cancelled it before it began: " + reason
 	}
 	if j.ApprovalID == "" {
-		return moveJob(tx, j, move{from: j.Status, to: tools.JobCancelled, reason: "cancelled", why: why})
+		return moveJob(tx, j, move{from: j.Status, to: tools.JobCancelled, reason: "cancelled", why: why, by: by})
 	}
-	_, err := Cancel(tx, Request{ID: j.ApprovalID, JobID: j.JobID, Merchant: j.Merchant}, j.actor(), why)
+	_, err := Cancel(tx, Request{ID: j.ApprovalID, JobID: j.JobID, Merchant: j.Merchant}, by, why)
 	return err
 }
 
-func askToStop(tx *store.Tx, j Job) error {
+func askToStop(tx *store.Tx, j Job, p auth.Principal) error {
 	n, err := tx.Exec(`UPDATE jobs SET cancel_requested_at = $1 WHERE id = $2 AND status = 'running'`, store.Micros(tx.Now), j.JobID)
 	if err := one(n, err, ErrDecided); err != nil {
 		return err
 	}
-	return record(tx, j, "job.stop_asked", nil)
+	return record(tx, j, "job.stop_asked", func(e *audit.Entry) { e.Actor, e.Chain = p.Chain()[0], p.Chain() })
 }
 
 // FindJob gives a merchant's job by id, whoever it belongs to.
@@ -322,7 +326,7 @@ func findJob(tx *store.Tx, id string) (Job, error) {
 
 const jobColumns = `id, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, idempotency_key,
 	resource, policy_version, policy_rule, approval_id, status, reason, why, summary, progress_percent, checkpoint, result, run_after, attempts, lease_owner,
-	cancel_requested_at, created_at, COALESCE((SELECT MAX(e.id) FROM effects e WHERE e.job_id = jobs.id AND e.job_id <> '' AND e.state = 'open'), '')`
+	cancel_requested_at, created_at, updated_at, COALESCE((SELECT MAX(e.id) FROM effects e WHERE e.job_id = jobs.id AND e.job_id <> '' AND e.state = 'open'), '')`
 
 func scanJob(r store.Row) (Job, error) {
 	var j Job
@@ -330,7 +334,7 @@ func scanJob(r store.Row) (Job, error) {
 	var stop time.Time
 	err := r.Scan(&j.JobID, &j.Merchant, &j.CallID, &j.PrincipalID, &chain, &j.Transport, &j.Tool, &j.SchemaHash, &args, &j.ArgsHash,
 		&j.Idempotency, &j.Resource, &j.Policy, &j.Rule, &j.ApprovalID, &j.Status, &j.Reason, &j.Why, &j.Summary, &j.ProgressPercent, &checkpoint, &result,
-		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt), &j.UndoID)
+		store.At(&j.RunAfter), &j.Attempts, &j.Owner, store.At(&stop), store.At(&j.CreatedAt), store.At(&j.UpdatedAt), &j.UndoID)
 	if err != nil {
 		return Job{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/dtcgate/dtcgate/schemas"
@@ -17,14 +18,13 @@ const DeniedFor = 24 * time.Hour
 const askedAgain = 30 * 24 * time.Hour
 
 // QuestionHash is SHA-256 over what people are asked, however the agent words it and under whatever key it sends it: the agent at the root of
-// the chain, the tool with its schema, the arguments but for idempotency_key and reason, the object with its version, and the effect.
+// the chain, the tool with its schema, the arguments but for those that do no more (Guards), the object with its version, and the effect.
 func QuestionHash(agent string, args []byte, b Binding) (string, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(args, &members); err != nil {
 		return "", fmt.Errorf("reading arguments: %w", err)
 	}
-	delete(members, "idempotency_key")
-	delete(members, "reason")
+	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return Guards(name) })
 	raw, err := json.Marshal(members)
 	if err != nil {
 		return "", fmt.Errorf("writing the question: %w", err)

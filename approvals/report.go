@@ -1,6 +1,7 @@
 package approvals
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -32,15 +33,7 @@ const (
 
 // Report tells how the requests of a merchant since a time went, rule by rule, those that were asked most first.
 func Report(tx *store.Tx, merchant string, since time.Time) ([]RuleReport, error) {
-	type asked struct {
-		rule             string
-		state            State
-		created, decided time.Time
-		flagged          int64
-	}
-	all, err := store.All(tx, func(r store.Row) (a asked, err error) {
-		return a, r.Scan(&a.rule, &a.state, store.At(&a.created), store.At(&a.decided), &a.flagged)
-	}, `SELECT j.policy_rule, a.state, a.created_at, a.decided_at,
+	all, err := store.All(tx, scanAsked, `SELECT j.policy_rule, a.state, a.created_at, a.decided_at, a.execute_before,
 			(SELECT COUNT(*) FROM approval_votes v WHERE v.approval_id = a.id AND v.flag <> '')
 		FROM approvals a JOIN jobs j ON j.id = a.job_id WHERE a.merchant_id = $1 AND a.created_at >= $2 ORDER BY a.created_at DESC LIMIT $3`,
 		merchant, store.Micros(since), reportMax)
@@ -54,8 +47,8 @@ func Report(tx *store.Tx, merchant string, since time.Time) ([]RuleReport, error
 			r = &RuleReport{Rule: a.rule}
 			rules[a.rule] = r
 		}
-		r.count(a.state, a.flagged)
-		if !a.decided.IsZero() && a.state != Expired {
+		r.count(a)
+		if a.state == Approved || a.state == Consumed || a.state == Rejected { // the others tell only when they ended
 			took[a.rule] = append(took[a.rule], a.decided.Sub(a.created))
 		}
 	}
@@ -64,31 +57,37 @@ func Report(tx *store.Tx, merchant string, since time.Time) ([]RuleReport, error
 		r.conclude(took[name])
 		report = append(report, *r)
 	}
-	slices.SortFunc(report, func(a, b RuleReport) int { return cmpReports(a, b) })
+	slices.SortFunc(report, func(a, b RuleReport) int { return cmp.Or(cmp.Compare(b.Asked, a.Asked), cmp.Compare(a.Rule, b.Rule)) })
 	return report, nil
 }
 
-func cmpReports(a, b RuleReport) int {
-	if a.Asked != b.Asked {
-		return int(b.Asked - a.Asked)
-	}
-	if a.Rule < b.Rule {
-		return -1
-	}
-	return 1
+// asked is what a report needs to know of a request.
+type asked struct {
+	rule             string
+	state            State
+	created, decided time.Time
+	approved         bool  // at some time, whatever became of it
+	flagged          int64 // votes
 }
 
-func (r *RuleReport) count(s State, flagged int64) {
+func scanAsked(r store.Row) (a asked, err error) {
+	var before time.Time
+	err = r.Scan(&a.rule, &a.state, store.At(&a.created), store.At(&a.decided), store.At(&before), &a.flagged)
+	a.approved = !before.IsZero()
+	return a, err
+}
+
+func (r *RuleReport) count(a asked) {
 	r.Asked++
-	r.Flagged += flagged
-	switch s {
-	case Pending:
-		r.Open++
-	case Approved, Consumed, Invalidated:
+	r.Flagged += a.flagged
+	switch {
+	case a.approved:
 		r.Approved++
-	case Rejected:
+	case a.state == Pending:
+		r.Open++
+	case a.state == Rejected:
 		r.Denied++
-	case Expired:
+	case a.state == Expired:
 		r.Lapsed++
 	default:
 		r.Other++

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
@@ -205,7 +207,8 @@ func (j Job) actor() string {
 	return "key:" + j.PrincipalID
 }
 
-// record appends what happened to a job, and has it told. The actor is the job's own principal unless fill names another.
+// record appends what happened to a job, has it told, and wakes who waits for the job to move. The actor is the job's own principal
+// unless fill names another.
 func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	e := audit.Entry{
 		Merchant: j.Merchant, Event: event, CallID: j.CallID, Transport: j.Transport,
@@ -218,7 +221,18 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	if _, err := audit.Append(tx, e); err != nil {
 		return fmt.Errorf("recording %s: %w", event, err)
 	}
+	if strings.HasPrefix(event, "job.") && event != "job.progress" {
+		tx.Tell("job:" + j.JobID)
+	}
 	return announce(tx, j, event)
+}
+
+// above is who stands behind an actor: of one of a chain, all from there on; of anybody else nobody.
+func above(chain []string, actor string) []string {
+	if at := slices.Index(chain, actor); at >= 0 {
+		return chain[at:]
+	}
+	return []string{actor}
 }
 
 // byItself is the actor of what happens because of time or of changed facts.

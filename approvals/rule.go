@@ -20,6 +20,7 @@ type Rule struct {
 	Expires  time.Duration `json:"-"`               // for how long it may be decided; 0: TimeToDecide, at most MaxTimeToDecide
 	Escalate []Escalation  `json:"escalate,omitempty"`
 	Override bool          `json:"override,omitempty"` // somebody who holds approvals:override may decide alone
+	Grants   bool          `json:"grants,omitempty"`   // those people may agree beforehand to many such calls, by a standing grant
 }
 
 // An Escalation lets the people of more roles vote once a request is that old. They count as people and fill no required role: what takes

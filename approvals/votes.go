@@ -81,6 +81,11 @@ func Satisfied(tx *store.Tx, r Request, rule Rule) (bool, error) {
 	return Case{Request: r}.satisfied(rule, held(tx, r.Merchant))
 }
 
+// Would is Satisfied for a reader, who keeps nobody from changing.
+func Would(tx *store.Tx, r Request, rule Rule) (bool, error) {
+	return Case{Request: r}.satisfied(rule, World{Now: tx.Now, Voter: voters{}.of(tx, r.Merchant)})
+}
+
 // held is the world in which people keep what they hold until the transaction ends.
 func held(tx *store.Tx, merchant string) World {
 	return World{Now: tx.Now, Voter: func(v Vote) (Voter, error) {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -58,7 +59,7 @@ func (g *Gate) decide(ctx context.Context, p auth.Principal, b Ballot, act func(
 	err = g.db.InTx(ctx, func(tx *store.Tx) error {
 		p, err := hold(tx, p)
 		if err == nil {
-			err = mayRead(p)
+			err = cmp.Or(mayRead(p), b.sayable())
 		}
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate/budget"
 	"github.com/dtcgate/dtcgate/store"
@@ -29,6 +30,7 @@ type Card struct {
 	May       May
 	Confirmed bool // the reader has shown lately who they are
 	Now       time.Time
+	Head      int64 // of the record, for who listens from there on
 }
 
 // May is what a reader may do with a request. A refusal says why not, nil that they may.
@@ -69,6 +71,9 @@ func (g *Gate) card(tx *store.Tx, p auth.Principal, id string) (Card, error) {
 	}
 	c := Card{Summary: g.summary(r), Now: tx.Now, Confirmed: confirmed(tx, p) == nil}
 	if c.Job, err = approvals.FindJob(tx, p.Merchant, r.JobID); err != nil {
+		return c, err
+	}
+	if c.Head, err = audit.Head(tx); err != nil {
 		return c, err
 	}
 	c.Title = g.titleOf(c.Job)

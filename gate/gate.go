@@ -100,6 +100,7 @@ type Outcome struct {
 	Body     json.RawMessage // the same bytes on every transport
 	Text     string          // for models and people, where the body is not itself the answer
 	Replayed bool            // the answer to an earlier call with the same idempotency key
+	Job      tools.Job       // that the call became, or the one it repeats, as it stands; none for most calls
 }
 
 // call is one call on its way through the gate.
@@ -117,12 +118,13 @@ type call struct {
 	consumed bool   // its approval is used up in the running transaction; from there on it fails and is not invalidated
 	action   string // that it asks for, if there is such a one
 	policy   *policy.Policy
-	facts    policy.Facts   // what the policy is asked about it
-	said     *trust.Asked   // by the outside source of trust, if there is one
-	ask      approvals.Rule // whose consent it waits for
-	parked   bool           // it does
-	planned  bool           // it is only judged, and not made
-	rule     string         // that decided
+	facts    policy.Facts    // what the policy is asked about it
+	said     *trust.Asked    // by the outside source of trust, if there is one
+	ask      approvals.Rule  // whose consent it waits for
+	parked   bool            // it does
+	grant    approvals.Grant // that it runs under in place of being asked about; none for most
+	planned  bool            // it is only judged, and not made
+	rule     string          // that decided
 	risk     tools.Risk
 	rated    *auth.Level // as an earlier call was rated, in place of risk, for one that takes it back
 	class    tools.Class // the consent that this call may need
@@ -162,7 +164,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 		key: r.IdempotencyKey,
 	}
 	c.madeBy(p)
-	c.May, c.Plans = c.may, plans{g, c}
+	c.May, c.Granted, c.Plans = c.may, c.held, plans{g, c}
 	return c
 }
 
@@ -178,8 +180,9 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	return g.read(ctx, c)
 }
 
-// askAgain is how often a read that is not settled yet is repeated.
-const askAgain = 250 * time.Millisecond
+// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: another process may
+// have done so. Tests set it.
+var askAgain = time.Second
 
 // recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
 const recordTime = 10 * time.Second
@@ -207,18 +210,31 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 // readSettled reads until the answer is settled, or gives the one in hand when there is no more time.
 func (g *Gate) readSettled(ctx context.Context, c *call) (any, error) {
 	judged := len(c.checks)
-	for {
-		answer, err := g.readOnce(ctx, c)
-		if !errors.Is(err, tools.ErrNotYet) {
-			return answer, err
-		}
+	answer, err := g.readOnce(ctx, c)
+	for errors.Is(err, tools.ErrNotYet) && ctx.Err() == nil {
+		c.checks = c.checks[:judged] // asked again with the read
+		answer, err = g.readAgain(ctx, c)
+	}
+	if errors.Is(err, tools.ErrNotYet) {
+		err = nil
+	}
+	return answer, err
+}
+
+// readAgain reads, and when the answer is not settled waits until another may be: somebody told that the object of the call has
+// changed, or may have without telling. Nothing of the database is held meanwhile.
+func (g *Gate) readAgain(ctx context.Context, c *call) (any, error) {
+	told, stop := g.db.Listen(c.Tool.ResourceOf(c.Args))
+	defer stop()
+	answer, err := g.readOnce(ctx, c)
+	if errors.Is(err, tools.ErrNotYet) {
 		select {
 		case <-ctx.Done():
-			return answer, nil
+		case <-told:
 		case <-time.After(askAgain):
 		}
-		c.checks = c.checks[:judged] // asked again with the read
 	}
+	return answer, err
 }
 
 func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
@@ -244,27 +260,36 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 func (g *Gate) write(ctx context.Context, c *call) error {
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
-		if err := g.judgeTx(c, heldChecks); err != nil {
+		if err := g.writeOnce(c); err != nil || c.job == "" {
 			return err
 		}
-		if replayed, err := g.claimKey(c); err != nil || replayed {
-			return err
-		}
-		if err := g.judgeTx(c, writeChecks); err != nil {
-			return err
-		}
-		if err := g.act(c); err != nil {
-			return err
-		}
-		if err := g.saveAnswer(c); err != nil {
-			return err
-		}
-		return g.record(tx, c, string(c.out.Status))
+		var err error
+		c.out.Job, err = g.queue.Job(tx, c.Principal, c.job)
+		return err
 	})
 	if err == nil && c.out.Status == tools.Queued {
 		g.notify()
 	}
 	return err
+}
+
+func (g *Gate) writeOnce(c *call) error {
+	if err := g.judgeTx(c, heldChecks); err != nil {
+		return err
+	}
+	if replayed, err := g.claimKey(c); err != nil || replayed {
+		return err
+	}
+	if err := g.judgeTx(c, writeChecks); err != nil {
+		return err
+	}
+	if err := g.act(c); err != nil {
+		return err
+	}
+	if err := g.saveAnswer(c); err != nil {
+		return err
+	}
+	return g.record(c.Tx, c, string(c.out.Status))
 }
 
 // act takes the one of four ways that the judged call has: rehearse, park, queue, run.

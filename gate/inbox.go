@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -35,6 +36,7 @@ type Inbox struct {
 	Agents       []string  // of what was looked at, to choose from
 	Rules        []string
 	Now          time.Time
+	Head         int64 // of the record, for who listens from there on
 }
 
 // A Shelf is requests of which a page is shown.
@@ -66,6 +68,9 @@ func (g *Gate) inbox(tx *store.Tx, p auth.Principal, f InboxFilter) (Inbox, erro
 	w, err := walkFor(tx, p, f)
 	if err == nil {
 		err = w.run(tx)
+	}
+	if err == nil {
+		in.Head, err = audit.Head(tx)
 	}
 	for _, shelf := range []*Shelf{&w.mine, &w.others} {
 		if err == nil {

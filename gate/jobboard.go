@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -23,6 +24,7 @@ type JobBoard struct {
 	Failed    []approvals.Job // in the last week
 	Ended     []approvals.Job // otherwise, in the last week
 	Now       time.Time
+	Head      int64 // of the record, for who listens from there on
 }
 
 // endedFor is for how long ended jobs stand on the board.
@@ -31,7 +33,11 @@ const endedFor = 7 * 24 * time.Hour
 // JobBoard gives p the jobs of the merchant. Every error is a *tools.Refusal.
 func (g *Gate) JobBoard(ctx context.Context, p auth.Principal) (JobBoard, error) {
 	return look(ctx, g, p, "", func(tx *store.Tx) (JobBoard, error) {
-		b := JobBoard{Now: tx.Now}
+		head, err := audit.Head(tx)
+		if err != nil {
+			return JobBoard{}, err
+		}
+		b := JobBoard{Now: tx.Now, Head: head}
 		for _, list := range []struct {
 			to       *[]approvals.Job
 			statuses []tools.JobStatus
@@ -61,6 +67,7 @@ type JobSheet struct {
 	Title string
 	Undo  Undo
 	Now   time.Time
+	Head  int64 // as of a JobBoard
 }
 
 // JobSheet gives p one job of the merchant. Every error is a *tools.Refusal.
@@ -71,6 +78,9 @@ func (g *Gate) JobSheet(ctx context.Context, p auth.Principal, id string) (JobSh
 			return s, store.ErrNotFound
 		}
 		var err error
+		if s.Head, err = audit.Head(tx); err != nil {
+			return s, err
+		}
 		if s.Job, err = approvals.FindJob(tx, p.Merchant, id); err != nil {
 			return s, err
 		}

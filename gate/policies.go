@@ -187,6 +187,9 @@ func overBudget(err error, c *call) error {
 func (g *Gate) checkApproval(_ context.Context, c *call) error {
 	c.ask, c.parked = c.policy.Approval(&c.facts)
 	c.rule = c.ask.Name
+	if err := g.granted(c); err != nil {
+		return err
+	}
 	if c.stated == nil || c.parked || c.dryRun {
 		return nil
 	}

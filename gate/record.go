@@ -49,6 +49,7 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 			e.Resource = t.ResourceOf(c.Args)
 		}
 	}
+	c.noteUse(&e)
 	if m := c.preview.Money; m != nil {
 		e.MoneyMinor, e.Currency = m.AmountMinor, m.Currency
 	}
@@ -110,7 +111,7 @@ var anID = regexp.MustCompile(`^[a-z_]+:[A-Za-z0-9_.#*,-]+$`)
 func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal {
 	r := *asRefusal(cause)
 	// Nothing of the call was done, so its entry may not speak of a job or an approval as if they were there.
-	c.job, c.approval = "", approvals.Request{}
+	c.job, c.approval, c.grant = "", approvals.Request{}, approvals.Grant{}
 	if r.Code == tools.NotFound {
 		c.objects = nil // of what is not there no name is kept
 	}

@@ -86,6 +86,8 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		return true, g.end(ctx, j, c, err)
 	case j.Tool == publishTool:
 		return true, g.publishApproved(ctx, j)
+	case j.Tool == grantTool:
+		return true, nil
 	}
 	switch j.Owner = worker; {
 	case j.Status == tools.JobRunning:
@@ -137,6 +139,9 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answere
 			return nil, err
 		}
 		return nil, giveBack(tx, j)
+	}
+	if j.Tool == grantTool {
+		return c, g.enact(tx, c, j)
 	}
 	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err

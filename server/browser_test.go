@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
@@ -36,6 +34,7 @@ type tab struct {
 
 // moment is a clock that can be put forward.
 type moment struct {
+	clock func() time.Time // the real one where it is nil
 	mu    sync.Mutex
 	ahead time.Duration
 }
@@ -43,6 +42,9 @@ type moment struct {
 func (m *moment) now() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.clock != nil {
+		return m.clock().Add(m.ahead)
+	}
 	return time.Now().Add(m.ahead)
 }
 
@@ -52,7 +54,17 @@ func (m *moment) pass(d time.Duration) {
 	m.ahead += d
 }
 
+// newTab is a tab on a rig with the fake tools.
 func newTab(t *testing.T) *tab {
+	t.Helper()
+	db := storetest.New(t, "sqlite")
+	m := &moment{}
+	db.Now = m.now
+	return newTabOn(t, newRig(t, db, fakes), m)
+}
+
+// newTabOn is a tab on g, whose clock is m.
+func newTabOn(t *testing.T, g *rig, m *moment) *tab {
 	t.Helper()
 	at := slices.IndexFunc(browsers, func(name string) bool { _, err := exec.LookPath(name); return err == nil })
 	if at < 0 && os.Getenv("CI") != "" {
@@ -61,17 +73,13 @@ func newTab(t *testing.T) *tab {
 	if at < 0 {
 		t.Skip("there is no Chromium, so what people see is not tested; .ci/browser installs it")
 	}
-	db := storetest.New(t, "sqlite")
-	m := &moment{}
-	db.Now = m.now
-	g := newRig(t, db, fakes)
 	g.server.public = strings.Replace(g.url, "127.0.0.1", "localhost", 1)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browsers[at]),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox does not work for root
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stop)
@@ -230,52 +238,28 @@ func (g *rig) refusedFor(why string) {
 	g.Errorf("no refusal for %q is on record", why)
 }
 
-// looks are the widths and colours in which pages are photographed, for eyes: DTCGATE_SCREENSHOTS names the folder.
-var looks = []struct {
-	name, scheme string
-	width        int64
-}{{"wide-light", "light", 1280}, {"wide-dark", "dark", 1280}, {"phone-light", "light", 390}, {"phone-dark", "dark", 390}}
-
-func TestPagesFitAPhone(t *testing.T) {
+func TestPagesOfAnAccount(t *testing.T) {
 	p := newTab(t)
-	dir := os.Getenv("DTCGATE_SCREENSHOTS")
-	if dir == "" {
-		dir = t.TempDir()
-	}
 	p.person("Mia Owner")
 	p.authenticator()
-	shoot := func(page string) {
-		for _, l := range looks {
-			_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.scheme}},
-			})
-			p.must(err)
-			p.do(chromedp.EmulateViewport(l.width, 800))
-			if wide := eval[int64](p, "document.documentElement.scrollWidth"); wide > l.width {
-				t.Errorf("%s is %d px wide at %d", page, wide, l.width)
-			}
-			picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
-			p.must(err)
-			p.must(os.WriteFile(filepath.Join(dir, page+"-"+l.name+".png"), picture, 0o600))
-		}
-	}
+	a := p.album()
 	p.goTo("/sign-in")
-	shoot("sign-in")
+	a.look("sign-in")
 	p.goTo("/sign-in/link")
-	shoot("link-by-hand")
+	a.look("link-by-hand")
 	p.goTo("/sign-in")
 	p.goTo(p.link("Mia Owner"))
-	shoot("link")
-	p.click("main button", ".top nav")
+	a.look("link")
+	p.click("main button", signOutButton)
 	p.goTo("/me")
-	shoot("me-new")
+	a.look("me-new")
 	p.click(`form[data-passkey=add] button`, `form[action*="/remove"]`)
-	shoot("me")
+	a.look("me")
 	p.moment.pass(auth.StepUpTime + time.Minute)
 	p.goTo("/me")
-	shoot("me-later")
+	a.look("me-later")
 	p.goTo("/sign-in/link")
 	p.do(chromedp.SendKeys(chromedp.CSS("#code"), "sq_lnk_wrong"))
 	p.click("main button", ".problem")
-	shoot("refused")
+	a.look("refused")
 }

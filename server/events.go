@@ -40,8 +40,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(s.leaving, cancel)()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it back
-	e := eventWriter{w: w, control: http.NewResponseController(w)}
-	_ = e.control.SetReadDeadline(time.Time{}) // else ReadTimeout ends the request's context, whose body was read long ago
+	e := eventWriter{w: w, control: http.NewResponseController(w), idle: s.heartbeat}
 	if r.Method == http.MethodHead {
 		return
 	}
@@ -70,12 +69,13 @@ func startOf(r *http.Request) (int64, error) {
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	idle    time.Duration // after which something is said all the same
 }
 
 // follow sends what l hears until one of both ends.
 func (e eventWriter) follow(ctx context.Context, l *gate.Listener) {
 	for {
-		next, cancel := context.WithTimeout(ctx, heartbeat)
+		next, cancel := context.WithTimeout(ctx, e.idle)
 		n, err := l.Next(next)
 		cancel()
 		switch {

@@ -34,6 +34,7 @@ type visit struct {
 	code   string
 	callID string
 	wanted *tools.Refusal // in place of the answer that the go-sdk is writing
+	task   *task          // in place of the result of the call that the request makes
 }
 
 func visitOf(ctx context.Context) *visit { return ctx.Value(visitKey{}).(*visit) }
@@ -65,6 +66,19 @@ func (v *visit) refused(r tools.Refusal) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.wanted = &r
+}
+
+// becomes wants a task as the answer to the call, which handlers of tools cannot give to the go-sdk.
+func (v *visit) becomes(k *task) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.task = k
+}
+
+func (v *visit) becameTask() *task {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.task
 }
 
 func (v *visit) refusal() *tools.Refusal {

@@ -49,9 +49,13 @@ type tooling struct {
 // is all that an event stream could add; what takes long is a job.
 func (s *Server) newMCP(version string) http.HandlerFunc {
 	t := tooling{Server: s, listed: map[string]*mcp.Tool{}}
+	features := &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}
+	if t.hasTasks() {
+		features.AddExtension(tasksExtension, nil)
+	}
 	server := mcp.NewServer(&mcp.Implementation{Name: "dtcgate", Title: "dtcgate", Version: version}, &mcp.ServerOptions{
 		Instructions:              instructions,
-		Capabilities:              &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
+		Capabilities:              features,
 		SupportedProtocolVersions: protocols,
 		SetCacheable: func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) {
 			c.TTLMs, c.CacheScope = listTime, "private" // lists differ by key; "public" is the go-sdk's default
@@ -60,6 +64,9 @@ func (s *Server) newMCP(version string) http.HandlerFunc {
 	for _, tool := range s.tools.All() {
 		t.listed[tool.Name] = describe(tool)
 		server.AddTool(t.listed[tool.Name], t.callTool)
+	}
+	if t.hasTasks() {
+		t.offerTasks(server)
 	}
 	server.AddReceivingMiddleware(t.receive)
 	sdk := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
@@ -80,6 +87,9 @@ func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Handl
 		return
 	}
 	f := checkMessage(raw)
+	if f == nil {
+		f = checkTaskName(raw, r.Header)
+	}
 	for _, name := range []string{headerVersion, "Mcp-Method", "Mcp-Name"} {
 		if len(r.Header.Values(name)) > 1 {
 			f = &fault{code: rpcHeaderMismatch, text: "The header " + name + " is there more than once."}
@@ -129,6 +139,9 @@ func (t tooling) receive(next mcp.MethodHandler) mcp.MethodHandler {
 		result, err = next(ctx, method, r)
 		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil {
 			list.Tools, err = t.visible(ctx, v)
+		}
+		if k := v.becameTask(); k != nil && err == nil {
+			return k, nil
 		}
 		return result, err
 	}
@@ -189,6 +202,9 @@ func (t tooling) callTool(ctx context.Context, r *mcp.CallToolRequest) (*mcp.Cal
 	}
 	if out.Replayed {
 		result.Meta[metaReplayed] = true
+	}
+	if out.Job.JobID != "" && declaresTasks(r.Params.Meta) {
+		v.becomes(created(out.Job, result.Meta))
 	}
 	return result, nil
 }

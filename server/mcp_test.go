@@ -45,22 +45,29 @@ type listedTool struct {
 
 var eras = []string{"2025-11-25", "2026-07-28"}
 
+// withTasks is the era of a client that declares the extension for tasks.
+const withTasks = "2026-07-28+tasks"
+
 // message writes a JSON-RPC request of an era with the headers that belong to it. params is a JSON object.
 func message(era, method, params string) (body string, headers []string) {
+	capabilities := "{}"
+	if bare, declares := strings.CutSuffix(era, "+tasks"); declares {
+		era, capabilities = bare, `{"extensions":{"`+tasksExtension+`":{}}}`
+	}
 	headers = []string{jsonBody, "Accept: application/json, text/event-stream", "MCP-Protocol-Version: " + era}
 	if era < "2026" {
 		return fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":%s}`, method, params), headers
 	}
-	meta := `"io.modelcontextprotocol/protocolVersion":"` + era + `","io.modelcontextprotocol/clientCapabilities":{}`
+	meta := `"io.modelcontextprotocol/protocolVersion":"` + era + `","io.modelcontextprotocol/clientCapabilities":` + capabilities
 	if _, rest, ok := strings.Cut(params, `"_meta":{`); ok {
 		params = strings.Replace(params, `"_meta":{`+rest, `"_meta":{`+meta+","+rest, 1)
 	} else {
 		params = strings.TrimSuffix(params, "}") + comma(params) + `"_meta":{` + meta + `}}`
 	}
 	headers = append(headers, "Mcp-Method: "+method)
-	var named struct{ Name string }
-	if json.Unmarshal([]byte(params), &named) == nil && named.Name != "" {
-		headers = append(headers, "Mcp-Name: "+named.Name)
+	var named struct{ Name, TaskID string }
+	if json.Unmarshal([]byte(params), &named) == nil && named.Name+named.TaskID != "" {
+		headers = append(headers, "Mcp-Name: "+named.Name+named.TaskID)
 	}
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":%s}`, method, params), headers
 }

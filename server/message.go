@@ -26,7 +26,9 @@ const (
 
 // methods are what can be asked of us. The go-sdk would answer those of features that we do not have (prompts, resources,
 // completion, logging) as if we had them and they were empty.
-var methods = []string{"initialize", "ping", "server/discover", "subscriptions/listen", "tools/call", "tools/list"}
+var methods = slices.Concat([]string{"initialize", "ping", "server/discover", "subscriptions/listen", "tools/call", "tools/list"}, taskMethods)
+
+const noSuchMethod = "This server has no such method; of the protocol's features it has tools."
 
 // A fault is why a JSON-RPC message is refused before it is known which call it would be.
 type fault struct {
@@ -94,7 +96,7 @@ func checkMethod(m map[string]json.RawMessage, hasID bool) *fault {
 	case notifies == hasID:
 		return &fault{code: rpcInvalidRequest, text: "A request has an id, and a notification has none."}
 	case !notifies && !slices.Contains(methods, method):
-		return &fault{code: rpcUnknownMethod, text: "This server has no such method; of the protocol's features it has tools."}
+		return &fault{code: rpcUnknownMethod, text: noSuchMethod}
 	}
 	return checkParams(method, m)
 }
@@ -119,8 +121,14 @@ func checkParams(method string, m map[string]json.RawMessage) *fault {
 	if meta, given := params["_meta"]; given && meta[0] != '{' {
 		return &fault{code: rpcInvalidParams, text: "The _meta of the params must be an object."}
 	}
-	if name := params["name"]; method == "tools/call" && (len(name) < 3 || name[0] != '"') {
+	switch {
+	case method == "tools/call" && !isName(params["name"]):
 		return &fault{code: rpcInvalidParams, text: "The params must name a tool."}
+	case slices.Contains(taskMethods, method) && !isName(params["taskId"]):
+		return &fault{code: rpcInvalidParams, text: "The params must name a task, as taskId."}
 	}
 	return nil
 }
+
+// isName reports whether raw is a string, and not the empty one.
+func isName(raw json.RawMessage) bool { return len(raw) > 2 && raw[0] == '"' }

@@ -17,6 +17,10 @@ func (s *Server) handlePeople() {
 	s.handle("GET "+tools.BasePath+"/approvals", s.knownOrSignedIn(s.listApprovals))
 	s.handle("GET "+tools.BasePath+"/approvals/{id}", s.knownOrSignedIn(s.showApproval))
 	s.handle("POST "+tools.BasePath+"/approvals/{id}/resolve", s.knownOrSignedIn(s.resolveApproval))
+	s.handle("GET "+tools.BasePath+"/approvals/grants", s.knownOrSignedIn(s.listGrants))
+	s.handle("POST "+tools.BasePath+"/approvals/grants", s.knownOrSignedIn(s.askForGrant))
+	s.handle("GET "+tools.BasePath+"/approvals/grants/{grant}", s.knownOrSignedIn(s.showGrant))
+	s.handle("DELETE "+tools.BasePath+"/approvals/grants/{grant}", s.knownOrSignedIn(s.revokeGrant))
 	s.handle("POST "+tools.BasePath+"/jobs/{id}/reconcile", s.knownOrSignedIn(s.reconcileJob))
 }
 
@@ -82,7 +86,7 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 		Acknowledged: b.Acknowledged, OpenSeconds: b.OpenSeconds, OnBehalfOf: b.OnBehalfOf, Channel: b.channel(), Source: v.source, Wrong: wrong,
 	})
 	if b.OnBehalfOf != "" {
-		d.Votes = []approvals.Vote{} // a service learns nothing of the others
+		d.Votes, d.Job.Why = []approvals.Vote{}, "" // a service learns no names, nor what others said
 	}
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),

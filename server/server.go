@@ -66,6 +66,8 @@ type Server struct {
 	// leaving ends when nothing more is accepted: streams, which never end by themselves, end with it; leave ends it.
 	leaving context.Context
 	leave   context.CancelFunc
+
+	heartbeat time.Duration // of streams
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -81,7 +83,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
 		public: c.PublicURL, issuers: c.Issuers,
-		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(context.Background())

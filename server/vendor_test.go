@@ -6,14 +6,25 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 )
 
-// What others wrote stands here as it was published: web/vendor/SHA256SUMS names every file with its checksum, taken when it was copied out of
+// What others wrote stands here as it was published: SHA256SUMS names every file of a folder with its checksum, taken when it was copied out of
 // the package that the first lines name, and no file stands beside it that is not named.
 func TestVendoredFilesAreAsTheyWerePublished(t *testing.T) {
-	raw, err := web.ReadFile("web/vendor/SHA256SUMS")
+	pages, err := fs.Sub(web, "web/vendor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dir := range map[string]fs.FS{"web/vendor": pages, "testdata/axe-core": os.DirFS("testdata/axe-core")} {
+		t.Run(name, func(t *testing.T) { asPublished(t, dir) })
+	}
+}
+
+func asPublished(t *testing.T, dir fs.FS) {
+	raw, err := fs.ReadFile(dir, "SHA256SUMS")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,12 +36,12 @@ func TestVendoredFilesAreAsTheyWerePublished(t *testing.T) {
 		}
 		sum, name, _ := strings.Cut(line, "  ")
 		named[name] = true
-		body, err := web.ReadFile("web/vendor/" + name)
+		body, err := fs.ReadFile(dir, name)
 		if got := sha256.Sum256(body); err != nil || hex.EncodeToString(got[:]) != sum {
 			t.Errorf("%s is another file, or none: %v", name, err)
 		}
 	}
-	files, err := fs.ReadDir(web, "web/vendor")
+	files, err := fs.ReadDir(dir, ".")
 	if err != nil || len(files) != len(named) {
 		t.Errorf("%d files, %d named: %v", len(files), len(named), err)
 	}

@@ -27,3 +27,10 @@ var (
 	Unavailable = unavailable
 	MaxMembers  = maxMembers
 )
+
+// Bells counts the names that somebody listens to.
+func Bells(db *DB) int {
+	db.bells.mu.Lock()
+	defer db.bells.mu.Unlock()
+	return len(db.bells.of)
+}

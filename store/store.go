@@ -46,6 +46,7 @@ type DB struct {
 	Now func() time.Time
 
 	engine engine
+	bells  bells
 }
 
 // engine is what differs between SQLite and PostgreSQL. Each of write, bulk and read calls run at most once, in the
@@ -116,7 +117,8 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return unavailable(in(ctx, func(stmts context.Context, c conn) error {
+	var told []string
+	err := unavailable(in(ctx, func(stmts context.Context, c conn) error {
 		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
 		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
@@ -127,6 +129,11 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn 
 		if tx.failed != nil {
 			return tx.failed
 		}
+		told = tx.told
 		return ctx.Err()
 	}))
+	if err == nil {
+		db.bells.ring(told)
+	}
+	return err
 }

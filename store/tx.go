@@ -22,6 +22,7 @@ type Tx struct {
 	failed  error
 	reading bool // One or All is scanning rows
 	watch   func(q string, args []any)
+	told    []string // by Tell
 }
 
 type watched struct{}

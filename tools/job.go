@@ -45,6 +45,7 @@ type Job struct {
 	Result          json.RawMessage `json:"result,omitempty"`
 	UndoID          string          `json:"undo_id,omitempty"` // of a write that can be taken back with dtc_undo
 	CreatedAt       time.Time       `json:"created_at"`
+	UpdatedAt       time.Time       `json:"updated_at"` // when it moved or got on
 }
 
 // A JobFilter selects a page of the caller's own jobs, newest first.

@@ -106,6 +106,7 @@ type Call struct {
 
 	PolicyVersion int64      // of the policy in force
 	May           func() May // what the caller may do, for the tool that tells it
+	Granted       func() ([]Granted, error)
 
 	Wish Wish // of a call that an action carries out
 
@@ -121,6 +122,15 @@ type May struct {
 	Actions []string
 	Trust   string // 72.5
 	Sandbox string
+}
+
+// A Granted is what people have agreed to beforehand: calls of the caller that fit it do not wait for them.
+type Granted struct {
+	GrantID   string    `json:"grant_id"`
+	Tool      string    `json:"tool"`
+	Arguments string    `json:"arguments"` // in words, one a line
+	Left      string    `json:"left"`      // in words
+	Until     time.Time `json:"until"`
 }
 
 // QuoteOutsider notes that the answer carries text that somebody outside wrote.

@@ -96,7 +96,9 @@ func (p *press) measure(presses int) error {
 		callers int
 		do      func(i int) error
 	}{
-		{"the page of what waits", 100, 1, func(int) error { return p.get("/approvals", http.Header{"Cookie": {p.cookie}, "Accept": {"text/html"}}) }},
+		{"the page of what waits", 100, 1, func(int) error {
+			return p.get("/approvals", http.Header{"Cookie": {p.cookie}, "Accept": {"text/html"}})
+		}},
 		{"the list over REST, 200 requests", 100, 1, func(int) error {
 			return p.get("/api/v1/agent/v1/approvals", http.Header{"Authorization": {"Bearer " + p.token}})
 		}},

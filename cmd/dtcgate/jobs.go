@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -90,12 +89,4 @@ func (c *jobReconcile) Run(ctx context.Context, a *app) error {
 		}
 		return c.print(a, j, func(w io.Writer) { fmt.Fprintf(w, "%s is %s. %s\n", j.JobID, j.Status, visible(j.Why)) })
 	})
-}
-
-func findPerson(tx *store.Tx, m auth.Merchant, name string) (auth.Principal, error) {
-	p, err := auth.FindPerson(tx, m.ID, name)
-	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("there is no active person %q: add one with `dtcgate person add`", name)
-	}
-	return p, err
 }

@@ -13,14 +13,14 @@ import (
 
 // A process is one life of the server.
 type process struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	wire    *wire
-	ended   chan error
-	log     string
-	took    time.Duration // from the signal to the end
-	lived   time.Duration // under load, until it was gone
-	failed  error         // how it ended, when not with status 0
+	t      *testing.T
+	cmd    *exec.Cmd
+	wire   *wire
+	ended  chan error
+	log    string
+	took   time.Duration // from the signal to the end
+	lived  time.Duration // under load, until it was gone
+	failed error         // how it ended, when not with status 0
 }
 
 // start starts a server and waits until it is ready.

@@ -15,6 +15,10 @@ const (
 	RuleAlways  = "builtin.always_asks"
 )
 
+// RuleGrant begins the name of what stands on record as the rule of a call that would have waited for people, had they not agreed to it beforehand by
+// a standing grant.
+const RuleGrant = "grant:"
+
 // Approval says whose consent a call waits for, and by which rule; parks is false for one that runs without being asked, whose rule is the
 // one that lets it. What a condition of a rule cannot decide is asked.
 func (p *Policy) Approval(f *Facts) (rule approvals.Rule, parks bool) {
@@ -26,19 +30,23 @@ func (p *Policy) Approval(f *Facts) (rule approvals.Rule, parks bool) {
 	for _, r := range p.byTool[f.Tool.Name] {
 		if r.matches(p, f, class) {
 			rule = r.ask
+			rule.Grants = rule.Grants && !p.insists(f)
 			break
 		}
 	}
 	switch {
 	case rule.People > 0:
 		return rule, true
-	case f.Effect.Asks, f.Tool.AlwaysAsks && !p.mayRun(f):
+	case p.insists(f):
 		return approvals.Rule{Name: RuleAlways, People: 1}, true
 	case f.RequiresApproval && class != tools.ClassNone:
 		return approvals.Rule{Name: RuleConfirm, People: 1}, true
 	}
 	return rule, false
 }
+
+// insists reports whether people are to be asked about this very call, whatever the rules say.
+func (p *Policy) insists(f *Facts) bool { return f.Effect.Asks || f.Tool.AlwaysAsks && !p.mayRun(f) }
 
 // OpenRequests is how many questions to people an agent with a profile may have open at once.
 func (p *Policy) OpenRequests(profile string) int64 {

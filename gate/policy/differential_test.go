@@ -182,7 +182,7 @@ func differs(engine policy.Verdict, plain answer) string {
 }
 
 func sameAsk(a, b approvals.Rule) bool {
-	return a.Name == b.Name && a.People == b.People && slices.Equal(a.Roles, b.Roles) && slices.Equal(a.From, b.From) && a.Expires == b.Expires && a.Override == b.Override &&
+	return a.Name == b.Name && a.People == b.People && slices.Equal(a.Roles, b.Roles) && slices.Equal(a.From, b.From) && a.Expires == b.Expires && a.Override == b.Override && a.Grants == b.Grants &&
 		(len(a.Escalate) == 0 && len(b.Escalate) == 0 || reflect.DeepEqual(a.Escalate, b.Escalate))
 }
 

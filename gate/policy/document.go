@@ -189,6 +189,7 @@ type Need struct {
 	Expires  Duration   `yaml:"expires,omitempty" json:"expires,omitempty"`
 	Escalate []Escalate `yaml:"escalate,omitempty" json:"escalate,omitempty"`
 	Override bool       `yaml:"override,omitempty" json:"override,omitempty"`
+	Grants   bool       `yaml:"grants,omitempty" json:"grants,omitempty"` // they may agree beforehand to many such calls, by a standing grant
 }
 
 // Escalate lets more people vote when nobody has decided for a while.
@@ -205,7 +206,7 @@ type Publishing struct {
 
 // Rule gives a need as what a request for approval holds, under the rule's full name.
 func (n Need) Rule(name string) approvals.Rule {
-	r := approvals.Rule{Name: name, People: n.People, Roles: n.Roles, From: n.From, Expires: time.Duration(n.Expires), Override: n.Override}
+	r := approvals.Rule{Name: name, People: n.People, Roles: n.Roles, From: n.From, Expires: time.Duration(n.Expires), Override: n.Override, Grants: n.Grants}
 	for _, e := range n.Escalate {
 		r.Escalate = append(r.Escalate, approvals.Escalation{After: time.Duration(e.After), To: e.To})
 	}

@@ -359,6 +359,7 @@ func (n *naive) approval(f *policy.Facts) (ask approvals.Rule, parks bool, kind 
 	for i, r := range items(n.doc["approvals"]) {
 		if n.matches(r, f) && n.isOver(at(r, "over"), f) && n.holds(i, f) {
 			ask, kind = need(r), "run: a rule"
+			ask.Grants = ask.Grants && !f.Effect.Asks && (!f.Tool.AlwaysAsks || n.mayRun(f))
 			break
 		}
 	}
@@ -409,7 +410,7 @@ func need(rule any) approvals.Rule {
 	n := at(rule, "need")
 	r := approvals.Rule{
 		Name: "approvals." + str(at(rule, "name")), People: int(num(at(n, "people"))), Roles: texts(at(n, "roles")), From: texts(at(n, "from")),
-		Expires: span(at(n, "expires")), Override: truth(at(n, "override")),
+		Expires: span(at(n, "expires")), Override: truth(at(n, "override")), Grants: truth(at(n, "grants")),
 	}
 	for _, e := range items(at(n, "escalate")) {
 		r.Escalate = append(r.Escalate, approvals.Escalation{After: span(at(e, "after")), To: texts(at(e, "to"))})

@@ -333,7 +333,7 @@ func (d dice) need() tree {
 		n["from"] = some(d, 1, 2, roles)
 		n["expires"] = pick(d, "30m", "24h", "7d")
 		n["escalate"] = []any{tree{"after": "10m", "to": some(d, 1, 2, roles)}}
-		n["override"] = d.often(50)
+		n["override"], n["grants"] = d.often(50), d.often(50)
 	}
 	return n
 }

@@ -85,6 +85,9 @@ func Recall(registry *tools.Registry, k audit.Kept) (Record, error) {
 	return r, nil
 }
 
+// Granted reports whether a call ran because people had agreed to it beforehand, by a standing grant.
+func (r *Record) Granted() bool { return strings.HasPrefix(r.Rule, RuleGrant) }
+
 // complete adds to the facts what is kept beside them, and notes what is not.
 func (r *Record) complete(registry *tools.Registry, k audit.Kept) {
 	f := &r.Facts

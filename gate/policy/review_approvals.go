@@ -75,7 +75,7 @@ const maxPeople = 10
 
 func (k *review) need(path string, n Need) {
 	if n.People == 0 {
-		k.unless(len(n.Roles)+len(n.From)+len(n.Escalate) == 0 && n.Expires == 0 && !n.Override, path+".people", "is 0, and the rest of it says whom to ask", "1 or more, or people: 0 alone")
+		k.unless(len(n.Roles)+len(n.From)+len(n.Escalate) == 0 && n.Expires == 0 && !n.Override && !n.Grants, path+".people", "is 0, and the rest of it says whom to ask", "1 or more, or people: 0 alone")
 		return
 	}
 	between(k, path+".people", n.People, 0, maxPeople)

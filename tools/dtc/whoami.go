@@ -14,24 +14,25 @@ type whoamiIn struct{}
 
 // A whoamiOut tells a key about itself. Nothing in it is secret to its holder.
 type whoamiOut struct {
-	Kind             auth.Kind    `json:"kind"`
-	MerchantID       string       `json:"merchant_id"`
-	Agent            string       `json:"agent"`
-	OnBehalfOf       []string     `json:"on_behalf_of,omitempty"`
-	Profile          string       `json:"profile"` // in the policy: what it grants within the scopes
-	Scopes           []auth.Scope `json:"scopes"`
-	Tools            []string     `json:"tools"`
-	OnlyResources    []string     `json:"only_resources,omitempty"` // names and patterns of the objects it may touch; all if left out
-	RiskCeiling      string       `json:"risk_ceiling"`
-	RequiresApproval bool         `json:"requires_approval"`
-	Parks            []string     `json:"parks"`             // tools whose calls wait for people, or some of them do
-	Actions          []mayRequest `json:"actions,omitempty"` // of dtc_request_action
-	Trust            string       `json:"trust"`             // 0 to 100; it falls with refusals and denials
-	Sandbox          string       `json:"sandbox,omitempty"` // what the trust allows
-	Taint            *auth.Taint  `json:"taint,omitempty"`   // set while the key counts as having read outsiders' text
-	PolicyVersion    int64        `json:"policy_version"`
-	ExpiresAt        time.Time    `json:"expires_at,omitzero"`
-	Depth            int          `json:"depth,omitempty"` // how many sub-tokens deep it may delegate
+	Kind             auth.Kind       `json:"kind"`
+	MerchantID       string          `json:"merchant_id"`
+	Agent            string          `json:"agent"`
+	OnBehalfOf       []string        `json:"on_behalf_of,omitempty"`
+	Profile          string          `json:"profile"` // in the policy: what it grants within the scopes
+	Scopes           []auth.Scope    `json:"scopes"`
+	Tools            []string        `json:"tools"`
+	OnlyResources    []string        `json:"only_resources,omitempty"` // names and patterns of the objects it may touch; all if left out
+	RiskCeiling      string          `json:"risk_ceiling"`
+	RequiresApproval bool            `json:"requires_approval"`
+	Parks            []string        `json:"parks"`             // tools whose calls wait for people, or some of them do
+	Actions          []mayRequest    `json:"actions,omitempty"` // of dtc_request_action
+	Granted          []tools.Granted `json:"granted,omitempty"` // calls that wait for nobody
+	Trust            string          `json:"trust"`             // 0 to 100; it falls with refusals and denials
+	Sandbox          string          `json:"sandbox,omitempty"` // what the trust allows
+	Taint            *auth.Taint     `json:"taint,omitempty"`   // set while the key counts as having read outsiders' text
+	PolicyVersion    int64           `json:"policy_version"`
+	ExpiresAt        time.Time       `json:"expires_at,omitzero"`
+	Depth            int             `json:"depth,omitempty"` // how many sub-tokens deep it may delegate
 }
 
 // A mayRequest is an action that the key holds, with what a call needs to name it.
@@ -63,6 +64,9 @@ func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 	}
 	var err error
 	if out.Taint, err = auth.TaintOf(c.Tx, p); err != nil {
+		return out, err
+	}
+	if out.Granted, err = c.Granted(); err != nil {
 		return out, err
 	}
 	may := c.May()
