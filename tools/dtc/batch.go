@@ -17,7 +17,7 @@ type batchOut struct {
 // batchScopes are those of the writes that a batch may hold. Whoever has none of them has nothing to put into one.
 var batchScopes = []auth.Scope{
 	"catalog:write", "pricing:write", "orders:write", "orders:fulfil", "orders:refund", "customers:write", "marketing:write", "ads:spend",
-	"store:publish", "support:write", "actions:request",
+	"store:write", "store:publish", "support:write", "actions:request",
 }
 
 // batch is rated by its calls. How they are judged, and whose consent they take, is decided in package gate.
