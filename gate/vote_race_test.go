@@ -84,8 +84,8 @@ func (x *track) told(job, event string) int {
 	return x.count(`SELECT COUNT(*) FROM audit_entries WHERE job_id = $1 AND event = $2 AND body NOT LIKE '%"status":"replayed"%'`, job, event)
 }
 
-// batch is how many approved calls workers meet at once.
-const batch = 25
+// atOnce is how many approved calls workers meet at once.
+const atOnce = 25
 
 // TestTwoPeopleAtOnceAndOneOfThemTwiceLetACallRunOnce runs races with three votes: two screens of one person, and another person.
 func TestTwoPeopleAtOnceAndOneOfThemTwiceLetACallRunOnce(t *testing.T) {
@@ -96,8 +96,8 @@ func TestTwoPeopleAtOnceAndOneOfThemTwiceLetACallRunOnce(t *testing.T) {
 			mara, jo := people["mara"], people["jo"]
 			two := approvals.Rule{Name: "approvals.two", People: 2}
 			late := 0
-			for done := 0; done < n && !t.Failed(); done += batch {
-				for range batch {
+			for done := 0; done < n && !t.Failed(); done += atOnce {
+				for range atOnce {
 					late += x.voteAll(x.asked(x.bot, two), screen{mara, "web"}, screen{mara, "rest"}, screen{jo, "web"})
 				}
 				x.runAtOnce()
