@@ -9,10 +9,10 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test revocation differential lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation permutations mutants kills differential lint fuzz schemas docs bench clients
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, and serve a demo merchant on 127.0.0.1:8080 with its data in ./dtcgate-data
 	./bin/dtcgate serve --dev
@@ -30,6 +30,19 @@ REVOCATION := NoCallThatStartsAfterARevocation|ACacheOfWhoMayCall|NothingIsDoneA
 revocation: ## Take rights away under 100,000 calls and in 5,000 races with what waits, on each engine
 	DTCGATE_TEST_REVOCATION_CALLS=100000 DTCGATE_TEST_REVOCATION_RACES=5000 \
 		$(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 2h -run '$(REVOCATION)' ./gate ./cmd/dtcgate
+
+permutations: ## Play every order of up to six of the nine things that may happen to an approval, and thousands of all nine
+	DTCGATE_TEST_ORDERS=all DTCGATE_TEST_MACHINE_CASES=1000000 $(GO) run ./store/storetest/postgres -- \
+		$(GO) test -count=1 -v -timeout 4h -run 'TheMachineIsWhat|WhatIsStoredIs|OfNoOrderOf|EveryOrderOfSteps|WhatHappensAtOnce' ./approvals ./gate
+
+mutants: ## Plant faults in the approvals, one at a time, and require that the tests find every one
+	DTCGATE_TEST_MUTANTS=all $(GO) test -count=1 -v -timeout 2h -run EveryPlantedFaultIsFound ./approvals
+KILLS := 1000
+RACES := 10000
+
+kills: ## Kill servers KILLS times under load, and let people vote at once in RACES races, on each engine
+	DTCGATE_TEST_KILLS=$(KILLS) DTCGATE_TEST_VOTE_RACES=$(RACES) $(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 6h \
+		-run 'KilledAtAnyTime|KillChecker|TwoPeopleAtOnce|OnePersonAtTwoScreens|AnApprovalIsUsedUpOnce' ./cmd/dtcgate ./gate
 
 TUPLES := 10000000
 PAIRS  := 1000000

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/dtcgate/dtcgate/schemas"
@@ -83,6 +84,12 @@ func (r Request) Intact() bool {
 	}
 	binding, err := r.Binding.Hash()
 	return err == nil && binding == r.BindingHash && r.holdsRule()
+}
+
+// Holds reports whether a stored job is the one that a binding names, in all that both of them say.
+func (b Binding) Holds(j Job) bool {
+	return j.Merchant == b.Merchant && j.Tool == b.Tool && j.SchemaHash == b.SchemaHash && j.ArgsHash == b.ArgsHash && slices.Equal(j.Chain, b.Chain) &&
+		j.Policy == b.PolicyVersion && j.Rule == b.PolicyRule && j.Resource == b.Resource && j.Idempotency == b.IdempotencyKey
 }
 
 // holdsRule reports whether the rule is the one that is bound.

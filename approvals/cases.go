@@ -128,6 +128,7 @@ func (c Case) entry(e Event) func(*audit.Entry) {
 			if e.By != "" {
 				a.Actor, a.Chain = e.By, above(c.Binding.Chain, e.By)
 			}
+			a.Personal = map[string]string{"reason": e.Why}
 		case ActConsume:
 		default:
 			a.Actor, a.Chain, a.Reason, a.Code = byItself, []string{byItself}, e.Why, e.Code
@@ -150,7 +151,7 @@ func Escalate(tx *store.Tx, limit int) (int, error) {
 	return len(due), nil
 }
 
-// Supersede ends a pending request because what it asks about was changed, and gives its job. When somebody was quicker it changes nothing.
+// Supersede ends a pending request because what it asks about was changed. When somebody was quicker it changes nothing.
 func Supersede(tx *store.Tx, r Request, changed []tools.Change, why string) error {
 	return ignore(happen(tx, r, Event{Act: ActSupersede, Changed: changed, Why: why, Code: string(tools.ApprovalInvalidated)}))
 }

@@ -26,15 +26,16 @@ type Delegation struct {
 const (
 	// MaxDelegation is for how long somebody stands in at most, without being named anew.
 	MaxDelegation = 90 * 24 * time.Hour
-	// maxDelegations bounds how many of a merchant's are in force or to come.
+	// maxDelegations bounds how many of a merchant's are in force or to come, and maxOfPerson those of one person who is away.
 	maxDelegations = 500
+	maxOfPerson    = 20
 )
 
 // What a delegation may lack.
 var (
 	ErrSamePerson     = errors.New("nobody stands in for themselves")
 	ErrNoSpan         = errors.New("a delegation ends after it begins, later than now, and after 90 days at most")
-	ErrTooManyStandIn = errors.New("500 delegations are in force or to come already")
+	ErrTooManyStandIn = errors.New("20 delegations of one person, or 500 of all, are in force or to come already")
 )
 
 // Delegate stores that somebody stands in. Whether both are people of the merchant is for the caller to know, who holds the rights.
@@ -52,7 +53,13 @@ func Delegate(tx *store.Tx, d Delegation) (Delegation, error) {
 	if err != nil {
 		return d, err
 	}
-	if len(open) >= maxDelegations {
+	theirs := 0
+	for _, one := range open {
+		if one.AbsentID == d.AbsentID {
+			theirs++
+		}
+	}
+	if len(open) >= maxDelegations || theirs >= maxOfPerson {
 		return d, ErrTooManyStandIn
 	}
 	d.ID, d.CreatedAt = store.NewID("dlg", tx.Now), tx.Now
@@ -83,12 +90,10 @@ func Delegations(tx *store.Tx, merchant string) ([]Delegation, error) {
 
 // FindDelegation gives one of those. Any other is store.ErrNotFound.
 func FindDelegation(tx *store.Tx, merchant, id string) (Delegation, error) {
+	if _, ok := store.IDTime(id); !ok { // no text that PostgreSQL would refuse
+		return Delegation{}, store.ErrNotFound
+	}
 	return store.One(tx, scanDelegation, delegationsInForce+` AND d.id = $3`, merchant, store.Micros(tx.Now), id)
-}
-
-// AbsentFor gives the people for whom a person stands in now.
-func AbsentFor(tx *store.Tx, merchant, deputy string) ([]Delegation, error) {
-	return store.All(tx, scanDelegation, delegationsInForce+` AND d.deputy_id = $3 AND d.starts_at <= $2 ORDER BY a.name, d.id`, merchant, store.Micros(tx.Now), deputy)
 }
 
 func scanDelegation(r store.Row) (Delegation, error) {

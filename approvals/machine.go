@@ -334,7 +334,7 @@ func (r Request) weigh(rule Rule, read func(Vote) (Voter, error)) (shortfall, er
 			continue
 		case v.Decision != Approve:
 			return shortfall{people: rule.least()}, nil
-		case r.Bars(rule, v), slices.ContainsFunc(counted, v.sharesPerson):
+		case r.Bars(rule, v), v.Seen != r.BindingHash, slices.ContainsFunc(counted, v.sharesPerson):
 			continue
 		}
 		counted = append(counted, v)

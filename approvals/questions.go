@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // DeniedFor is for how long nobody is asked again what was denied.
@@ -17,14 +19,19 @@ const DeniedFor = 24 * time.Hour
 const askedAgain = 30 * 24 * time.Hour
 
 // QuestionHash is SHA-256 over what people are asked, however the agent words it and under whatever key it sends it: the agent at the root of
-// the chain, the tool with its schema, the arguments but for idempotency_key and reason, the object with its version, and the effect.
-func QuestionHash(agent string, args []byte, b Binding) (string, error) {
+// the chain, the tool with its schema, the arguments but for those that do no more (Guards), the object with its version, and the effect. Facts
+// and warnings are no part of it: they may change by themselves, such as the age of an order, and a no would be over with them.
+func QuestionHash(agent string, args []byte, b Binding, effect tools.Preview) (string, error) {
+	effect.Warnings = nil
+	does, err := EffectHash(effect, nil)
+	if err != nil {
+		return "", err
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(args, &members); err != nil {
 		return "", fmt.Errorf("reading arguments: %w", err)
 	}
-	delete(members, "idempotency_key")
-	delete(members, "reason")
+	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return Guards(name) })
 	raw, err := json.Marshal(members)
 	if err != nil {
 		return "", fmt.Errorf("writing the question: %w", err)
@@ -33,7 +40,7 @@ func QuestionHash(agent string, args []byte, b Binding) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing the question: %w", err)
 	}
-	return hashOf("question", []string{"dtcgate-question-v1", b.Merchant, agent, b.Tool, b.SchemaHash, string(canonical), b.Resource, b.ResourceVersion, b.EffectHash})
+	return hashOf("question", []string{"dtcgate-question-v1", b.Merchant, agent, b.Tool, b.SchemaHash, string(canonical), b.Resource, b.ResourceVersion, does})
 }
 
 // AskAlone keeps others of the same agent from asking until the transaction ends, so that two at once do not both find that nobody has.
@@ -41,10 +48,11 @@ func AskAlone(tx *store.Tx, merchant, agent string) error {
 	return tx.Own("ask:" + merchant + ":" + agent)
 }
 
-// Asked gives the newest request with that question that is pending, or that was denied in the last DeniedFor; ok is false without one.
+// Asked gives the newest request with that question that is pending, or that was denied in the last DeniedFor; ok is false without one. An OR in
+// place of the CASE would have SQLite read all that is pending.
 func Asked(tx *store.Tx, merchant, question string) (r Request, ok bool, err error) {
 	r, err = store.One(tx, scanRequest, `SELECT `+requestColumns+` FROM approvals WHERE merchant_id = $1 AND question_sha256 = $2
-			AND (state = 'pending' AND expires_at > $3 OR state = 'rejected' AND decided_at > $4) ORDER BY created_at DESC, id DESC LIMIT 1`,
+			AND CASE state WHEN 'pending' THEN expires_at > $3 WHEN 'rejected' THEN decided_at > $4 ELSE 1 = 0 END ORDER BY created_at DESC, id DESC LIMIT 1`,
 		merchant, question, store.Micros(tx.Now), store.Micros(tx.Now.Add(-DeniedFor)))
 	if errors.Is(err, store.ErrNotFound) {
 		return Request{}, false, nil

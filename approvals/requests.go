@@ -106,16 +106,17 @@ func List(tx *store.Tx, merchant string, all bool, limit int) ([]Request, error)
 	if err != nil {
 		return nil, err
 	}
-	known := voters{}
-	for i := range found {
-		if found[i].State != Pending {
-			continue
-		}
-		if err := found[i].count(tx, known); err != nil {
-			return nil, err
+	var pending []string
+	for _, r := range found {
+		if r.State == Pending {
+			pending = append(pending, r.ID)
 		}
 	}
-	return found, nil
+	if len(pending) == 0 {
+		return found, nil
+	}
+	in, args := among(pending)
+	return found, countAll(tx, found, in, args)
 }
 
 // CountPending is how many of a merchant's requests wait for people.

@@ -99,6 +99,12 @@ func FindPerson(tx *store.Tx, merchant, nameOrID string) (Principal, error) {
 	return p.principal(tx)
 }
 
+// Colleagues gives a merchant's active people but for one, by name, at most limit.
+func Colleagues(tx *store.Tx, merchant, but string, limit int) ([]Person, error) {
+	return store.All(tx, scanPerson, `SELECT `+personColumns+` FROM people
+		WHERE merchant_id = $1 AND id <> $2 AND revoked_at IS NULL ORDER BY name, id LIMIT $3`, merchant, but, limit)
+}
+
 // SetEmail notes the address under which an identity provider knows a person; "" for none. It answers ErrEmailTaken when an active person
 // of the merchant has it. Accounts that were linked before are unlinked: they came in by another address.
 func SetEmail(tx *store.Tx, merchant, id, email string) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
+	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
@@ -21,6 +23,9 @@ type Account struct {
 	Passkeys []auth.Passkey
 	Links    []auth.PersonLink // services that carry what they decide
 	Services []auth.Key        // that they may link
+
+	Deputies   []approvals.Delegation // in force or to come, in which p is one of the two
+	Colleagues []auth.Person          // who could stand in for p
 }
 
 // Account gives what p may see of themselves. Every error is a *tools.Refusal.
@@ -47,6 +52,9 @@ func (g *Gate) Account(ctx context.Context, p auth.Principal) (Account, error) {
 			return err
 		}
 		if a.Services, err = auth.Carriers(tx, p.Merchant, accountMax); err != nil {
+			return err
+		}
+		if a.Deputies, a.Colleagues, err = deputiesOf(tx, p); err != nil {
 			return err
 		}
 		a.Roles, err = auth.RolesOf(tx, p.ID)
@@ -140,4 +148,21 @@ func refusePasskey(err error) error {
 		return tools.Refuse(tools.InvalidArguments, "Begin again on the page of your account.", "The passkey was not accepted.")
 	}
 	return err
+}
+
+// colleaguesMax bounds the people among whom a person picks a deputy.
+const colleaguesMax = 200
+
+// deputiesOf gives the delegations in which p is one of the two, and the people who could stand in for p.
+func deputiesOf(tx *store.Tx, p auth.Principal) (own []approvals.Delegation, others []auth.Person, err error) {
+	all, err := approvals.Delegations(tx, p.Merchant)
+	if err != nil {
+		return nil, nil, err
+	}
+	own = slices.DeleteFunc(all, func(d approvals.Delegation) bool { return d.AbsentID != p.ID && d.DeputyID != p.ID })
+	if !p.Has(auth.ApprovalsResolve) {
+		return own, nil, nil
+	}
+	others, err = auth.Colleagues(tx, p.Merchant, p.ID, colleaguesMax)
+	return own, others, err
 }

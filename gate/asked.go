@@ -46,7 +46,7 @@ func (c *call) put() (err error) {
 	if c.question.Binding, err = bind(c); err != nil {
 		return err
 	}
-	c.question.Question, err = approvals.QuestionHash(c.question.AgentID, c.Args, c.question.Binding)
+	c.question.Question, err = approvals.QuestionHash(c.question.AgentID, c.Args, c.question.Binding, c.preview)
 	return err
 }
 

@@ -46,7 +46,7 @@ func (g *Gate) carried(tx *store.Tx, p auth.Principal, b Ballot) (auth.Principal
 	if err != nil {
 		return p, err
 	}
-	r, err := mayCarry(tx, p, b)
+	r, err := g.mayCarry(tx, p, b)
 	if err != nil {
 		return p, err
 	}
@@ -60,14 +60,14 @@ func unlinked() error {
 
 // mayCarry gives the request that a ballot is about. It refuses the key whose agent asked: whoever asks does not bring the answer either. And it
 // refuses consent to what cannot be undone: that takes a person who has shown lately who they are, which a button elsewhere does not tell.
-func mayCarry(tx *store.Tx, p auth.Principal, b Ballot) (approvals.Request, error) {
+func (g *Gate) mayCarry(tx *store.Tx, p auth.Principal, b Ballot) (approvals.Request, error) {
 	r, err := approvals.Find(tx, p.Merchant, b.ID)
 	switch {
 	case err != nil:
 		return r, err
 	case slices.Contains(r.Binding.Chain, "key:"+p.ID):
 		return r, tools.Refuse(tools.ForbiddenApprover, "The person decides on the page of the request, or through another service.", "It was asked for with this key, which therefore carries no answer to it.")
-	case b.Decision == approvals.Approve && r.Preview.Irreversible != "":
+	case b.Decision == approvals.Approve && g.undoOf(r).Never != "":
 		return r, tools.Refuse(tools.StepUpRequired, "Open the page of the request and decide there. A denial may be carried.", "What cannot be undone is approved by the person themselves.")
 	}
 	return r, nil

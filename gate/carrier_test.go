@@ -21,6 +21,12 @@ func chatting(t *testing.T, fn func(c chat)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		h := newHouse(t, db)
+		lend := moveSpec("test_lend", "test.lend") // what it does can be made good
+		lend.Risk.Undo = 1
+		h.tools = tools.NewRegistry(
+			tools.Define(lend, tools.Func[moveIn, moveOut]{Preview: h.previewMove, Write: h.move}),
+			tools.Define(moveSpec("test_move", "test.move"), tools.Func[moveIn, moveOut]{Preview: h.previewMove, Write: h.move}),
+		)
 		fn(chat{h, h.mint(auth.Key{Name: "chat", Scopes: auth.CarrierScopes, Ceiling: auth.MaxLevel})})
 	})
 }
@@ -55,7 +61,7 @@ func (c chat) seen(id string) string {
 func TestAServiceCarriesTheVoteOfALinkedPerson(t *testing.T) {
 	chatting(t, func(c chat) {
 		c.link(c.person, c.service.ID, "U1")
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 		d, err := c.carry(c.service, "U1", id, approvals.Approve)
 		if err != nil || d.State != approvals.Approved {
 			c.t.Fatalf("%s, %v", d.State, err)
@@ -82,7 +88,7 @@ func TestAServiceCarriesNothingForWhoHasNotLinkedIt(t *testing.T) {
 	chatting(t, func(c chat) {
 		other := c.mint(auth.Key{Name: "other chat", Scopes: auth.CarrierScopes, Ceiling: auth.MaxLevel})
 		c.link(c.person, other.ID, "U1")
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 		for _, external := range []string{"U1", "U2", c.person.ID, c.person.Name} {
 			_, err := c.carry(c.service, external, id, approvals.Approve)
 			wantCode(c.t, err, tools.ForbiddenApprover)
@@ -114,7 +120,7 @@ func TestALinkEndsWithThePersonTheKeyOrItself(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			chatting(t, func(c chat) {
 				l := c.link(c.person, c.service.ID, "U1")
-				id := c.parked("test_move", oneLamp).Approval.ApprovalID
+				id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 				if err := end(c, l); err != nil {
 					c.t.Fatal(err)
 				}
@@ -130,7 +136,7 @@ func TestACarriedVoteIsOneVoteOverAllChannels(t *testing.T) {
 	chatting(t, func(c chat) {
 		c.link(c.person, c.service.ID, "U1")
 		c.link(c.person, c.service.ID, "U2")
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 		for _, external := range []string{"U1", "U1", "U2"} {
 			if _, err := c.carry(c.service, external, id, approvals.Approve); err != nil {
 				c.t.Fatal(err)
@@ -149,7 +155,7 @@ func TestACarriedVoteIsOneVoteOverAllChannels(t *testing.T) {
 
 func TestOnlyAServicesKeyCarries(t *testing.T) {
 	chatting(t, func(c chat) {
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 		for _, p := range []auth.Principal{c.bot, c.free, c.person} {
 			_, err := c.carry(p, "U1", id, approvals.Approve)
 			wantCode(c.t, err, tools.ForbiddenApprover)
@@ -165,7 +171,7 @@ func TestOnlyAServicesKeyCarries(t *testing.T) {
 // The key asked while it was an agent's, and is a carrier's by now.
 func TestTheKeyThatAskedCarriesNoAnswer(t *testing.T) {
 	chatting(t, func(c chat) {
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 		c.exec(`UPDATE agent_keys SET scopes = '["approvals:resolve"]', version = version + 1 WHERE id = $1`, c.bot.ID)
 		c.link(c.person, c.bot.ID, "U1")
 		var asker auth.Principal
@@ -191,7 +197,7 @@ func TestACarriedVoteIsHeldToThePersonsOwnRules(t *testing.T) {
 		})
 		c.link(clerk, c.service.ID, "U2")
 		c.link(c.person, c.service.ID, "U1")
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
+		id := c.parked("test_lend", oneLamp).Approval.ApprovalID
 		_, err := c.carry(c.service, "U2", id, approvals.Approve)
 		wantCode(c.t, err, tools.ForbiddenApprover)
 		_, err = c.Vote(c.t.Context(), c.service, Ballot{ID: id, Decision: approvals.Approve, Override: true, Reason: "now", Channel: ChannelWebhook, OnBehalfOf: "U1"})
@@ -226,9 +232,16 @@ func TestLinkingTakesThePersonAndAFreeId(t *testing.T) {
 func TestConsentToWhatCannotBeUndoneIsNotCarried(t *testing.T) {
 	chatting(t, func(c chat) {
 		c.link(c.person, c.service.ID, "U1")
-		id := c.parked("test_move", oneLamp).Approval.ApprovalID
-		c.exec(`UPDATE approvals SET preview = '{"summary":"Move lamp","irreversible":"It is sent"}' WHERE id = $1`, id)
-		_, err := c.carry(c.service, "U1", id, approvals.Approve)
-		wantCode(c.t, err, tools.StepUpRequired)
+		told := c.parked("test_lend", oneLamp).Approval.ApprovalID
+		c.exec(`UPDATE approvals SET preview = '{"summary":"Move lamp","irreversible":"It is sent"}' WHERE id = $1`, told)
+		for name, id := range map[string]string{"its preview says so": told, "its tool says so": c.parked("test_move", oneLamp).Approval.ApprovalID} {
+			_, err := c.carry(c.service, "U1", id, approvals.Approve)
+			if err == nil || asRefusal(err).Code != tools.StepUpRequired {
+				c.t.Errorf("%s: %v", name, err)
+			}
+			if _, err := c.carry(c.service, "U1", id, approvals.Deny); name == "its tool says so" && err != nil {
+				c.t.Errorf("a denial: %v", err)
+			}
+		}
 	})
 }

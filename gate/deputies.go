@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
@@ -49,6 +50,9 @@ func (ask Deputising) delegation(tx *store.Tx, p auth.Principal) (d approvals.De
 	if err != nil {
 		return d, noPerson(err)
 	}
+	if err := mayLend(tx, p, absent); err != nil {
+		return d, err
+	}
 	deputy, err := auth.FindPerson(tx, p.Merchant, ask.Deputy)
 	if err != nil {
 		return d, noPerson(err)
@@ -57,6 +61,18 @@ func (ask Deputising) delegation(tx *store.Tx, p auth.Principal) (d approvals.De
 		Merchant: p.Merchant, AbsentID: absent.ID, Absent: absent.Name, DeputyID: deputy.ID, Deputy: deputy.Name,
 		From: ask.From, Until: ask.Until, MadeBy: p.Chain()[0],
 	}, nil
+}
+
+// mayLend refuses people who would lend out roles of somebody else that hold more than they hold themselves: they could not give them either.
+func mayLend(tx *store.Tx, p, absent auth.Principal) error {
+	if absent.ID == p.ID {
+		return nil
+	}
+	roles, err := auth.RolesOf(tx, absent.ID)
+	if err != nil {
+		return err
+	}
+	return mayAppoint(tx, p, roles)
 }
 
 func wrongDelegation(err error) error {
@@ -90,14 +106,14 @@ func (g *Gate) Deputies(ctx context.Context, p auth.Principal) ([]approvals.Dele
 	return look(ctx, g, p, "", func(tx *store.Tx) ([]approvals.Delegation, error) { return approvals.Delegations(tx, p.Merchant) })
 }
 
-// maxReportDays bounds how far back a report looks.
-const maxReportDays = 90
+// MaxReportDays bounds how far back a report looks.
+const MaxReportDays = 90
 
 // ApprovalReport tells people how the requests of the last days went, rule by rule. Every error is a *tools.Refusal.
 func (g *Gate) ApprovalReport(ctx context.Context, p auth.Principal, days int) ([]approvals.RuleReport, error) {
 	return look(ctx, g, p, "", func(tx *store.Tx) ([]approvals.RuleReport, error) {
-		if days < 1 || days > maxReportDays {
-			return nil, tools.Wrong("days", "is out of range", "1 to 90", 7)
+		if days < 1 || days > MaxReportDays {
+			return nil, tools.Wrong("days", "is out of range", fmt.Sprintf("1 to %d", MaxReportDays), 7)
 		}
 		return approvals.Report(tx, p.Merchant, tx.Now.AddDate(0, 0, -days))
 	})

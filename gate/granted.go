@@ -203,8 +203,8 @@ func mayRevoke(tx *store.Tx, by By, why string) (auth.Principal, error) {
 	if by.Wrong != nil {
 		return p, by.Wrong
 	}
-	if len(why) > maxReason {
-		return p, tools.Wrong("reason", "is too long", fmt.Sprintf("at most %d bytes", maxReason), nil)
+	if err := (Ballot{Reason: why}).sayable(); err != nil {
+		return p, err
 	}
 	if p.Kind == auth.KindOperator || p.Has(auth.KeysAdmin) && !p.Agent() {
 		return p, nil

@@ -62,7 +62,7 @@ func (g *Gate) AskForGrant(ctx context.Context, by By, w GrantWish) (GrantAsked,
 		if err != nil {
 			return GrantAsked{}, audit.Entry{}, err
 		}
-		return askForGrant(tx, by, p, c, grant, need, w.Note)
+		return g.askForGrant(tx, by, p, c, grant, need, w.Note)
 	})
 }
 
@@ -308,7 +308,7 @@ func (c *call) consent(t approvals.Template) (need approvals.Rule, err error) {
 }
 
 // askForGrant parks the question.
-func askForGrant(tx *store.Tx, by By, p auth.Principal, like *call, grant approvals.Grant, need approvals.Rule, note string) (asked GrantAsked, e audit.Entry, err error) {
+func (g *Gate) askForGrant(tx *store.Tx, by By, p auth.Principal, like *call, grant approvals.Grant, need approvals.Rule, note string) (asked GrantAsked, e audit.Entry, err error) {
 	waiting, err := approvals.Waiting(tx, p.Merchant, p.ID)
 	if err == nil && waiting >= maxProposals {
 		err = tools.Refuse(tools.LimitExceeded, "Have people decide about those first.", "%d questions of the same person wait for people.", waiting)
@@ -316,7 +316,7 @@ func askForGrant(tx *store.Tx, by By, p auth.Principal, like *call, grant approv
 	if err != nil {
 		return asked, e, err
 	}
-	preview := grantPreview(like, grant.Template)
+	preview := grantPreview(like, grant.Template, g.undoOf(like.approval))
 	effect, err := approvals.EffectHash(preview, nil)
 	if err != nil {
 		return asked, e, err
@@ -343,11 +343,11 @@ func askForGrant(tx *store.Tx, by By, p auth.Principal, like *call, grant approv
 }
 
 // grantPreview is what people see of a grant that they are asked about.
-func grantPreview(like *call, t approvals.Template) tools.Preview {
+func grantPreview(like *call, t approvals.Template, undo Undo) tools.Preview {
 	p := tools.Preview{
 		Summary: fmt.Sprintf("Let %s call %s up to %d times without asking again, until %s: %s each, %s together, at most",
 			like.facts.Name, t.Tool, t.Count, t.Until.Format(toTheMinute), t.Each, t.Total),
-		Customers: t.Total.Customers, Money: t.Total.Money, Content: t.Lines(), Irreversible: like.approval.Preview.Irreversible,
+		Customers: t.Total.Customers, Money: t.Total.Money, Content: t.Lines(), Irreversible: undo.Never,
 	}
 	for name, b := range t.Arguments {
 		if b.Any {

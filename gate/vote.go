@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/audit"
@@ -100,6 +101,8 @@ func mayVote(p auth.Principal, b Ballot) error {
 // sayable asks whether what somebody says to a request can stand on record.
 func (b Ballot) sayable() error {
 	switch {
+	case !utf8.ValidString(b.Reason), strings.ContainsRune(b.Reason, 0):
+		return tools.Wrong("reason", "is no text", "text in UTF-8, without NUL", nil)
 	case secret.In(b.Reason):
 		return pastedSecret()
 	case len(b.Reason) > maxReason:

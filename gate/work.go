@@ -78,8 +78,8 @@ func (g *Gate) sweeper(ctx context.Context) {
 	}
 }
 
-// Sweep lapses the requests whose time is over, lets more people at those that wait for long, ends those whose object was changed, forgets old idempotency keys, effects and sub-tokens, and writes down what strangers
-// tried and who was at work.
+// Sweep lapses the requests whose time is over, lets more people at those that wait for long, ends those whose object was changed, forgets old
+// idempotency keys, effects and sub-tokens, and writes down what strangers tried and who was at work.
 func (g *Gate) Sweep(ctx context.Context) error {
 	for lapsed := lapseMax; lapsed == lapseMax; {
 		err := g.db.InTx(ctx, func(tx *store.Tx) (err error) {
@@ -87,14 +87,20 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			if lapsed, ended, err = approvals.Expire(tx, lapseMax); err != nil {
 				return err
 			}
-			if _, err := approvals.Escalate(tx, lapseMax); err != nil {
-				return err
-			}
 			return errors.Join(forgetKeys(tx), approvals.ForgetEffects(tx), auth.ForgetSubTokens(tx), budget.Forget(tx), approvals.ForgetGrants(tx), giveBack(tx, ended...))
 		})
 		if err != nil {
 			return err
 		}
+	}
+	// Escalate holds jobs, oldest first, as Expire does. In one transaction the two would not be in one order, and two processes that sweep at
+	// once could wait for each other.
+	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+		_, err := approvals.Escalate(tx, lapseMax)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return errors.Join(g.supersede(ctx), g.writeStrangers(ctx, false), g.writeUsed(ctx))
 }

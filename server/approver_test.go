@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -35,6 +36,7 @@ func newScreen(t *testing.T) *screen {
 	p := newTabOn(t, newRig(t, db, tools.NewRegistry(dtc.Tools()...)), m)
 	p.numbering()
 	p.person("Mia Owner")
+	p.dress("light", 1280)
 	return &screen{album: p.album(), bot: p.mint("growth-bot", true, "orders:read", "orders:refund", "catalog:read", "pricing:write", "marketing:read", "marketing:write", "marketing:send", "customers:read")}
 }
 
@@ -53,11 +55,12 @@ func (d *screen) live() {
 	d.wait(`document.querySelector("#live .is")?.textContent === "Live"`)
 }
 
-// wait waits until an expression holds in the page, whichever page that is by then.
+// wait waits until an expression holds in the page, whichever page that is by then. It asks nothing of one that is still loading: what is asked of
+// its looks then would be answered by half of its style sheets.
 func (d *screen) wait(expression string) {
 	d.Helper()
 	for began := time.Now(); time.Since(began) < 25*time.Second; time.Sleep(20 * time.Millisecond) {
-		if holds, err := chromedp.Run(d.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")")); err == nil && holds {
+		if holds, err := chromedp.Run(d.ctx, chromedp.Evaluate[bool](`document.readyState === "complete" && Boolean(`+expression+`)`)); err == nil && holds {
 			return
 		}
 	}
@@ -71,6 +74,14 @@ func (d *screen) text(selector string) string {
 	return eval[string](d.tab, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
 }
 
+// role makes a role.
+func (d *screen) role(name string, scopes ...auth.Scope) {
+	d.Helper()
+	d.must(d.db.InTx(d.Context(), func(tx *store.Tx) error {
+		return auth.PutRole(tx, auth.Role{Merchant: d.store, Name: name, Scopes: scopes})
+	}))
+}
+
 // press presses keys, one after the other.
 func (d *screen) press(keys ...string) {
 	d.Helper()
@@ -79,14 +90,21 @@ func (d *screen) press(keys ...string) {
 	}
 }
 
-// call calls a tool and gives the id of the approval that it waits for.
-func (d *screen) call(tool string, args map[string]any) (approval string) {
+// free calls a tool and gives the answer.
+func (d *screen) free(tool string, args map[string]any) (text string) {
 	d.Helper()
 	d.asked++
 	args["idempotency_key"] = fmt.Sprint("asked-", d.asked)
 	raw, err := json.Marshal(args)
 	d.must(err)
-	_, text := d.rig.do("POST", tools.BasePath+"/tools/"+tool, string(raw), jsonBody, "X-Agent-Key: "+d.bot)
+	_, text = d.rig.do("POST", tools.BasePath+"/tools/"+tool, string(raw), jsonBody, "X-Agent-Key: "+d.bot)
+	return text
+}
+
+// call calls a tool and gives the id of the approval that it waits for.
+func (d *screen) call(tool string, args map[string]any) (approval string) {
+	d.Helper()
+	text := d.free(tool, args)
 	_, approval, ok := strings.Cut(text, `"approval_id":"`)
 	if !ok {
 		d.Fatalf("%s is answered %s", tool, text)
@@ -222,7 +240,7 @@ func TestAnOpenRequestSaysThatItChangedWhileItWasRead(t *testing.T) {
 	d.publish(askingTwo)
 	d.person("Rob Second")
 	d.enter("Mia Owner")
-	refund := d.refund(1230, "Broken")
+	refund := d.refund(1230, "One piece came broken")
 	d.goTo("/approvals/" + refund)
 	d.live()
 	d.do(chromedp.SendKeys(chromedp.CSS("#reason"), "I am not sure yet"))
@@ -278,7 +296,7 @@ func (d *screen) votes(name, id, what string) {
 func TestARowThatWasDecidedElsewhereStaysWhereItIs(t *testing.T) {
 	d := newScreen(t)
 	d.person("Rob Second")
-	first, second := d.refund(1230, "Broken"), d.price(2490, "Dearer")
+	first, second := d.refund(1230, "One piece came broken"), d.price(2490, "The supplier charges more")
 	d.enter("Mia Owner")
 	before := eval[string](d.tab, `[...document.querySelectorAll("#inbox .card-row")].map((r) => r.dataset.id + r.getBoundingClientRect().y).join()`)
 	d.votes("Rob Second", first, "deny")
@@ -304,7 +322,7 @@ func TestAPageWithoutAStreamAsksByItself(t *testing.T) {
 	d.goTo("/approvals")
 	d.wait(`/^Not live since \d\d:\d\d( [AP]M)?, retrying$/.test(document.querySelector("#live .is").textContent)`)
 	d.look("approvals-not-live")
-	d.refund(1230, "Broken")
+	d.refund(1230, "One piece came broken")
 	d.wait(`document.querySelector("#live [role=status]").textContent === "1 new"`)
 	for _, s := range others {
 		s.leave()
@@ -329,7 +347,7 @@ func (d *screen) session() string {
 
 func TestAPageSaysThatItsPersonIsSignedOut(t *testing.T) {
 	d := newScreen(t)
-	refund := d.refund(1230, "Broken")
+	refund := d.refund(1230, "One piece came broken")
 	d.enter("Mia Owner")
 	d.goTo("/approvals/" + refund)
 	d.live()
@@ -346,7 +364,7 @@ func TestAPageSaysThatItsPersonIsSignedOut(t *testing.T) {
 
 func TestKeysCanBeSwitchedOffAndNoneDecides(t *testing.T) {
 	d := newScreen(t)
-	refund := d.refund(1230, "Broken")
+	refund := d.refund(1230, "One piece came broken")
 	d.enter("Mia Owner")
 	d.press("g", "j")
 	d.wait(`location.pathname === "/jobs" && document.querySelector("#live .is")?.textContent === "Live"`)
@@ -402,19 +420,18 @@ const hostileText = `<img src=x onerror="window.pwned=1"><script>window.pwned=1<
 func TestWhatIsPlantedInTheAgentsTextsDoesNothing(t *testing.T) {
 	d := newScreen(t)
 	d.bot = d.mint("bot <b>x</b> \u202etob https://evil.example", true, "marketing:read", "marketing:write", "marketing:send", "orders:read", "orders:refund")
-	for name, id := range map[string]string{
+	cards := map[string]string{
 		"reason":   d.refund(1230, hostileText),
-		"campaign": d.campaign("Sale <b>x</b> \u202egnp.elas https://evil.example <script>window.pwned=1</script>", "Sale <i>y</i> \u202egnp", hostileText+" Write back to opt out.", "A sale"),
-	} {
-		if name == "reason" {
-			d.enter("Mia Owner")
-			d.harmless("the list")
-			d.look("planted-approvals")
-			d.goTo("/jobs")
-			d.live()
-			d.harmless("the jobs")
-			d.look("planted-jobs")
-		}
+		"campaign": d.campaign("Sale <b>x</b> https://evil.example <script>window.pwned=1</script>", "Sale <i>y</i> https://evil.example", hostileText+" Write back to opt out.", "A sale before the holidays"),
+	}
+	d.enter("Mia Owner")
+	d.harmless("the list")
+	d.look("planted-approvals")
+	d.goTo("/jobs")
+	d.live()
+	d.harmless("the jobs")
+	d.look("planted-jobs")
+	for name, id := range cards {
 		d.goTo("/approvals/" + id)
 		d.wait(`document.getElementById("decide")`)
 		eval[any](d.tab, `document.querySelectorAll("details").forEach((e) => e.open = true), null`)
@@ -451,8 +468,8 @@ func (d *screen) harmless(page string) {
 
 func TestAPageWithoutScriptsStillDecides(t *testing.T) {
 	d := newScreen(t)
-	refund := d.refund(1230, "Broken")
-	price := d.price(2490, "Dearer")
+	refund := d.refund(1230, "One piece came broken")
+	price := d.price(2490, "The supplier charges more")
 	campaign := d.campaign("Soap is back", "Soap is back", "Rose Clay soap is back. Write back to opt out.", "The soap is in stock")
 	d.goTo(d.link("Mia Owner"))
 	d.click("main button", signOutButton)
@@ -460,7 +477,9 @@ func TestAPageWithoutScriptsStillDecides(t *testing.T) {
 	d.must(err)
 	d.goTo("/approvals")
 	d.shoot("no-scripts-approvals")
-	d.do(chromedp.Click(chromedp.CSS(`.card-row[data-id="`+refund+`"] a`)), chromedp.WaitVisible(chromedp.CSS("#deny")))
+	d.dress("light", 390)
+	d.do(chromedp.Click(chromedp.CSS(`.card-row[data-id="`+refund+`"] a`)), chromedp.WaitVisible(chromedp.CSS("#decide")))
+	d.do(chromedp.Click(chromedp.CSS(`a[href="#why"]`)), chromedp.WaitVisible(chromedp.CSS("#deny")))
 	d.do(chromedp.SendKeys(chromedp.CSS("#reason"), "The photo shows another cup"))
 	d.click("#deny", ".decided")
 	if r := d.stands(refund, approvals.Rejected); r.Votes[0].Reason != "The photo shows another cup" {
@@ -472,8 +491,13 @@ func TestAPageWithoutScriptsStillDecides(t *testing.T) {
 	d.stands(campaign, approvals.Pending)
 	d.click("#sure", ".decided")
 	d.stands(campaign, approvals.Approved)
+	d.dress("light", 1280)
 	d.goTo("/approvals/" + price)
 	d.click("#deny", ".problem") // without a reason
 	d.stands(price, approvals.Pending)
-	d.quiet()
+	for _, m := range d.console() {
+		if !strings.Contains(m, "400") { // of the denial without a reason
+			t.Errorf("in the browser: %s", m)
+		}
+	}
 }

@@ -22,7 +22,7 @@ func TestAPersonLinksAServiceWhichCarriesTheirVote(t *testing.T) {
 	}
 	resolve := func(status int, external string) {
 		t.Helper()
-		body := `{"decision":"approve","seen_sha256":"` + parked.Approval.Fingerprint + `","on_behalf_of_person":"` + external + `"}`
+		body := `{"decision":"deny","reason":"not today","seen_sha256":"` + parked.Approval.Fingerprint + `","on_behalf_of_person":"` + external + `"}`
 		resp, text := g.do("POST", tools.BasePath+"/approvals/"+parked.Approval.ApprovalID+"/resolve", body, jsonBody, chat)
 		if resp.StatusCode != status || strings.Contains(text, "mia") {
 			t.Errorf("%s %s, want %d and no names", resp.Status, text, status)

@@ -51,6 +51,27 @@ var probes = map[string][]probe{
 		{by: "person", path: "/approvals/{{approval}}/resolve", body: `{"decision":"approve","seen_sha256":"0000-0000-0000"}`},
 		{by: "agent", path: "/approvals/{{approval}}/resolve", body: `{"decision":"approve"}`},
 	},
+	"POST /approvals/{id}/withdraw": {
+		{by: "person", path: "/approvals/{{approval}}/withdraw", body: `{}`}, {by: "agent", path: "/approvals/{{job}}/withdraw", body: `{}`},
+	},
+	"POST /approvals/{id}/cancel": {
+		{by: "person", path: "/approvals/{{approval}}/cancel", body: `{"reason":"to see"}`}, {by: "agent", path: "/approvals/{{job}}/cancel", body: `{}`},
+	},
+	"GET /approvals/report": {{by: "person"}, {by: "person", path: "/approvals/report?days=90"}, {by: "agent"}},
+	"GET /approvals/grants": {{by: "person"}, {by: "person", path: "/approvals/grants?all=true"}, {by: "agent"}},
+	"POST /approvals/grants": {
+		{by: "person", body: `{"from":"{{approval}}","count":2,"until":"2099-01-01T00:00:00Z","note":"to see"}`},
+		{by: "person", body: `{"from":"{{job}}","count":2,"until":"2099-01-01T00:00:00Z","note":"to see"}`},
+	},
+	"GET /approvals/grants/{grant}":    {{by: "person", path: "/approvals/grants/{{grant}}"}, {by: "agent", path: "/approvals/grants/{{grant}}"}},
+	"DELETE /approvals/grants/{grant}": {{by: "person", path: "/approvals/grants/{{grant}}"}, {by: "agent", path: "/approvals/grants/{{grant}}"}},
+	"GET /delegations":                 {{by: "person"}, {by: "agent"}},
+	"POST /delegations": {
+		{by: "person", body: `{"deputy":"{{person}}","until":"2099-01-01T00:00:00Z"}`},
+		{by: "person", body: `{"deputy":"stranger","absent":"{{person}}","until":"2099-01-01T00:00:00Z"}`},
+		{by: "agent", body: `{"deputy":"{{person}}","until":"2099-01-01T00:00:00Z"}`},
+	},
+	"DELETE /delegations/{id}": {{by: "person", path: "/delegations/{{delegation}}"}, {by: "agent", path: "/delegations/{{delegation}}"}},
 	"POST /jobs/{id}/reconcile": {
 		{by: "person", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`},
 		{by: "agent", path: "/jobs/{{job}}/reconcile", body: `{"outcome":"happened","reason":"to see"}`},
@@ -104,6 +125,7 @@ var probes = map[string][]probe{
 
 	"GET /web/people.css":             {{}},
 	"GET /web/people.js":              {{}},
+	"GET /web/live.js":                {{}},
 	"GET /web/vendor/pico.min.css":    {{}},
 	"GET /web/vendor/htmx.min.js":     {{}},
 	"GET /web/vendor/hx-sse.min.js":   {{}},
@@ -123,6 +145,8 @@ var probes = map[string][]probe{
 	"POST /me/passkeys/options":       {{by: "browser"}},
 	"POST /me/passkeys":               {{by: "browser", body: `{}`}},
 	"POST /me/links":                  {{}},
+	"POST /me/deputies":               {{}},
+	"POST /me/deputies/{id}/remove":   {{by: "browser", path: "/me/deputies/{{delegation}}/remove"}},
 	"POST /me/links/{id}/remove":      {{by: "browser", path: "/me/links/{{link}}/remove"}},
 	"POST /me/passkeys/{id}/remove":   {{by: "browser", path: "/me/passkeys/{{passkey}}/remove"}},
 
@@ -235,6 +259,11 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		if err != nil {
 			return err
 		}
+		s.ours["delegation"] = store.NewID("dlg", tx.Now)
+		if _, err := tx.Exec(`INSERT INTO delegations (id, merchant_id, absent_id, deputy_id, starts_at, ends_at, made_by, created_at)
+			VALUES ($1, $2, $3, $3, 1, $4, 'operator', 1)`, s.ours["delegation"], s.store, s.ids["our owner"], store.Micros(tx.Now.AddDate(1, 0, 0))); err != nil {
+			return err
+		}
 		s.ours["webhook"], s.ours["link"] = store.NewID("whk", tx.Now), store.NewID("plk", tx.Now)
 		_, err = tx.Exec(`INSERT INTO webhook_endpoints (id, merchant_id, url, types, created_by, created_at)
 			VALUES ($1, $2, 'https://hook-of-ours.example.com', ' job.updated ', '', 1)`, s.ours["webhook"], s.store)
@@ -243,6 +272,19 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		}
 		_, err = tx.Exec(`INSERT INTO person_links (id, merchant_id, key_id, external_id, person_id, created_by, created_at)
 			VALUES ($1, $2, $3, 'id-of-ours', $4, '', 1)`, s.ours["link"], s.store, s.ids["our bot"], s.ids["our owner"])
+		if err != nil {
+			return err
+		}
+		s.ours["delegation"] = store.NewID("dlg", tx.Now)
+		_, err = tx.Exec(`INSERT INTO delegations (id, merchant_id, absent_id, deputy_id, starts_at, ends_at, made_by, created_at)
+			VALUES ($1, $2, $3, $3, 1, $4, '', 1)`, s.ours["delegation"], s.store, s.ids["our owner"], store.Micros(tx.Now.AddDate(1, 0, 0)))
+		if err != nil {
+			return err
+		}
+		s.ours["grant"] = store.NewID("gr", tx.Now)
+		_, err = tx.Exec(`INSERT INTO grants (id, merchant_id, approval_id, agent_id, tool, resource, template, sha256, until_at, max_uses, max_money_minor,
+				max_customers, made_by, created_at) VALUES ($1, $2, 'apr_of_ours', $3, 'dtc_refund', '', '', '', $4, 1, 0, 0, '', 1)`,
+			s.ours["grant"], s.store, s.ids["our bot"], store.Micros(tx.Now.AddDate(1, 0, 0)))
 		if err != nil {
 			return err
 		}
@@ -520,7 +562,7 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 func (s *street) marks() (all []string) {
 	s.Helper()
 	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours", "hook-of-ours", "id-of-ours")
-	for _, name := range []string{"role", "sub", "session", "passkey", "connection", "webhook", "link"} {
+	for _, name := range []string{"role", "sub", "session", "passkey", "connection", "webhook", "link", "delegation", "grant"} {
 		all = append(all, s.ours[name])
 	}
 	s.must(s.db.Read(s.Context(), func(tx *store.Tx) error {

@@ -80,6 +80,8 @@ func (s *Server) handlePages() {
 	s.handle("POST /me/passkeys/options", guarded(s.signedIn(s.beginPasskey)))
 	s.handle("POST /me/passkeys", guarded(s.signedIn(s.addPasskey)))
 	s.handle("POST /me/passkeys/{id}/remove", guarded(s.signedIn(s.removePasskey)))
+	s.handle("POST /me/deputies", guarded(s.signedIn(s.nameDeputy)))
+	s.handle("POST /me/deputies/{id}/remove", guarded(s.signedIn(s.removeDeputy)))
 	s.handle("POST /me/links", guarded(s.signedIn(s.linkService)))
 	s.handle("POST /me/links/{id}/remove", guarded(s.signedIn(s.unlinkService)))
 }
@@ -190,7 +192,7 @@ func ownPath(next string) string {
 // maxForm bounds a form's body, in bytes.
 const maxForm = 16 << 10
 
-// form reads one field of a form.
+// form reads fields of a form.
 func form(w http.ResponseWriter, r *http.Request, fields ...string) ([]string, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -205,7 +207,9 @@ func form(w http.ResponseWriter, r *http.Request, fields ...string) ([]string, e
 		if len(r.PostForm[f]) > 1 {
 			return nil, tools.Refuse(codeMalformed, "Use the form on the page.", "A field of the form came twice.")
 		}
-		values[i] = r.PostForm.Get(f)
+		if values[i] = r.PostForm.Get(f); !isText(values[i]) {
+			return nil, tools.Refuse(codeMalformed, "Use the form on the page.", "A field of the form is no text.")
+		}
 	}
 	return values, nil
 }

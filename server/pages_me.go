@@ -3,9 +3,11 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // me is what a person sees of their own account.
@@ -16,6 +18,7 @@ type me struct {
 	Confirmed bool   // has shown lately who they are
 	Able      bool   // there can be passkeys under this address
 	Provider  string
+	Today     string // for the fields of days
 }
 
 func (s *Server) showMe(w http.ResponseWriter, r *http.Request) {
@@ -27,7 +30,7 @@ func (s *Server) showMe(w http.ResponseWriter, r *http.Request) {
 	}
 	main := me{
 		Account: account, Scopes: p.Scopes, Session: p.Session, Able: auth.TakesPasskeys(origin),
-		Confirmed: s.db.Now().Sub(p.StepUpAt) <= auth.StepUpTime,
+		Confirmed: s.db.Now().Sub(p.StepUpAt) <= auth.StepUpTime, Today: s.db.Now().UTC().Format(time.DateOnly),
 	}
 	if origin != "" {
 		main.Provider = s.gate.Provider()
@@ -103,4 +106,32 @@ func (s *Server) linkService(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) unlinkService(w http.ResponseWriter, r *http.Request) {
 	s.backToMe(w, r, s.gate.UnlinkOwn(r.Context(), visitOf(r.Context()).principal, s.browser(r), r.PathValue("id")))
+}
+
+// nameDeputy takes a form. Its days are whole ones, in UTC: from the beginning of the first to the end of the last.
+func (s *Server) nameDeputy(w http.ResponseWriter, r *http.Request) {
+	f, err := form(w, r, "deputy", "from", "until")
+	if err != nil {
+		s.backToMe(w, r, err)
+		return
+	}
+	from, wrongFrom := time.Parse(time.DateOnly, f[1])
+	until, wrongUntil := time.Parse(time.DateOnly, f[2])
+	if wrongFrom != nil || wrongUntil != nil {
+		s.backToMe(w, r, tools.Wrong("until", "is no day", "two days, such as 2026-12-24", nil))
+		return
+	}
+	_, err = s.gate.Deputise(r.Context(), s.byBrowser(r), gate.Deputising{Deputy: f[0], From: from, Until: until.AddDate(0, 0, 1)})
+	s.backToMe(w, r, err)
+}
+
+func (s *Server) removeDeputy(w http.ResponseWriter, r *http.Request) {
+	_, err := s.gate.EndDeputy(r.Context(), s.byBrowser(r), r.PathValue("id"))
+	s.backToMe(w, r, err)
+}
+
+// byBrowser is who makes a change on a page.
+func (s *Server) byBrowser(r *http.Request) gate.By {
+	v := visitOf(r.Context())
+	return gate.By{Principal: v.principal, Transport: "web", Source: v.source}
 }

@@ -118,7 +118,7 @@ func TestLookingAtALinkDoesNotUseItUp(t *testing.T) {
 	if resp, _ := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage, "Sec-Fetch-Site: cross-site"); resp.StatusCode != 403 {
 		t.Errorf("from another site: %s", resp.Status)
 	}
-	if resp, text := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage); resp.StatusCode != 303 || resp.Header.Get("Location") != "/me" {
+	if resp, text := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage); resp.StatusCode != 303 || resp.Header.Get("Location") != home {
 		t.Errorf("%s %s", resp.Status, text)
 	}
 	if resp, _ := g.once("POST", "/sign-in/link", "code="+code, asForm, asPage); resp.StatusCode != 401 {
@@ -227,8 +227,8 @@ func TestACookieOpensNothingOfAgents(t *testing.T) {
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
-		people := strings.HasPrefix(path, "/me") || strings.HasPrefix(path, "/sign-in") || strings.HasPrefix(path, "/web/") ||
-			strings.HasPrefix(path, tools.BasePath+"/approvals") || strings.HasPrefix(path, "/connect") || strings.HasPrefix(path, adminBase)
+		people := isPage(path) || path == "/events" || strings.HasSuffix(path, "/reconcile") || slices.ContainsFunc(
+			[]string{tools.BasePath + "/approvals", tools.BasePath + "/delegations", "/connect", adminBase}, func(at string) bool { return strings.HasPrefix(path, at) })
 		if people || path == "/healthz" || path == "/readyz" || strings.Contains(path, "{token}") {
 			continue
 		}
@@ -323,12 +323,17 @@ func TestAnAdminInABrowserConfirmsBeforeChanges(t *testing.T) {
 	}
 }
 
+// isPage reports whether a path is one of people's pages.
+func isPage(path string) bool {
+	return slices.ContainsFunc([]string{"/me", "/sign-in", "/web/", "/approvals", "/jobs", "/{$}"}, func(page string) bool { return strings.HasPrefix(path, page) })
+}
+
 func TestEveryPageIsGuarded(t *testing.T) {
 	g, _ := newPages(t)
 	cookie := g.enter("mia")
 	for _, route := range g.server.routes {
 		method, path, _ := strings.Cut(route, " ")
-		if !slices.ContainsFunc([]string{"/me", "/sign-in", "/web/", "/approvals", "/jobs", "/{$}"}, func(page string) bool { return strings.HasPrefix(path, page) }) {
+		if !isPage(path) {
 			continue
 		}
 		if path == "/me/sign-out" {

@@ -86,7 +86,7 @@ func (s *Server) resolveApproval(w http.ResponseWriter, r *http.Request) {
 		Acknowledged: b.Acknowledged, OpenSeconds: b.OpenSeconds, OnBehalfOf: b.OnBehalfOf, Channel: b.channel(), Source: v.source, Wrong: wrong,
 	})
 	if b.OnBehalfOf != "" {
-		d.Votes = []approvals.Vote{} // a service learns nothing of the others
+		d.Votes, d.Job.Why = []approvals.Vote{}, "" // a service learns no names, nor what others said
 	}
 	s.tell(w, r, resolution{
 		ApprovalID: d.ID, JobID: d.JobID, Status: d.Job.Status, State: d.State, Decision: approvals.Decision(b.Decision),

@@ -205,12 +205,17 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /healthz", "GET /readyz", "POST /mcp", "POST /mcp/key",
 		"POST " + tools.BasePath + "/tools/{name}",
 		"GET " + tools.BasePath + "/approvals", "GET " + tools.BasePath + "/approvals/{id}", "POST " + tools.BasePath + "/approvals/{id}/resolve",
+		"GET " + tools.BasePath + "/approvals/grants", "POST " + tools.BasePath + "/approvals/grants",
+		"GET " + tools.BasePath + "/approvals/grants/{grant}", "DELETE " + tools.BasePath + "/approvals/grants/{grant}",
 		"POST " + tools.BasePath + "/jobs/{id}/reconcile",
-		"GET /web/people.css", "GET /web/people.js", "GET /web/vendor/pico.min.css", "GET /web/vendor/htmx.min.js", "GET /web/vendor/hx-sse.min.js", "GET /web/vendor/hx-csp.min.js",
+		"POST " + tools.BasePath + "/approvals/{id}/withdraw", "POST " + tools.BasePath + "/approvals/{id}/cancel", "GET " + tools.BasePath + "/approvals/report",
+		"GET " + tools.BasePath + "/delegations", "POST " + tools.BasePath + "/delegations", "DELETE " + tools.BasePath + "/delegations/{id}",
+		"GET /web/people.css", "GET /web/people.js", "GET /web/live.js",
+		"GET /web/vendor/pico.min.css", "GET /web/vendor/htmx.min.js", "GET /web/vendor/hx-sse.min.js", "GET /web/vendor/hx-csp.min.js",
 		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
 		"GET /events", "GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
-		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
+		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/deputies", "POST /me/deputies/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
 		"GET /{$}", "GET /approvals", "GET /approvals/{id}", "POST /approvals/{id}/vote", "POST /approvals/{id}/withdraw", "POST /approvals/{id}/cancel",
 		"POST /approvals/{id}/undo", "GET /approvals/{id}/{act}", "GET /jobs", "GET /jobs/{id}", "POST /jobs/{id}/reconcile",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
@@ -226,7 +231,7 @@ func TestRoutesAreClosed(t *testing.T) {
 func TestUnknownRoutesAnswerInOurShape(t *testing.T) {
 	g := newSQLiteRig(t)
 	for path, status := range map[string]int{
-		"/": 404, "/nothing": 404, "/mcp/": 404, "//mcp": 404, "/mcp/../healthz": 404, "/metrics": 404, "/debug/pprof/": 404,
+		"/": 401, "/nothing": 404, "/mcp/": 404, "//mcp": 404, "/mcp/../healthz": 404, "/metrics": 404, "/debug/pprof/": 404,
 		"/.well-known/oauth-protected-resource": 404, "/.well-known/oauth-protected-resource/mcp": 404, "/.well-known/oauth-authorization-server": 404,
 		"//evil.example/": 404, tools.BasePath: 404, tools.BasePath + "/tools/x": 405, "/healthz": 200, "/readyz": 200,
 	} {

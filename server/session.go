@@ -2,6 +2,9 @@ package server
 
 import (
 	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
@@ -70,6 +73,10 @@ func (s *Server) signedIn(next http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		visitOf(r.Context()).principal = p
+		if err := readable(r); err != nil {
+			s.showRefusal(w, r, err)
+			return
+		}
 		next(w, r)
 	}
 }
@@ -79,6 +86,7 @@ var errNotSignedIn = tools.Refuse(tools.Unauthorized, "Sign in at /sign-in.", "Y
 // knownOrSignedIn is known for routes that people use from pages too. A cookie counts here and on people's own pages, and nowhere else: what agents
 // call can therefore not be called by a page in somebody's browser.
 func (s *Server) knownOrSignedIn(next http.HandlerFunc) http.HandlerFunc {
+	next = s.reading(next)
 	known := s.known(next)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if cookie(r, sessionCookie) == "" {
@@ -94,6 +102,30 @@ func (s *Server) knownOrSignedIn(next http.HandlerFunc) http.HandlerFunc {
 		next(w, r)
 	}
 }
+
+// reading lets requests through whose address is text.
+func (s *Server) reading(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := readable(r); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// readable refuses an address that holds what is no text: a database may not store it, nor look for it. What agents call is held to the same
+// where its arguments are read.
+func readable(r *http.Request) error {
+	query, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil || !isText(r.URL.Path) || !isText(query) {
+		return tools.Refuse(codeMalformed, "Leave out what is no text in UTF-8.", "The address cannot be read.")
+	}
+	return nil
+}
+
+// isText reports whether some bytes are text: UTF-8, without NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // person gives who is signed in where r comes from. A request that brings a token as well has to be that person's with both.
 func (s *Server) person(r *http.Request) (auth.Principal, error) {

@@ -7,7 +7,7 @@
 // connections, each with one request under way.
 //
 // The other parts measure without HTTP, one call at a time: a key among few and among a million (keys.go), a call of each tool
-// through the gate (tools.go), and a policy's decision alone (decide.go).
+// through the gate (tools.go), and a policy's decision alone (decide.go). What people decide is measured among many requests (approvals.go).
 package main
 
 import (
@@ -42,7 +42,9 @@ func main() {
 func measure(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "how long each row is measured")
 	callers := flag.String("callers", "1,16,64", "how many calls are under way at once")
-	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; decide: decisions of a policy; replay: a draft of a policy on recorded calls; all if left out")
+	only := flag.String("only", "", "load: calls over HTTP; tools: each tool by itself; keys: a key among few and among a million; decide: decisions of a policy; replay: a draft of a policy on recorded calls; approvals: from approve to done among many open requests; all if left out")
+	open := flag.Int("open", 10_000, "how many requests wait for people meanwhile")
+	presses := flag.Int("presses", 200, "how often approve is pressed, one at a time and again four at a time")
 	recorded := flag.Int("recorded", 200_000, "how many recorded calls a draft is rehearsed on")
 	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
 	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
@@ -57,6 +59,8 @@ func measure(ctx context.Context) error {
 		return measureDecisions()
 	case "replay":
 		return measureReplay(ctx, *recorded)
+	case "approvals":
+		return measureApprovals(ctx, *open, *presses)
 	}
 	var levels []int
 	for _, s := range strings.Split(*callers, ",") {
@@ -83,6 +87,9 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	if err := measureReplay(ctx, *recorded); err != nil {
+		return err
+	}
+	if err := measureApprovals(ctx, *open, *presses); err != nil {
 		return err
 	}
 	return measureTools(ctx, *real, *of, *each)

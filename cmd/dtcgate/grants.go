@@ -96,7 +96,7 @@ func findPerson(tx *store.Tx, m auth.Merchant, who string) (auth.Principal, erro
 
 func (c *grantAsk) wish(now time.Time) (w gate.GrantWish, err error) {
 	w = gate.GrantWish{From: c.From, Count: c.Count, Note: c.Note, Bounds: map[string]approvals.Bound{}}
-	if w.Until, err = parseUntil(c.Until, now); err != nil {
+	if w.Until, err = parseWhen("--until", c.Until, now); err != nil {
 		return w, err
 	}
 	if w.Each, err = parseAmounts("--each", c.Each, c.EachCustomer); err != nil {
@@ -115,13 +115,13 @@ func (c *grantAsk) wish(now time.Time) (w gate.GrantWish, err error) {
 	return w, nil
 }
 
-func parseUntil(text string, now time.Time) (time.Time, error) {
+func parseWhen(option, text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return now.Add(d), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		err = fmt.Errorf("--until takes a time such as 2026-11-29T10:00:00Z or a while such as 168h, and not %q", text)
+		err = fmt.Errorf("%s takes a time such as 2026-11-29T10:00:00Z or a while such as 168h, and not %q", option, text)
 	}
 	return at, err
 }

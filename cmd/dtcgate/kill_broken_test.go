@@ -12,6 +12,7 @@ import (
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
+	"github.com/dtcgate/dtcgate/tools/outsidetest"
 )
 
 // broken are ways in which a crash could leave things, and which promise of the checker must notice.
@@ -20,6 +21,8 @@ var broken = []struct {
 	want string
 	sql  []string
 	file func(path string) error // given the file of the send's second batch
+
+	outside func(done []byte) []byte // given what each outside system wrote down
 }{
 	{name: "the entry of a call is gone", want: "C1", sql: []string{
 		`DROP TRIGGER audit_entries_delete`, `DELETE FROM audit_entries WHERE event = 'call' AND tool = 'dtc_create_discount'`,
@@ -44,14 +47,47 @@ var broken = []struct {
 	}},
 	{name: "told to be done and gone", want: "C2", sql: []string{`DELETE FROM discounts`}},
 	{name: "a key with two jobs", want: "C2", sql: []string{`UPDATE jobs SET idempotency_key = 'one'`}},
+	{name: "ran with one of two people", want: "C3", sql: []string{`DELETE FROM approval_votes WHERE person_id = (SELECT id FROM people WHERE name = 'bob')`}},
+	{name: "ran with a vote for something else", want: "C3", sql: []string{`UPDATE approval_votes SET seen_sha256 = 'other'`}},
+	{name: "ran with a vote that was taken back", want: "C3", sql: []string{`UPDATE approval_votes SET withdrawn_at = at WHERE decision = 'approve'`}},
+	{name: "an approval that was used twice", want: "C3", sql: []string{
+		`INSERT INTO audit_entries SELECT 'aud_other', at, merchant, event, call_id, job_id, actor, tool, body FROM audit_entries WHERE event = 'approval.consumed' LIMIT 1`,
+	}},
+	{name: "people asked twice", want: "C3", sql: []string{`UPDATE approvals SET question_sha256 = 'the same'`}},
+	{name: "more questions than an agent may have", want: "C3", sql: []string{
+		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+			INSERT INTO jobs SELECT 'job_' || i, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, 'k' || i, resource, policy_version,
+				policy_rule, 'apr_' || i, 'pending_approval', '', '', summary, 0, '', '', run_after, 0, '', 0, NULL, created_at, updated_at FROM n, (SELECT * FROM jobs WHERE approval_id <> '' LIMIT 1)`, openRequests+1),
+		`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview, agent_reason, asked_by, created_at, expires_at, rule, question_sha256)
+			SELECT j.approval_id, a.merchant_id, j.id, 'pending', a.class, a.needs, a.binding, a.binding_sha256, a.preview, '', '', a.created_at + 10000000, a.expires_at, a.rule, j.id
+			FROM jobs j, (SELECT * FROM approvals LIMIT 1) a WHERE j.approval_id LIKE 'apr__' OR j.approval_id LIKE 'apr___'`,
+	}},
 	{name: "approved by a no", want: "C3", sql: []string{`UPDATE approval_votes SET decision = 'deny'`}},
 	{name: "ran without being approved", want: "C3", sql: []string{`DELETE FROM approval_votes WHERE decision = 'approve'`}},
 	{name: "an approval that can be used again", want: "C3", sql: []string{`UPDATE approvals SET state = 'approved' WHERE state = 'consumed'`}},
 	{name: "denied and run", want: "C3", sql: []string{`UPDATE jobs SET result = '{"refund_no":"rfd_other"}' WHERE reason = 'denied'`}},
+	{name: "a vote that was answered before it was stored", want: "C4", sql: []string{
+		`DELETE FROM approval_votes WHERE decision = 'deny'`, `DROP TRIGGER audit_entries_delete`, `DELETE FROM audit_entries WHERE event IN ('approval.vote', 'approval.rejected')`,
+	}},
+	{name: "a withdrawal that is forgotten", want: "C4", sql: []string{
+		`DROP TRIGGER audit_entries_delete`, `DELETE FROM audit_entries WHERE event = 'approval.vote_withdrawn'`,
+	}},
+	{name: "a vote nobody heard of", want: "C4", sql: []string{
+		`INSERT INTO approval_votes (approval_id, person_id, person_name, decision, reason, seen_sha256, channel, at) SELECT approval_id, 'per_other', 'eve', 'approve', '', seen_sha256, channel, at FROM approval_votes LIMIT 1`,
+	}},
+	{name: "called off and open again", want: "C4", sql: []string{`UPDATE approvals SET state = 'pending' WHERE state = 'cancelled'`}},
+	{name: "a person's word that is not kept", want: "C4", sql: []string{`UPDATE jobs SET status = 'indeterminate' WHERE id IN (SELECT job_id FROM executions WHERE decided_by LIKE 'person:%')`}},
+	{name: "done outside twice", want: "C2", outside: func(done []byte) []byte { return slices.Concat(done, done) }},
+	{name: "done outside without an intent", want: "C1", sql: []string{`DELETE FROM executions`}},
+	{name: "done outside and told not to be", want: "C1", sql: []string{`UPDATE jobs SET status = 'failed' WHERE tool LIKE 'test_pay%'`}},
+	{name: "told to be done outside and not", want: "C2", outside: func([]byte) []byte { return nil }},
+	{name: "sent more often than is on record", want: "C1", sql: []string{`UPDATE executions SET sends = sends + 1`}},
+	{name: "sent under another id", want: "C3", sql: []string{`UPDATE executions SET execution_id = job_id`}},
+	{name: "in doubt for no reason", want: "C8", sql: []string{`UPDATE jobs SET status = 'indeterminate' WHERE tool = 'test_pay_told'`}},
 	{name: "a lost yes", want: "C4", sql: []string{`DELETE FROM approval_votes WHERE decision = 'approve'`}},
 	{name: "a lost no", want: "C4", sql: []string{`DELETE FROM approval_votes WHERE decision = 'deny'`}},
 	{name: "a no that became a yes", want: "C4", sql: []string{`UPDATE approval_votes SET decision = 'approve'`}},
-	{name: "a lost job", want: "C4", sql: []string{`DELETE FROM jobs WHERE approval_id = ''`}},
+	{name: "a lost job", want: "C4", sql: []string{`DELETE FROM executions`, `DELETE FROM jobs WHERE approval_id = ''`}},
 	{name: "a lost key", want: "C4", sql: []string{`DELETE FROM idempotency WHERE tool = 'dtc_create_campaign'`}},
 	{name: "a denied request that is open again", want: "C4", sql: []string{`UPDATE approvals SET state = 'pending' WHERE state = 'rejected'`}},
 	{name: "a job that never ends", want: "C4", sql: []string{`UPDATE jobs SET status = 'running' WHERE approval_id = ''`}},
@@ -99,6 +135,9 @@ func TestTheKillCheckerCatchesWhatIsBroken(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if b.outside != nil {
+				breakOutside(t, filepath.Join(dir, "abroad"), b.outside)
+			}
 			db := storetest.Open(t, dsn)
 			breakSQL(t, db, b.sql)
 			found := r.findings(db, dir)
@@ -109,12 +148,13 @@ func TestTheKillCheckerCatchesWhatIsBroken(t *testing.T) {
 	}
 }
 
-// story has one of each: a draft, a send of three batches, a discount, a refund that is approved and one that is denied.
+// story has one of each: a draft, a send of three batches, a discount, a refund that is approved and one that is denied, a payment at each outside
+// system that takes two people, one of whom thinks again meanwhile, one that is called off, and one of which nobody knows what became.
 func (r *rig) story() {
 	r.t.Helper()
 	p := r.start()
 	all := r.callers()
-	free, gated, ada := all[0], all[1], all[6]
+	free, gated, ada, bob, cyd := all[0], all[1], all[6], all[8], all[9]
 	for _, k := range all {
 		k.wire = p.wire
 	}
@@ -122,20 +162,71 @@ func (r *rig) story() {
 	r.must(free.sendCampaign())
 	r.must(free.discount())
 	for _, decision := range []string{"approve", "deny"} {
-		before := len(gated.writes)
-		r.must(gated.refundOf(r.shop.orders[before], true))
-		if len(gated.writes) == before {
-			r.t.Fatalf("the refund was refused: %v", r.book.calls[len(r.book.calls)-1])
-		}
-		job := gated.writes[before].result().JobID
-		r.must(ada.ask(&call{
-			tool: vote, path: tools.BasePath + "/approvals/" + job + "/resolve", args: map[string]any{"decision": decision}, about: job,
-		}))
+		asked := r.parks(gated, func() bool { return gated.refundOf(r.shop.orders[len(gated.writes)], true) })
+		r.must(ada.says(asked, decision))
+		bob.says(asked, decision) // it takes one or two
+	}
+	for i, s := range shapes {
+		asked := r.parks(gated, func() bool {
+			return gated.ask(gated.write(s.Name, "reason", map[string]any{"payee": "ada", "amount": 150 + i}))
+		})
+		r.must(ada.says(asked, "approve"))
+		r.must(ada.ask(&call{tool: withdraw, path: about("approvals", asked.JobID, "withdraw"), about: asked.JobID, args: map[string]any{}}))
+		r.must(ada.says(asked, "approve"))
+		r.must(bob.says(asked, "approve"))
 	}
 	r.settle()
+	lost := outsidetest.Fault(outsidetest.LoseAnswer)
+	r.abroad.all.Store(&lost)
+	r.must(free.ask(free.write(pay, "reason", map[string]any{"payee": "bob", "amount": 100})))
+	off := r.parks(gated, func() bool {
+		return gated.ask(gated.write(pay, "reason", map[string]any{"payee": "eve", "amount": 199}))
+	})
+	r.must(cyd.ask(&call{tool: callOff, path: about("approvals", off.JobID, "cancel"), about: off.JobID, args: map[string]any{}}))
+	r.settle()
+	r.withDB(r.findDoubts)
+	if len(r.book.doubts) != 1 {
+		r.t.Fatalf("nobody knows of %v", r.book.doubts)
+	}
+	for range 20 { // it picks when it feels like it
+		r.must(cyd.reconcile())
+	}
 	p.end(syscall.SIGTERM)
 	if p.failed != nil {
 		r.t.Errorf("the server ended with %v", p.failed)
+	}
+	if err := r.abroad.stop(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// parks gives the request that a call became.
+func (r *rig) parks(k *caller, ask func() bool) tools.Result {
+	r.t.Helper()
+	before := len(k.writes)
+	r.must(ask())
+	if len(k.writes) == before {
+		r.t.Fatalf("it was refused: %v", r.book.calls[len(r.book.calls)-1])
+	}
+	return k.writes[before].result()
+}
+
+// says votes on a request.
+func (k *caller) says(r tools.Result, decision string) bool {
+	return k.ask(&call{tool: vote, path: about("approvals", r.JobID, "resolve"), about: r.JobID, args: map[string]any{
+		"decision": decision, "seen_sha256": r.Approval.Fingerprint, "acknowledged": true, "reason": "as agreed",
+	}})
+}
+
+// breakOutside changes what the outside systems wrote down.
+func breakOutside(t *testing.T, dir string, change func([]byte) []byte) {
+	t.Helper()
+	for _, s := range shapes {
+		path := filepath.Join(dir, s.Name)
+		done, err := os.ReadFile(path)
+		if err := errors.Join(err, os.WriteFile(path, change(done), 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -19,6 +17,7 @@ import (
 type evidence struct {
 	db      *store.DB
 	outbox  string
+	abroad  string // the outside systems' ledgers
 	trusted note.Verifiers
 	calls   []*call
 	before  map[string]bool // effects that are not the callers'
@@ -29,7 +28,7 @@ type finding struct{ check, what string }
 
 func (f finding) String() string { return f.check + ": " + f.what }
 
-// A checker goes through the promises C1 to C7. Everything is expected to have come to rest.
+// A checker goes through the promises C1 to C8. Everything is expected to have come to rest.
 type checker struct {
 	evidence
 	facts
@@ -39,15 +38,16 @@ type checker struct {
 func (e evidence) check(ctx context.Context) ([]finding, error) {
 	c := checker{evidence: e}
 	err := e.db.Read(ctx, func(tx *store.Tx) (err error) {
-		c.facts, err = readFacts(tx, e.outbox, e.before)
+		c.facts, err = readFacts(tx, e.outbox, e.abroad, e.before)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, promise := range []func(){
-		c.effectsHaveRecords, c.stepsHaveRecords, c.recordsHaveEffects, c.keysActOnce, c.answersAreTrue, c.peopleDecided,
-		c.acknowledgedIsStored, c.statesAgree, c.nobodyIsWrittenToTwice, c.repeatsAnswerAlike,
+		c.effectsHaveRecords, c.stepsHaveRecords, c.recordsHaveEffects, c.keysActOnce, c.answersAreTrue,
+		c.outsideOnce, c.outsideIntended, c.outsideIsTold, c.peopleDecided, c.nobodyIsPassedBy, c.nobodyIsAskedTwice,
+		c.votesAreOnRecord, c.saidIsStored, c.acknowledgedIsStored, c.statesAgree, c.nobodyIsWrittenToTwice, c.repeatsAnswerAlike,
 	} {
 		promise()
 	}
@@ -209,61 +209,6 @@ func (c *checker) answersAreTrue() {
 	}
 }
 
-// peopleDecided is C3: what was parked and ran has one used approval with a yes and no no; what was not approved did
-// nothing; and nothing of the gated key went past people.
-func (c *checker) peopleDecided() {
-	for _, j := range c.jobs {
-		if j.approval == "" {
-			continue
-		}
-		q, ran := c.requests[j.id], c.ran(j)
-		var yes, no int
-		for _, v := range c.votes[q.id] {
-			if v.decision == "approve" {
-				yes++
-			} else {
-				no++
-			}
-		}
-		used := countEvent(c.byJob[j.id], "approval.consumed")
-		switch {
-		case ran && (q.state != "consumed" || used != 1 || yes != 1 || no != 0):
-			c.find("C3", "%s ran with its approval %s, %d times used, %d for and %d against it", j.id, q.state, used, yes, no)
-		case !ran && (j.result != "" || len(c.rows[j.campaign()]) > 0 && !c.sentByAnother(j)):
-			c.find("C3", "%s is %s (%s) and had an effect", j.id, j.status, q.state)
-		}
-	}
-	c.nobodyIsPassedBy()
-}
-
-// ran reports whether the job began.
-func (c *checker) ran(j jobRow) bool {
-	return slices.Contains([]string{"running", "succeeded", "failed"}, j.status) || countEvent(c.byJob[j.id], "job.started") > 0
-}
-
-// sentByAnother reports whether the campaign of a send that did not run was sent by another job.
-func (c *checker) sentByAnother(j jobRow) bool {
-	return slices.ContainsFunc(c.jobs, func(other jobRow) bool { return other.id != j.id && other.campaign() == j.campaign() && c.ran(other) })
-}
-
-func countEvent(entries []audit.Sequenced, event string) (n int) {
-	for _, e := range entries {
-		if e.Event == event {
-			n++
-		}
-	}
-	return n
-}
-
-func (c *checker) nobodyIsPassedBy() {
-	for _, k := range c.calls {
-		r := k.result()
-		if k.ok() && k.who.Name == gatedKey && slices.Contains([]string{refundOrder, createDiscount, sendCampaign}, k.tool) && r.Status != tools.PendingApproval {
-			c.find("C3", "not parked: %v", k)
-		}
-	}
-}
-
 // acknowledgedIsStored is C4: every answer is on record, and every vote, job and key that was acknowledged is there.
 func (c *checker) acknowledgedIsStored() {
 	jobs, keys := map[string]jobRow{}, map[string]bool{}
@@ -277,7 +222,7 @@ func (c *checker) acknowledgedIsStored() {
 		if !k.answered {
 			continue
 		}
-		if counted := k.tool == vote && k.ok(); !counted && len(c.byCall[k.id]) == 0 { // a vote that counts is looked for below
+		if !(k.person() && k.ok()) && len(c.byCall[k.id]) == 0 { // what people did is looked for in kill_asked_test.go
 			c.find("C4", "answered and not on record: %v", k)
 		}
 		if !k.ok() {
@@ -290,10 +235,7 @@ func (c *checker) acknowledgedIsStored() {
 		if k.key != "" && !keys[k.who.ID+k.key] {
 			c.find("C4", "the key is lost: %v", k)
 		}
-		if k.tool == vote && !slices.Contains(c.votes[c.requests[k.about].id], voteRow{c.requests[k.about].id, k.who.ID, fmt.Sprint(k.args["decision"])}) {
-			c.find("C4", "the vote is lost: %v", k)
-		}
-		if k.tool == cancelJob && !settled(jobs[k.about]) {
+		if k.tool == cancelJob && !settled(jobs[k.about]) && jobs[k.about].status != "indeterminate" {
 			c.find("C4", "told to be cancelled and is %s: %v", jobs[k.about].status, k)
 		}
 	}
@@ -301,36 +243,6 @@ func (c *checker) acknowledgedIsStored() {
 
 func settled(j jobRow) bool {
 	return slices.Contains([]string{"cancelled", "succeeded", "failed", "expired"}, j.status)
-}
-
-// together are the states in which a request and its job can stand at rest.
-var together = []string{
-	"pending pending_approval ", "rejected cancelled denied", "cancelled cancelled cancelled", "invalidated cancelled invalidated",
-	"consumed succeeded ", "consumed cancelled cancelled", "consumed failed",
-}
-
-// statesAgree is C4: the job's state goes with its request's, and that with the votes on record.
-func (c *checker) statesAgree() {
-	for _, j := range c.jobs {
-		if j.reason == string(tools.Internal) {
-			c.find("C4", "%s failed inside: %+v", j.id, j)
-		}
-		if j.approval == "" {
-			if !settled(j) {
-				c.find("C4", "%s did not come to rest: %s", j.id, j.status)
-			}
-			continue
-		}
-		q := c.requests[j.id]
-		pair := q.state + " " + j.status + " " + j.reason
-		if q.id != j.approval || !slices.ContainsFunc(together, func(t string) bool { return strings.HasPrefix(pair, t) }) {
-			c.find("C4", "%s: request and job are %s", j.id, pair)
-		}
-		voted := slices.DeleteFunc(slices.Clone(c.byJob[j.id]), func(e audit.Sequenced) bool { return e.Status == "replayed" })
-		if n := countEvent(voted, "approval.vote"); n != len(c.votes[q.id]) {
-			c.find("C4", "%s has %d votes and %d on record", j.id, len(c.votes[q.id]), n)
-		}
-	}
 }
 
 // nobodyIsWrittenToTwice is C5: files and rows name the same customers, each once, and not more than were agreed.
@@ -420,15 +332,16 @@ func (r *rig) checkAnswered() {
 	var f facts
 	r.withDB(func(db *store.DB) error {
 		return db.Read(r.t.Context(), func(tx *store.Tx) (err error) {
-			f, err = readFacts(tx, r.outbox(), r.before)
+			f, err = readFacts(tx, r.outbox(), r.ledgers(), r.before)
 			return err
 		})
 	})
-	answered, voted := map[string]bool{}, map[voteRow]bool{}
+	answered, voted := map[string]bool{}, map[voteKey]bool{}
 	for _, k := range r.book.calls {
 		if k.answered {
 			answered[k.id] = true
-			voted[voteRow{f.requests[k.about].id, k.who.ID, fmt.Sprint(k.args["decision"])}] = k.ok()
+			said := voteKey{f.requests[k.about].id, k.who.ID, fmt.Sprint(k.args["decision"])}
+			voted[said] = voted[said] || k.tool == vote && k.ok()
 		}
 	}
 	n := 0
@@ -442,41 +355,10 @@ func (r *rig) checkAnswered() {
 	}
 	for _, votes := range f.votes {
 		for _, v := range votes {
-			if n++; !voted[v] {
+			if n++; !voted[v.key()] {
 				r.t.Errorf("accepted and not answered: %+v", v)
 			}
 		}
 	}
 	r.t.Logf("%d requests, all answered", n)
-}
-
-// report says what a run consisted of.
-func (r *rig) report(slowest time.Duration) {
-	r.t.Helper()
-	var f facts
-	var takenOver int
-	r.withDB(func(db *store.DB) error {
-		return db.Read(r.t.Context(), func(tx *store.Tx) (err error) {
-			if f, err = readFacts(tx, r.outbox(), r.before); err != nil {
-				return err
-			}
-			return tx.QueryRow(`SELECT COUNT(*) FROM jobs WHERE attempts > 1`).Scan(&takenOver)
-		})
-	})
-	made, states := map[string]int{}, map[string]int{}
-	for _, e := range f.effects {
-		made[e.tool]++
-	}
-	for _, j := range f.jobs {
-		states[j.tool+" "+j.status]++
-	}
-	letters := 0
-	for _, customers := range f.files {
-		letters += len(customers)
-	}
-	r.t.Logf("ready after at most %s; %d calls, %d entries; effects %v; jobs %v, %d of them taken over; %d batches, %d messages",
-		slowest.Round(time.Millisecond), len(r.book.calls), len(f.entries), made, states, takenOver, len(f.batches), letters)
-	if len(f.effects) == 0 {
-		r.t.Error("the callers had no effect, so this run has shown nothing")
-	}
 }

@@ -3,9 +3,12 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/store"
@@ -26,6 +29,9 @@ type facts struct {
 	batches  []batchRow
 	rows     map[string]map[string]int // deliveries: mailing, customer, times
 	files    map[string]map[string]int // lines of the outgoing files: likewise
+
+	executions map[string]executionRow   // by job
+	outside    map[string]map[string]int // what was done by outside systems: tool, execution, times
 }
 
 // An effect is a row that a write of an agent made.
@@ -41,14 +47,36 @@ type answerRow struct {
 }
 
 type jobRow struct {
-	id, call, principal, tool, key, approval, status, reason, args, result string
+	id, call, principal, tool, key, approval, status, reason, args, argsHash, result string
 }
 
 type requestRow struct {
-	id, job, state, preview string
+	id, job, state, preview, rule, binding, question, agent string
+	at, decided                                             int64 // decided: 0 while it is open
 }
 
-type voteRow struct{ approval, person, decision string }
+// needs is how many people it takes.
+func (q requestRow) needs() int {
+	var r struct {
+		People int `json:"people"`
+	}
+	_ = json.Unmarshal([]byte(q.rule), &r) // a rule that cannot be read takes nobody, which no request does
+	return r.People
+}
+
+type voteKey struct{ approval, person, decision string }
+
+type voteRow struct {
+	approval, person, decision, seen string
+	withdrawn                        bool
+}
+
+func (v voteRow) key() voteKey { return voteKey{v.approval, v.person, v.decision} }
+
+type executionRow struct {
+	job, id, decidedBy string
+	sends              int
+}
 
 // A batchRow is one step of a send.
 type batchRow struct {
@@ -84,8 +112,8 @@ func resultID(tool string, result []byte) string {
 	return map[string]string{createCampaign: r.ID, refundOrder: r.Refund, createDiscount: r.Discount, sendCampaign: r.Campaign}[tool]
 }
 
-// readFacts reads the database, and the files under outbox.
-func readFacts(tx *store.Tx, outbox string, before map[string]bool) (f facts, err error) {
+// readFacts reads the database, the files under outbox, and what the outside systems wrote down.
+func readFacts(tx *store.Tx, outbox, abroad string, before map[string]bool) (f facts, err error) {
 	steps := []func() error{
 		func() error { return f.readEntries(tx) },
 		func() error { return f.readCalls(tx) },
@@ -93,6 +121,7 @@ func readFacts(tx *store.Tx, outbox string, before map[string]bool) (f facts, er
 		func() error { return f.readEffects(tx, before) },
 		func() error { return f.readDeliveries(tx, before) },
 		func() error { return f.readFiles(outbox) },
+		func() error { return f.readOutside(tx, abroad) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -127,21 +156,24 @@ func (f *facts) readCalls(tx *store.Tx) (err error) {
 		return err
 	}
 	f.jobs, err = store.All(tx, func(r store.Row) (j jobRow, err error) {
-		return j, r.Scan(&j.id, &j.call, &j.principal, &j.tool, &j.key, &j.approval, &j.status, &j.reason, &j.args, &j.result)
-	}, `SELECT id, call_id, principal_id, tool, idempotency_key, approval_id, status, reason, args, result FROM jobs`)
+		return j, r.Scan(&j.id, &j.call, &j.principal, &j.tool, &j.key, &j.approval, &j.status, &j.reason, &j.args, &j.argsHash, &j.result)
+	}, `SELECT id, call_id, principal_id, tool, idempotency_key, approval_id, status, reason, args, args_sha256, result FROM jobs`)
 	return err
 }
 
 func (f *facts) readRequests(tx *store.Tx) error {
 	requests, err := store.All(tx, func(r store.Row) (q requestRow, err error) {
-		return q, r.Scan(&q.id, &q.job, &q.state, &q.preview)
-	}, `SELECT id, job_id, state, preview FROM approvals`)
+		return q, r.Scan(&q.id, &q.job, &q.state, &q.preview, &q.rule, &q.binding, &q.question, &q.agent, &q.at, &q.decided)
+	}, `SELECT id, job_id, state, preview, rule, binding_sha256, question_sha256, agent_id, created_at, COALESCE(decided_at, 0) FROM approvals`)
 	if err != nil {
 		return err
 	}
 	votes, err := store.All(tx, func(r store.Row) (v voteRow, err error) {
-		return v, r.Scan(&v.approval, &v.person, &v.decision)
-	}, `SELECT approval_id, person_id, decision FROM approval_votes`)
+		var withdrawn int64
+		err = r.Scan(&v.approval, &v.person, &v.decision, &v.seen, &withdrawn)
+		v.withdrawn = withdrawn > 0
+		return v, err
+	}, `SELECT approval_id, person_id, decision, seen_sha256, COALESCE(withdrawn_at, 0) FROM approval_votes`)
 	f.requests, f.votes = map[string]requestRow{}, map[string][]voteRow{}
 	for _, q := range requests {
 		f.requests[q.job] = q
@@ -229,6 +261,27 @@ func (f *facts) readFile(path string) error {
 		count(f.files, l.Mailing, l.Customer)
 	}
 	return lines.Err()
+}
+
+// readOutside reads the intents to send, and what came of them according to the outside systems.
+func (f *facts) readOutside(tx *store.Tx, abroad string) error {
+	f.executions, f.outside = map[string]executionRow{}, map[string]map[string]int{}
+	all, err := store.All(tx, func(r store.Row) (x executionRow, err error) {
+		return x, r.Scan(&x.job, &x.id, &x.decidedBy, &x.sends)
+	}, `SELECT job_id, execution_id, decided_by, sends FROM executions`)
+	for _, x := range all {
+		f.executions[x.job] = x
+	}
+	for _, s := range shapes {
+		done, missing := os.ReadFile(filepath.Join(abroad, s.Name))
+		if missing != nil && !errors.Is(missing, fs.ErrNotExist) { // nothing was done there
+			err = errors.Join(err, missing)
+		}
+		for _, id := range strings.Fields(string(done)) {
+			count(f.outside, s.Name, id)
+		}
+	}
+	return err
 }
 
 // reach gives how many customers a job may write to: as many as people saw, or as its caller stated.

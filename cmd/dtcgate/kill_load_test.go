@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/dtcgate/dtcgate/tools"
@@ -28,7 +27,9 @@ type caller struct {
 	writes []*call  // done or parked
 	drafts []string // campaigns that were not sent yet
 	jobs   []string
-	lost   *call // asked and not answered; it is asked again as soon as there is a server
+	asked  []*call  // what was parked, in words that can be used again
+	said   []string // jobs to which a person said yes and that waited still
+	lost   *call    // asked and not answered; it is asked again as soon as there is a server
 }
 
 // A turn is something that callers do, so many times in a hundred. It reports whether every answer came.
@@ -38,20 +39,19 @@ type turn struct {
 }
 
 var agentTurns = []turn{
-	{34, (*caller).read},
-	{14, (*caller).createCampaign},
-	{14, (*caller).sendCampaign},
-	{18, (*caller).refund},
-	{7, (*caller).discount},
+	{28, (*caller).read},
+	{10, (*caller).createCampaign},
+	{12, (*caller).sendCampaign},
+	{16, (*caller).refund},
+	{14, (*caller).pay},
+	{5, (*caller).discount},
 	{5, (*caller).cancel},
-	{6, (*caller).repeat},
+	{5, (*caller).repeat},
+	{3, (*caller).askAgain},
 	{2, (*caller).blunder},
 }
 
-var (
-	personTurns = []turn{{100, (*caller).vote}}
-	waiterTurns = []turn{{100, (*caller).wait}}
-)
+var waiterTurns = []turn{{100, (*caller).wait}}
 
 // work takes turns until the server does not answer any more.
 func (k *caller) work(w *wire) {
@@ -99,6 +99,9 @@ func (k *caller) note(c *call) {
 	if c.code == string(tools.Internal) || c.code == string(tools.Unavailable) && !k.wire.dying.Load() {
 		k.book.complain("a healthy server answered: %v", c)
 	}
+	if c.person() {
+		k.noteSaid(c)
+	}
 	if !c.ok() || c.key == "" {
 		return
 	}
@@ -110,6 +113,9 @@ func (k *caller) note(c *call) {
 	switch {
 	case r.Status == tools.PendingApproval && !k.alone:
 		k.book.park(r)
+		if c.about == "" && c.tool != createDiscount {
+			k.asked = append(k.asked, c)
+		}
 	case c.tool == createCampaign:
 		k.drafts = append(k.drafts, resultID(c.tool, r.Result))
 	}
@@ -268,6 +274,15 @@ func sameAnswer(first, again *call) error {
 	return nil
 }
 
+// askAgain asks for the same as before, in other words and under another key: nobody is to be asked twice.
+func (k *caller) askAgain() bool {
+	if len(k.asked) == 0 {
+		return k.read()
+	}
+	first := k.asked[max(0, len(k.asked)-1-k.rng.IntN(4))]
+	return k.ask(k.write(first.tool, "reason", maps.Clone(first.args)))
+}
+
 // wait asks for the end of a job that never ends, for as long as a call may.
 func (k *caller) wait() bool {
 	if len(k.jobs) == 0 {
@@ -279,36 +294,4 @@ func (k *caller) wait() bool {
 // blunder asks for something that is refused.
 func (k *caller) blunder() bool {
 	return k.ask(k.by("dtc_get_order", map[string]any{"order": 17}))
-}
-
-// vote decides about something that waits. Half of the votes state what they saw.
-func (k *caller) vote() bool {
-	r, ok := k.book.waiting(k.rng)
-	if !ok {
-		return k.list()
-	}
-	ballot := map[string]any{"decision": "approve", "reason": "as agreed"}
-	if k.rng.IntN(3) == 0 {
-		ballot["decision"] = "deny"
-	}
-	if k.rng.IntN(2) == 0 {
-		ballot["seen_sha256"] = r.Approval.Fingerprint
-	}
-	return k.ask(&call{tool: vote, path: tools.BasePath + "/approvals/" + r.JobID + "/resolve", args: ballot, about: r.JobID})
-}
-
-// list looks at what waits. It is not in the ledger, for it is no call.
-func (k *caller) list() bool {
-	r, err := http.NewRequest(http.MethodGet, k.wire.base+tools.BasePath+"/approvals", nil)
-	if err != nil {
-		return false
-	}
-	r.Header.Set("Authorization", "Bearer "+k.Token)
-	answer, err := k.wire.client.Do(r)
-	if err != nil {
-		return false
-	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return err == nil
 }

@@ -13,14 +13,14 @@ import (
 
 // A process is one life of the server.
 type process struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	wire    *wire
-	ended   chan error
-	log     string
-	started time.Duration // from start to ready
-	took    time.Duration // from the signal to the end
-	failed  error         // how it ended, when not with status 0
+	t      *testing.T
+	cmd    *exec.Cmd
+	wire   *wire
+	ended  chan error
+	log    string
+	took   time.Duration // from the signal to the end
+	lived  time.Duration // under load, until it was gone
+	failed error         // how it ended, when not with status 0
 }
 
 // start starts a server and waits until it is ready.
@@ -28,7 +28,7 @@ func (r *rig) start() *process {
 	r.t.Helper()
 	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
 	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn, "--agent-networks", "127.0.0.1")
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", vendorsVariable+"="+r.abroad.at)
 	log, err := os.Create(p.log)
 	if err != nil {
 		r.t.Fatal(err)
@@ -49,9 +49,7 @@ func (r *rig) start() *process {
 	}()
 	p.wire = newWire("http://" + <-address)
 	p.awaitReady()
-	if p.started = time.Since(begin); p.started > readyWithin {
-		r.t.Errorf("ready after %s, want at most %s", p.started, readyWithin)
-	}
+	r.starts = append(r.starts, time.Since(begin))
 	return p
 }
 
@@ -94,11 +92,15 @@ func (p *process) end(signal syscall.Signal) {
 	}
 }
 
+// busy is in the server's line about an outside system that was too busy, as the rig's are now and then.
+const busy = "The outside system could not be reached."
+
 // trouble gives the first line of a log that tells of an error, and what belongs to it.
 func trouble(log []byte) string {
 	lines := strings.Split(string(log), "\n")
 	for i, line := range lines {
 		switch {
+		case strings.Contains(line, busy):
 		case strings.Contains(line, `"level":"error"`):
 			return line
 		case strings.Contains(line, "DATA RACE"), strings.Contains(line, "panic"):

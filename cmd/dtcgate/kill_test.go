@@ -17,16 +17,17 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/audit"
-	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 )
 
-// The rig: a server process (this test binary, which TestMain puts on the PATH as dtcgate) on an empty database, callers
-// that load it over HTTP and keep a ledger of what they asked and were told (kill_load_test.go), a nemesis that ends the
-// process, and a checker that afterwards holds ledger, database and outgoing files against each other
-// (kill_check_test.go). That the checker sees what is wrong is a test of its own (kill_broken_test.go).
+// The rig: server processes (this test binary, which TestMain puts on the PATH as dtcgate) on one empty database: two on
+// PostgreSQL, one on SQLite, which has room for no more. Agents and people load them over HTTP and keep a ledger of what
+// they asked and were told (kill_load_test.go, kill_people_test.go), some of it has its effect at outside systems that live
+// in this process (kill_outside_test.go), a nemesis ends the processes, and a checker afterwards holds ledger, database,
+// outgoing files and the outside systems' own ledgers against each other (kill_check_test.go, kill_asked_test.go). That the
+// checker sees what is wrong is a test of its own (kill_broken_test.go).
 
 // killsVariable says how many times to kill; seedVariable repeats a run's choices, though not its timing.
 const (
@@ -40,17 +41,37 @@ const (
 	gatedKey = "gated" // requires approval
 )
 
+// openRequests is how many questions the gated key may have open.
+const openRequests = 12
+
+// killPolicy lets both keys do everything. Of the gated one two people are asked when much money is involved, and one otherwise.
+var killPolicy = fmt.Sprintf(`language: 1
+profiles:
+  scoped: {}
+  free: {tools: ["*"], resources: ["*"], actions: {request: ["*"]}, ceiling: high}
+  gated: {tools: ["*"], resources: ["*"], actions: {request: ["*"]}, ceiling: high, open_requests: %d}
+conditions: |
+  permit (principal, action, resource);
+approvals:
+- {name: much, profiles: [gated], over: {money: {amount_minor: 149, currency: GBP}}, need: {people: 2}}
+`, openRequests)
+
 // killAtAnyTime is TestKilledAtAnyTimeNothingIsLostOrDoubled, which differs by build (kill_race_test.go).
 func killAtAnyTime(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, engine)
+			if engine == "postgres" {
+				r.servers = 2
+			}
+			r.abroad.faulty.Store(true)
 			callers := r.callers()
-			var slowest time.Duration
-			for kill := range kills(t) {
-				slowest = max(slowest, r.round(callers, syscall.SIGKILL).started)
-				if kill%3 == 2 {
+			rounds := max(kills(t)/r.servers, 1)
+			for round := range rounds {
+				servers := r.round(callers, syscall.SIGKILL)
+				r.alive += servers[len(servers)-1].lived
+				if round%3 == 2 {
 					r.passTime()
 				}
 				if t.Failed() {
@@ -59,7 +80,8 @@ func killAtAnyTime(t *testing.T) {
 			}
 			r.passTime()
 			r.finish(callers)
-			r.report(slowest)
+			r.report(rounds * r.servers)
+			r.visible()
 			r.check()
 		})
 	}
@@ -75,7 +97,7 @@ func TestSIGTERMDropsNoAcceptedRequest(t *testing.T) {
 			waiter.alone = true
 			callers := append(r.callers(), waiter)
 			for range 2 {
-				p := r.round(callers, syscall.SIGTERM)
+				p := r.round(callers, syscall.SIGTERM)[0]
 				for _, k := range callers {
 					k.lost = nil // asked again, it would be answered
 				}
@@ -107,7 +129,11 @@ type rig struct {
 	book    *ledger
 	shop    *stock
 	parties map[string]*party
+	abroad  *abroad
+	servers int             // that run at once
 	hired   int             // callers
+	alive   time.Duration   // for how long there was a server under load
+	starts  []time.Duration // from each start to ready
 	before  map[string]bool // the effects that were there before any agent: kind and id
 }
 
@@ -117,7 +143,7 @@ type stock struct {
 	segments []string
 }
 
-// newRig makes a shop, two keys and two people with the command line.
+// newRig makes a shop, two keys, three people and the outside systems.
 func newRig(t *testing.T, engine string) *rig {
 	seed := uint64(time.Now().UnixNano())
 	if n, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64); err == nil {
@@ -126,26 +152,28 @@ func newRig(t *testing.T, engine string) *rig {
 	t.Logf("%s=%d", seedVariable, seed)
 	r := &rig{
 		t: t, dir: t.TempDir(), dsn: storetest.DSN(t, engine), rng: rand.New(rand.NewPCG(seed, 0)),
-		book: &ledger{}, shop: &stock{}, parties: map[string]*party{},
+		book: &ledger{}, shop: &stock{}, parties: map[string]*party{}, servers: 1,
 	}
 	r.cli(nil, "demo", "load", "--json")
-	open := filepath.Join(r.dir, "open.yaml")
-	if err := os.WriteFile(open, []byte(policytest.Open), 0o600); err != nil {
+	document := filepath.Join(r.dir, "kill.yaml")
+	if err := os.WriteFile(document, []byte(killPolicy), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.cli(nil, "policy", "publish", open, "--note", "only the keys hold anything back")
+	r.cli(nil, "policy", "publish", document, "--note", "only the gated key is held back")
 	scopes := scopeList(allScopes())
 	for name, args := range map[string][]string{
-		freeKey:  {"key", "mint", "--name", freeKey, "--profile", "admin", "--scopes", scopes, "--json"},
-		gatedKey: {"key", "mint", "--name", gatedKey, "--profile", "admin", "--scopes", scopes, "--requires-approval", "--json"},
+		freeKey:  {"key", "mint", "--name", freeKey, "--profile", freeKey, "--scopes", scopes, "--json"},
+		gatedKey: {"key", "mint", "--name", gatedKey, "--profile", gatedKey, "--scopes", scopes, "--requires-approval", "--json"},
 		"ada":    {"person", "add", "ada", "--json"},
 		"bob":    {"person", "add", "bob", "--json"},
+		"cyd":    {"person", "add", "cyd", "--role", "admin", "--json"},
 	} {
 		p := &party{}
 		r.cli(p, args...)
 		r.parties[name] = p
 	}
 	r.withDB(r.prepare)
+	r.abroad = newAbroad(r)
 	return r
 }
 
@@ -230,14 +258,16 @@ func (r *rig) addGroup(tx *store.Tx, g int) error {
 	return err
 }
 
-// passTime does what time would do if the rounds were minutes apart: leases of killed processes run out, and customers
-// who were written to may be written to again. No server runs meanwhile.
+// passTime does what time would do if the rounds were minutes apart: what was on its way to an outside system has arrived,
+// leases of killed processes run out, and customers who were written to may be written to again. No server runs meanwhile.
 func (r *rig) passTime() {
+	r.abroad.quiet()
 	r.withDB(func(db *store.DB) error {
 		return db.InTx(r.t.Context(), func(tx *store.Tx) error {
 			for _, q := range []string{
 				`UPDATE jobs SET lease_until = 0 WHERE status = 'running'`,
 				`UPDATE leases SET until = 0`,
+				`UPDATE executions SET next_probe_at = 1 WHERE next_probe_at IS NOT NULL`,
 				`UPDATE customers SET last_contacted_at = NULL WHERE last_contacted_at IS NOT NULL`,
 			} {
 				if _, err := tx.Exec(q); err != nil {
@@ -247,15 +277,19 @@ func (r *rig) passTime() {
 			return nil
 		})
 	})
+	r.withDB(r.findDoubts)
 }
 
-// callers are three for each key and one for each person.
+// callers are three for each key, two for ada, who is at two screens at once, and one for each other person.
 func (r *rig) callers() []*caller {
 	var all []*caller
 	for range 3 {
 		all = append(all, r.caller(freeKey, agentTurns), r.caller(gatedKey, agentTurns))
 	}
-	return append(all, r.caller("ada", personTurns), r.caller("bob", personTurns))
+	for _, name := range []string{"ada", "ada", "bob", "cyd"} {
+		all = append(all, r.caller(name, personTurns))
+	}
+	return all
 }
 
 func (r *rig) caller(name string, turns []turn) *caller {
@@ -266,43 +300,61 @@ func (r *rig) caller(name string, turns []turn) *caller {
 	}
 }
 
-// round starts a server, loads it for a while and ends it while it is at work. The while is 20 to 500 ms from the first
-// answer on, or in one of four rounds from the first request on.
-func (r *rig) round(callers []*caller, signal syscall.Signal) *process {
+// round starts the servers, loads them for a while and ends them one after the other while they are at work. The while is
+// 20 to 500 ms from the first answer on, or in one of four rounds from the first request on. Whoever called a server that is
+// gone turns to the next.
+func (r *rig) round(callers []*caller, signal syscall.Signal) []*process {
 	r.t.Helper()
-	p := r.start()
+	var servers []*process
+	var wires []*wire
+	for range r.servers {
+		p := r.start()
+		servers, wires = append(servers, p), append(wires, p.wire)
+	}
+	began := time.Now()
 	var busy sync.WaitGroup
-	for _, k := range callers {
-		busy.Go(func() { k.work(p.wire) })
+	for i, k := range callers {
+		busy.Go(func() {
+			for at := range wires {
+				k.work(wires[(i+at)%len(wires)])
+			}
+		})
 	}
 	idle := make(chan struct{})
 	go func() { busy.Wait(); close(idle) }()
 	if r.rng.IntN(4) > 0 {
 		select {
-		case <-p.wire.works:
+		case <-servers[0].wire.works:
 		case <-idle: // nothing is answered at all
 		}
 	}
-	<-time.After(time.Duration(20+r.rng.IntN(480)) * time.Millisecond) // not to wait for something: it is the moment of the kill
-	p.end(signal)
+	for _, p := range servers {
+		<-time.After(time.Duration(20+r.rng.IntN(480)) * time.Millisecond) // not to wait for something: it is the moment of the kill
+		p.end(signal)
+		p.lived = time.Since(began)
+	}
 	<-idle
 	for _, wrong := range r.book.wrong {
 		r.t.Error(wrong)
 	}
 	r.book.wrong = nil
-	return p
+	return servers
 }
 
-// finish asks again what was not answered, and repeats what was, lets the work that waits come to its end, and stops.
+// repeats is how many calls of each caller are made once more at the end.
+const repeats = 200
+
+// finish asks again what was not answered, and repeats what was answered last, lets the work that waits come to its end, and stops.
 func (r *rig) finish(callers []*caller) {
 	r.t.Helper()
+	r.abroad.faulty.Store(false)
 	p := r.start()
 	for _, k := range callers {
 		k.wire = p.wire
 		if k.lost != nil && !k.send(k.lost) {
 			r.t.Errorf("not answered by a server that nobody kills: %v", k.lost)
 		}
-		for _, first := range k.writes {
+		for _, first := range k.writes[max(0, len(k.writes)-repeats):] {
 			again := first.again()
 			if err := errors.Join(p.wire.send(again), sameAnswer(first, again)); err != nil {
 				r.t.Errorf("C7: %v", err)
@@ -341,7 +393,8 @@ func (r *rig) settle() {
 	})
 }
 
-func (r *rig) outbox() string { return filepath.Join(r.dir, "outbox") }
+func (r *rig) outbox() string  { return filepath.Join(r.dir, "outbox") }
+func (r *rig) ledgers() string { return filepath.Join(r.dir, "abroad") }
 
 // check holds everything against everything.
 func (r *rig) check() {
@@ -364,7 +417,7 @@ func (r *rig) findings(db *store.DB, dir string) []finding {
 		r.t.Fatal(err)
 	}
 	found, err := evidence{
-		db: db, outbox: filepath.Join(dir, "outbox"), trusted: trusted, calls: r.book.calls, before: r.before,
+		db: db, outbox: filepath.Join(dir, "outbox"), abroad: filepath.Join(dir, "abroad"), trusted: trusted, calls: r.book.calls, before: r.before,
 	}.check(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)

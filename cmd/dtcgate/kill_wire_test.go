@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -23,9 +22,6 @@ type party struct {
 	Token    string `json:"token"`  // of a person
 }
 
-// vote is the tool of calls that resolve an approval, which is no tool.
-const vote = "vote"
-
 // A call is one thing that was asked of the server, and what it answered.
 type call struct {
 	who   *party
@@ -33,7 +29,9 @@ type call struct {
 	path  string         // of REST; empty: the call goes by MCP
 	args  map[string]any // the body of a vote
 	key   string         // idempotency key; what the call makes carries it as its name, code or reason. Reads have none
-	about string         // the job of a vote
+	about string         // the job of what a person does
+
+	careless bool // it names no hash, or a wrong one, or no reason
 
 	answered bool
 	id       string // call_…, as answered
@@ -41,6 +39,9 @@ type call struct {
 	body     json.RawMessage
 	replayed bool
 }
+
+// person reports whether it is an act of a person.
+func (c *call) person() bool { return c.who.Token != "" }
 
 // ok reports whether the server said that it did what was asked.
 func (c *call) ok() bool { return c.answered && c.code == "" }
@@ -69,6 +70,7 @@ type ledger struct {
 	mu     sync.Mutex
 	calls  []*call
 	parked []tools.Result
+	doubts []openDoubt
 	wrong  []string // answers that are wrong by themselves
 }
 
@@ -82,28 +84,6 @@ func (l *ledger) complain(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
-}
-
-func (l *ledger) park(r tools.Result) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.parked = append(l.parked, r)
-}
-
-// waiting gives something that waits for people. It often stays, so that two people decide about the same.
-func (l *ledger) waiting(rng *rand.Rand) (tools.Result, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.parked) == 0 {
-		return tools.Result{}, false
-	}
-	i := rng.IntN(len(l.parked))
-	r := l.parked[i]
-	if rng.IntN(3) > 0 {
-		l.parked[i] = l.parked[len(l.parked)-1]
-		l.parked = l.parked[:len(l.parked)-1]
-	}
-	return r, true
 }
 
 // A wire leads to one server process.

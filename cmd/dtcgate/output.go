@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf16"
+
+	"github.com/dtcgate/dtcgate/approvals/plain"
 )
 
 // output is stdout. It keeps the first error, so that commands can print without looking and run can still tell that
@@ -86,6 +89,20 @@ func visible(s string) string {
 			continue
 		}
 		fmt.Fprintf(&b, `\u%04x`, r)
+	}
+	return b.String()
+}
+
+// plainly is text of others, whole and on one line: what is not what it looks like stands as an escape such as [U+202E], as on people's pages.
+func plainly(text string) string {
+	var b strings.Builder
+	shown := plain.Show(text)
+	for _, p := range slices.Concat(shown.Parts, shown.Rest) {
+		if p.Escaped {
+			b.WriteString("[" + p.Text + "]")
+		} else {
+			b.WriteString(visible(p.Text))
+		}
 	}
 	return b.String()
 }

@@ -28,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dtcgate": main})
+	testscript.Main(m, map[string]func(){"dtcgate": mainWithVendors})
 }
 
 // TestCommandLine runs the stories in testdata on both engines. Beside the usual commands they have:

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -54,7 +55,7 @@ type Check struct {
 	early bool // it can be asked before the call's effect is known
 }
 
-// checks are asked in this order; see Checks.
+// checks are what a policy asks about a call, in this order. The first refusal wins.
 var checks = []Check{
 	{"switched", (*Policy).Switched, true},
 	{"profile", (*Policy).Grants, true},
@@ -67,9 +68,6 @@ var checks = []Check{
 	{"quiet", (*Policy).Awake, false},
 }
 
-// Checks are what a policy asks about a call, in order. The first refusal wins.
-func Checks() []Check { return slices.Clone(checks) }
-
 // Decide says what becomes of a call.
 func (p *Policy) Decide(f *Facts) Verdict {
 	for _, c := range checks {
@@ -77,12 +75,20 @@ func (p *Policy) Decide(f *Facts) Verdict {
 			return Verdict{Outcome: Refuse, Check: c.Name, Unknown: true}
 		}
 		if err := c.Judge(p, f); err != nil {
-			d := err.(*Denied) //nolint // every check answers nil or *Denied
-			return Verdict{Outcome: Refuse, Check: c.Name, Rule: d.Rule, Refusal: d.Refusal}
+			return refused(c.Name, err)
 		}
 	}
 	v := p.through(f)
 	v.Charges = p.Charges(f)
+	return v
+}
+
+// refused is the verdict of a check that answers with an error, which is a *Denied: of any other no rule would be known.
+func refused(check string, err error) Verdict {
+	v := Verdict{Outcome: Refuse, Check: check}
+	if d := (*Denied)(nil); errors.As(err, &d) {
+		v.Rule, v.Refusal = d.Rule, d.Refusal
+	}
 	return v
 }
 

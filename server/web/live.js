@@ -27,7 +27,7 @@
   const state = make("span", { class: "is" });
   const waiting = make("span", { class: "waiting" });
   const polite = make("span", { role: "status" });
-  const show = make("button", { type: "button", hidden: "" }, "Show");
+  const show = make("button", { hidden: "" }, "Show");
   const urgent = make("div", { role: "alert" });
 
   const becomes = (text, off) => {
@@ -38,6 +38,7 @@
   // stop takes away what must not be pressed before the page is read again.
   const stop = (text, link) => {
     for (const button of document.querySelectorAll("#decide button, #cancel, #undo, #sure")) button.disabled = true;
+    polite.textContent = "";
     urgent.replaceChildren(make("p", { class: "problem" }, make("strong", {}, text), " ", link));
   };
 
@@ -74,12 +75,17 @@
     else polite.textContent = "";
   };
 
-  // over marks a row that waits no longer, where it stands.
+  // over marks a row that waits no longer, where it stands, and counts it out.
   const over = (row, how) => {
     if (row.classList.contains("over")) return;
     row.classList.add("over");
-    row.querySelector(".left, .votes")?.replaceChildren(`${how} since`);
+    row.querySelector(".left").replaceChildren(make("strong", {}, `${how} since`));
+    row.querySelector(".votes").parentElement.remove();
+    const heading = row.closest("#inbox") && document.getElementById("mine");
+    const n = heading && /^\d+(?= waits? for you$)/.exec(heading.textContent)?.[0] - 1;
+    if (n >= 0) heading.textContent = n === 0 ? "Nothing waits for you" : `${n} ${n === 1 ? "waits" : "wait"} for you`;
   };
+  const waits = (row) => Boolean(row?.querySelector(".left time"));
 
   const rowOf = (id) => rows(document).find((row) => row.dataset.id === id);
 
@@ -90,14 +96,14 @@
         if (!row) fresh.add(id);
       } else {
         fresh.delete(id);
-        if (row && row.querySelector(".left, .votes")) over(row, words[state] || state);
+        if (waits(row)) over(row, words[state] || state);
       }
       announce();
     },
     compare(main) {
       const now = new Map(rows(main).map((row) => [row.dataset.id, row]));
-      for (const [id, row] of now) if (!rowOf(id) && row.querySelector(".left")) fresh.add(id);
-      for (const row of rows(document)) if (row.querySelector(".left") && !now.get(row.dataset.id)?.querySelector(".left")) over(row, "decided");
+      for (const [id, row] of now) if (!rowOf(id) && waits(row)) fresh.add(id);
+      for (const row of rows(document)) if (waits(row) && !waits(now.get(row.dataset.id))) over(row, "decided");
       announce();
     },
   };
@@ -149,18 +155,26 @@
         stop(`This changed while you read${how ? `: it is ${how}` : ""}.`, make("a", { href: location.pathname }, "Read it as it is now"));
         return;
       }
-      if (decides) refresh(main, ["section[aria-labelledby=votes-h]", "#decide .left"]);
-      else refresh(main, [".decided", ".job-now"]);
+      if (decides) refresh(main, { "section[aria-labelledby=votes-h]": null, "#decide .left": ".votes" });
+      else refresh(main, { ".decided": ".now", ".job-now": "p" });
     },
   };
 
-  // refresh puts in the parts of a page that may change while it is read, and says the first that did.
+  // spoken is the text of an element without what is only drawn.
+  const spoken = (element) => {
+    const copy = element?.cloneNode(true);
+    copy?.querySelectorAll("[aria-hidden]").forEach((drawn) => drawn.remove());
+    return copy?.textContent.trim();
+  };
+
+  // refresh puts in the parts of a page that may change while it is read, and says of those that did what is said of them.
   const refresh = (main, parts) => {
-    for (const selector of parts) {
+    for (const [selector, said] of Object.entries(parts)) {
       const [old, now] = [document.querySelector(selector), main.querySelector(selector)];
       if (!old || !now || old.textContent === now.textContent || old.contains(document.activeElement)) continue;
+      const words = said && spoken(now.querySelector(said));
+      if (words && words !== spoken(old.querySelector(said))) polite.textContent = words;
       old.replaceWith(now);
-      if (selector !== "#decide .left") polite.textContent = now.querySelector("[data-said]")?.textContent || now.querySelector("p").textContent;
     }
   };
 
@@ -176,6 +190,7 @@
     if (ended || poll) return;
     const at = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     becomes(`Not live since ${at}, retrying`, true);
+    if (stream.readyState === EventSource.CLOSED) look(); // it was refused, perhaps because nobody is signed in any more
     poll = setInterval(() => {
       read().then((main) => main && page.compare(main)).catch(() => {});
       if (stream.readyState === EventSource.CLOSED) open(); // a browser tries again by itself unless it was refused
@@ -249,13 +264,17 @@
     document.getElementById("why")?.classList.add("open");
     focusOn("#reason");
   };
+  const filter = () => {
+    document.querySelector("details.filter")?.setAttribute("open", "");
+    focusOn(".filters select");
+  };
   const keys = {
     j: ["Next", () => move(1)],
     k: ["The one before", () => move(-1)],
     Enter: ["Open it"],
     a: ["To the button that approves. Enter presses it", () => focusOn("#approve, #sure")],
     d: ["To the reason of a denial", deny],
-    "/": ["To the filters", () => focusOn(".filters select")],
+    "/": ["To the filters", filter],
     "g a": ["Approvals", () => location.assign("/approvals")],
     "g j": ["Jobs", () => location.assign("/jobs")],
     "g u": ["Your account", () => location.assign("/me")],
@@ -269,7 +288,7 @@
       make("dl", {}, ...Object.entries(keys).map(([key, [what]]) => make("div", {}, make("dt", {}, ...key.split(" ").flatMap((k) => [make("kbd", {}, k), " "])), make("dd", {}, what)))),
       make("label", { class: "ack" }, choice, " Use these keys in this browser"),
       make("form", { method: "dialog" }, make("button", { class: "main" }, "Close"))));
-  const opener = make("button", { type: "button", class: "quiet", id: "keys" }, "Keys");
+  const opener = make("button", { class: "quiet", id: "keys" }, "Keys");
 
   const out = document.querySelector(".out");
   if (out) {

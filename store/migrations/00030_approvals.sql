@@ -22,6 +22,7 @@ CREATE INDEX approvals_by_question ON approvals (merchant_id, question_sha256, c
 CREATE INDEX approvals_by_agent ON approvals (merchant_id, agent_id, tool, resource, created_at);
 CREATE INDEX approvals_pending_by_agent ON approvals (merchant_id, agent_id) WHERE state = 'pending';
 CREATE INDEX approvals_pending_about ON approvals (merchant_id, resource) WHERE state = 'pending';
+CREATE INDEX approvals_waiting ON approvals (merchant_id, created_at, id) WHERE state = 'pending';
 CREATE INDEX approvals_escalating ON approvals (escalate_at) WHERE state = 'pending' AND escalate_at IS NOT NULL;
 CREATE INDEX approvals_to_lapse ON approvals (expires_at) WHERE state = 'pending';
 CREATE INDEX approvals_to_use ON approvals (execute_before) WHERE state = 'approved';
