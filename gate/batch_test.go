@@ -224,6 +224,10 @@ approvals:
 		if _, err := h.Vote(t.Context(), people["max"], Ballot{ID: r.JobID, Decision: approvals.Approve, Channel: "rest"}); err == nil {
 			t.Error("somebody of neither rule voted")
 		}
+		card, err := h.Card(t.Context(), people["fin"], r.JobID)
+		if err != nil || len(card.Preview.Calls) != 3 || card.Undo.Never == "" || !strings.HasPrefix(card.Preview.Irreversible, "1. ") {
+			t.Errorf("the card has %+v, %v", card.Preview, err)
+		}
 		h.yes(r.JobID, people["fin"])
 		h.resume()
 		if j := h.job(r.JobID); j.Status != tools.JobPending {

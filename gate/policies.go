@@ -205,9 +205,7 @@ func (c *call) may() tools.May {
 	m := tools.May{Profile: c.facts.Profile, Trust: c.facts.Trust.String(), Sandbox: string(c.policy.Document.Trust.Sandbox(c.facts.Trust).Level)}
 	m.Tools = c.Registry.Visible(c.Principal, func(t *tools.Tool) bool { return c.policy.Shown(c.facts.Profile, t) })
 	for _, t := range m.Tools {
-		f := c.facts
-		f.Tool = t
-		if c.policy.MayAsk(&f) {
+		if c.mayPark(t, m.Tools) {
 			m.Parks = append(m.Parks, t)
 		}
 		for _, a := range t.Actions {
@@ -217,6 +215,16 @@ func (c *call) may() tools.May {
 		}
 	}
 	return m
+}
+
+// mayPark reports whether some calls of a tool wait for people; those of a batch do where those of another tool of the caller's do.
+func (c *call) mayPark(t *tools.Tool, all []*tools.Tool) bool {
+	if t.Batches() {
+		return slices.ContainsFunc(all, func(other *tools.Tool) bool { return !other.Batches() && c.mayPark(other, nil) })
+	}
+	f := c.facts
+	f.Tool = t
+	return c.policy.MayAsk(&f)
 }
 
 // mayRequest reports whether the credential and the profile both grant an action.

@@ -68,6 +68,7 @@ var catalogue = map[string]struct {
 	"dtc_draft_reply":            {"tickets.reply.draft", "support:write", "L2", "1·0·0·0·0·0", "", "ticket:/ticket_id"},
 	"dtc_delegate":               {"self.delegate", "", "L2", "1·0·0·0·0·0", "", "sub_token:+"},
 	"dtc_preflight":              {"plan.preflight", "", "L0", "0·0·0·0·1·0", "", "self"},
+	"dtc_batch":                  {"self.batch", "", "L3", "1·1·0·0·0·0", "", "self"},
 	"dtc_undo":                   {"self.undo", "", "L3", "1·1·0·0·0·0", "", "effect:/undo_id"},
 }
 
