@@ -3,6 +3,7 @@ package approvals
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Both gives a rule that asks at least for what two rules ask for: as many people, each role as often as the rule that asks for it most, and those
@@ -21,10 +22,15 @@ func (r Rule) Both(other Rule) Rule {
 	}
 	both.From = shared(r.Voters(0), other.Voters(0))
 	both.People = max(r.least(), other.least(), len(both.Roles))
-	both.Expires = min(cmp.Or(r.Expires, TimeToDecide), cmp.Or(other.Expires, TimeToDecide))
+	both.Expires = earlier(r, other)
 	both.Override, both.Grants = r.Override && other.Override, r.Grants && other.Grants
 	both.Escalate = nil // the two would let different people in at different times
 	return both
+}
+
+// earlier is the shorter time to decide of two rules.
+func earlier(a, b Rule) time.Duration {
+	return min(cmp.Or(a.Expires, TimeToDecide), cmp.Or(b.Expires, TimeToDecide))
 }
 
 func occurs(list []string, name string) (n int) {

@@ -26,9 +26,32 @@ func about(merchant string, resources []string) (where string, args []any) {
 	return ` WHERE merchant_id = $1 AND resource IN (` + strings.Join(marks, ", ") + `)`, args
 }
 
+// BetweenNames stands between the names of what a batch is about, where there are several.
+const BetweenNames = " "
+
+// WithBatches gives the resources, and beside them what batches are called that are about one of them among others.
+func WithBatches(tx *store.Tx, merchant string, resources []string) ([]string, error) {
+	batches, err := store.All(tx, func(r store.Row) (name string, err error) { return name, r.Scan(&name) },
+		`SELECT DISTINCT resource FROM jobs WHERE merchant_id = $1 AND resource LIKE '% %'`, merchant)
+	if err != nil {
+		return nil, fmt.Errorf("looking for batches: %w", err)
+	}
+	all := slices.Clone(resources)
+	for _, name := range batches {
+		if slices.ContainsFunc(strings.Split(name, BetweenNames), func(one string) bool { return slices.Contains(resources, one) }) {
+			all = append(all, name)
+		}
+	}
+	return all, nil
+}
+
 // OpenAbout counts the jobs about any of these resources that have not ended, but for those of one tool.
 func OpenAbout(tx *store.Tx, merchant string, resources []string, but string) (int, error) {
 	open := 0
+	resources, err := WithBatches(tx, merchant, resources)
+	if err != nil {
+		return 0, err
+	}
 	for some := range slices.Chunk(resources, forgetAtOnce) {
 		where, args := about(merchant, some)
 		jobs, err := store.All(tx, func(r store.Row) (tool string, err error) { return tool, r.Scan(&tool) },

@@ -314,8 +314,12 @@ func (r Request) contradicted() bool {
 
 // satisfied reports whether the votes satisfy a rule in this world.
 func (c Case) satisfied(rule Rule, w World) (bool, error) {
-	lacks, err := c.weigh(rule, w.Voter)
-	return err == nil && lacks.met(), err
+	for _, one := range rule.parts() {
+		if lacks, err := c.weigh(one, w.Voter); err != nil || !lacks.met() {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // weigh gives what the votes lack to satisfy a rule, where the voters hold what read tells. No person counts twice, neither by the own

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/schemas"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/tools"
 )
 
 // DeniedFor is for how long nobody is asked again what was denied.
@@ -18,8 +19,14 @@ const DeniedFor = 24 * time.Hour
 const askedAgain = 30 * 24 * time.Hour
 
 // QuestionHash is SHA-256 over what people are asked, however the agent words it and under whatever key it sends it: the agent at the root of
-// the chain, the tool with its schema, the arguments but for those that do no more (Guards), the object with its version, and the effect.
-func QuestionHash(agent string, args []byte, b Binding) (string, error) {
+// the chain, the tool with its schema, the arguments but for those that do no more (Guards), the object with its version, and the effect. Facts
+// and warnings are no part of it: they may change by themselves, such as the age of an order, and a no would be over with them.
+func QuestionHash(agent string, args []byte, b Binding, effect tools.Preview) (string, error) {
+	effect.Warnings = nil
+	does, err := EffectHash(effect, nil)
+	if err != nil {
+		return "", err
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(args, &members); err != nil {
 		return "", fmt.Errorf("reading arguments: %w", err)
@@ -33,7 +40,7 @@ func QuestionHash(agent string, args []byte, b Binding) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing the question: %w", err)
 	}
-	return hashOf("question", []string{"dtcgate-question-v1", b.Merchant, agent, b.Tool, b.SchemaHash, string(canonical), b.Resource, b.ResourceVersion, b.EffectHash})
+	return hashOf("question", []string{"dtcgate-question-v1", b.Merchant, agent, b.Tool, b.SchemaHash, string(canonical), b.Resource, b.ResourceVersion, does})
 }
 
 // AskAlone keeps others of the same agent from asking until the transaction ends, so that two at once do not both find that nobody has.

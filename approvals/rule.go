@@ -21,6 +21,7 @@ type Rule struct {
 	Escalate []Escalation  `json:"escalate,omitempty"`
 	Override bool          `json:"override,omitempty"` // somebody who holds approvals:override may decide alone
 	Grants   bool          `json:"grants,omitempty"`   // those people may agree beforehand to many such calls, by a standing grant
+	Each     []Rule        `json:"each,omitempty"`     // what is asked is all that these ask, each by itself
 }
 
 // An Escalation lets the people of more roles vote once a request is that old. They count as people and fill no required role: what takes
@@ -44,6 +45,13 @@ func (r Rule) timeToDecide() time.Duration {
 // Voters gives the roles whose people may vote on a request that has been open for so long; none: whoever may decide.
 func (r Rule) Voters(open time.Duration) []string {
 	voters := slices.Concat(r.Roles, r.From)
+	for _, one := range r.Each {
+		some := one.Voters(open)
+		if len(some) == 0 {
+			return nil
+		}
+		voters = append(voters, some...)
+	}
 	if len(voters) == 0 {
 		return nil
 	}
@@ -63,7 +71,13 @@ func (r Rule) Admits(roles []string, open time.Duration) bool {
 }
 
 // Needs says in words whose consent it takes: "2 people: one marketing, one manager".
-func (r Rule) Needs() string { return r.short(nil).words(r.Voters(0)) }
+func (r Rule) Needs() string {
+	var all []string
+	for _, one := range r.parts() {
+		all = append(all, one.short(nil).words(one.Voters(0)))
+	}
+	return strings.Join(all, "; and ")
+}
 
 // words says in words who is missing, of whom voters may fill the places that are bound to no role.
 func (s shortfall) words(voters []string) string {

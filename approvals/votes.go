@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
@@ -165,11 +166,20 @@ func (r *Request) tally(tx *store.Tx, known voters) error {
 	if r.State != Pending {
 		return nil
 	}
-	lacks, err := r.weigh(r.Rule, known.of(tx, r.Merchant))
-	if r.Missing = lacks.words(r.Rule.Voters(tx.Now.Sub(r.CreatedAt))); lacks.met() {
+	var missing []string
+	for _, one := range r.Rule.parts() {
+		lacks, err := r.weigh(one, known.of(tx, r.Merchant))
+		if err != nil {
+			return err
+		}
+		if !lacks.met() {
+			missing = append(missing, lacks.words(one.Voters(tx.Now.Sub(r.CreatedAt))))
+		}
+	}
+	if r.Missing = strings.Join(missing, "; and "); len(missing) == 0 {
 		r.Missing = "nobody new: the roles of those who voted have changed, and one of them says yes again"
 	}
-	return err
+	return nil
 }
 
 const voteColumns = `person_id, person_name, for_id, for_name, decision, overrides, reason, seen_sha256, acknowledged, open_seconds, flag, channel, at, withdrawn_at`

@@ -143,10 +143,19 @@ func TestAStepThatHasBegunIsFinishedWhenTheProcessEnds(t *testing.T) {
 
 func TestAJobWithoutAChainRuns(t *testing.T) {
 	hooked(t, func(t *testing.T, h *house, _ *hook) {
-		id := h.approved("test_move")
+		id := h.queued("1")
 		h.exec(`UPDATE jobs SET chain = '[]'`)
 		h.resume()
 		h.want(id, tools.JobSucceeded, 1)
+	})
+}
+
+func TestAnApprovedJobRunsForTheChainThatPeopleSaw(t *testing.T) {
+	hooked(t, func(t *testing.T, h *house, _ *hook) {
+		id := h.approved("test_move")
+		h.exec(`UPDATE jobs SET chain = '[]'`)
+		h.resume()
+		h.want(id, tools.JobCancelled, 0)
 	})
 }
 

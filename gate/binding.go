@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,7 +31,7 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.changed = append(differences(r.Binding, now), larger(r.Preview, c.preview)...); len(c.changed) > 0 {
+	if c.changed = slices.Concat(differences(r.Binding, now), larger(r.Preview, c.preview), largerParts(r.Preview, c.preview)); len(c.changed) > 0 {
 		return changedSince(c.changed)
 	}
 	now.RuleHash = r.Binding.RuleHash                                                 // judged above, by the votes
@@ -45,16 +46,15 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 // differences lists in what a call is not the one that was bound.
 func differences(bound, now approvals.Binding) []tools.Change {
 	var all []tools.Change
-	for _, f := range []tools.Change{
+	for _, f := range append(versions(bound.ResourceVersion, now.ResourceVersion), []tools.Change{
 		{Field: "merchant", From: bound.Merchant, To: now.Merchant},
 		{Field: "tool", From: bound.Tool, To: now.Tool},
 		{Field: "tool schema", From: bound.SchemaHash, To: now.SchemaHash},
 		{Field: "arguments", From: bound.ArgsHash, To: now.ArgsHash},
 		{Field: "principals", From: strings.Join(bound.Chain, " under "), To: strings.Join(now.Chain, " under ")},
 		{Field: "object", From: bound.Resource, To: now.Resource},
-		{Field: "version of the object", From: bound.ResourceVersion, To: now.ResourceVersion},
 		{Field: "idempotency key", From: bound.IdempotencyKey, To: now.IdempotencyKey},
-	} {
+	}...) {
 		if f.From != f.To {
 			all = append(all, f)
 		}

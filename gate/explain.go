@@ -99,7 +99,7 @@ type explaining struct {
 }
 
 // telling are the checks that find out what later ones look at.
-var telling = []string{"policy", "tool", "arguments", "objects", "effect"}
+var telling = []string{"policy", "tool", "arguments", "calls", "objects", callsHeld.name, callsJudge.name, "effect"}
 
 func (x *explaining) all() error {
 	c := x.call

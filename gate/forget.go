@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -22,7 +23,14 @@ func (traces) Open(tx *store.Tx, merchant string, resources []string, but string
 // Forget removes what ended jobs about these resources hold of words and values, and what their calls were answered of
 // it. The keys stay: a repeat of such a call is answered with its job and does nothing again.
 func (traces) Forget(tx *store.Tx, merchant string, resources []string) (int64, error) {
-	jobs, err := approvals.Forget(tx, merchant, resources)
+	with, err := approvals.WithBatches(tx, merchant, resources)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := audit.EraseAbout(tx, merchant, with[len(resources):]); err != nil { // of the rest whoever erases takes care
+		return 0, err
+	}
+	jobs, err := approvals.Forget(tx, merchant, with)
 	for _, job := range jobs {
 		if err == nil {
 			err = forgetAnswer(tx, job)

@@ -137,6 +137,9 @@ type call struct {
 	approval approvals.Request
 	question approvals.Request // that people are to be asked
 	changed  []tools.Change    // what is not as people saw it
+	parts    []*call           // of a batch: its calls
+	batch    *call             // that it is part of; nil: of none
+	nth      int               // of the calls of its batch, from 1
 }
 
 // Call takes p's request to a tool. The decision is on record before an answer leaves: without a record nothing runs
@@ -164,7 +167,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 		key: r.IdempotencyKey,
 	}
 	c.madeBy(p)
-	c.May, c.Granted, c.Plans = c.may, c.held, plans{g, c}
+	c.May, c.Granted, c.Plans, c.Batch = c.may, c.held, plans{g, c}, batch{g, c}
 	return c
 }
 

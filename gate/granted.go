@@ -64,7 +64,7 @@ func templateOf(j approvals.Job) (t approvals.Template) {
 // granted lets a call that would wait for people run under a standing grant that it fits, and uses that up in the call's transaction. Only the
 // asking is replaced: every other check judges the call as it does any. A call that was asked about once is left to those who were asked.
 func (g *Gate) granted(c *call) error {
-	if !c.parked || !c.ask.Grants || c.Resumed || !g.oneStep(c.Tool) || !c.preview.RunAt.IsZero() || !c.awake() {
+	if !c.parked || !c.ask.Grants || c.batch != nil || c.Resumed || !g.oneStep(c.Tool) || !c.preview.RunAt.IsZero() || !c.awake() {
 		return nil
 	}
 	takes, known := c.reckon()
@@ -225,8 +225,11 @@ func (c *call) held() ([]tools.Granted, error) {
 	return all, err
 }
 
-// noteUse names in a call's entry the grant that it ran under.
+// noteUse names in a call's entry the grant that it ran under, or the batch.
 func (c *call) noteUse(e *audit.Entry) {
+	if c.batch != nil {
+		e.Reason = "in the batch " + c.batch.ID
+	}
 	if c.grant.ID != "" {
 		e.ApprovalID, e.Binding, e.Reason = c.grant.Approval, c.grant.Hash, "in place of "+c.ask.Name
 	}

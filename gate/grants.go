@@ -135,7 +135,7 @@ func (g *Gate) rateLikened(c *call, r approvals.Request) (err error) {
 
 // oneStep reports whether a tool is done in the transaction in which its call is judged, so that a use and its effect are one.
 func (g *Gate) oneStep(t *tools.Tool) bool {
-	return t.Handler().Write != nil && t.Handler().Step == nil
+	return t.Handler().Write != nil && t.Handler().Step == nil && !t.Batches()
 }
 
 // wished makes the grant of a wish, and says whose consent it takes.

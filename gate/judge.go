@@ -30,6 +30,7 @@ var checks = slices.Concat(nameChecks, toolChecks, []check{
 	{"rate", (*Gate).checkRate},
 	{"arguments", (*Gate).checkArguments},
 	{"action", (*Gate).checkAction},
+	{"calls", (*Gate).checkCalls},
 })
 
 // nameChecks find the policy in force and the tool, toolChecks ask whether the caller may call it, and objectChecks whether it may do so with what
@@ -64,7 +65,7 @@ var grantChecks = slices.Concat([]check{
 // because the ceiling is about this call and not about the worst one.
 var (
 	readChecks  = slices.Concat([]check{{"standing", (*Gate).checkStanding}}, objectChecks, []check{{"needs", (*Gate).checkNeeds}}, effectChecks)
-	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
+	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, callsJudge, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
 		{"approval", (*Gate).checkApproval},
 		{"asked", (*Gate).checkAsked},
 		{"budgets", (*Gate).checkBudgets},
@@ -81,7 +82,7 @@ var (
 	}
 
 	// heldChecks come before anything of a write, also before the answer to a repeat of it.
-	heldChecks = slices.Concat([]check{{"standing", (*Gate).checkHeld}}, objectChecks)
+	heldChecks = slices.Concat([]check{{"standing", (*Gate).checkHeld}}, objectChecks, []check{callsHeld})
 
 	// toldChecks are asked of a read before its answer leaves: it has no effect that a budget would have to come before.
 	toldChecks = []check{{"budgets", (*Gate).checkBudgets}}
@@ -280,7 +281,7 @@ const (
 // checkReason holds every reason that people may read to one length, whatever the schema of its tool says. A tool that requires
 // one is given none by its schema.
 func checkReason(t *tools.Tool, reason *string) error {
-	if reason == nil || t.Class == tools.ClassNone {
+	if reason == nil || t.Class == tools.ClassNone && !t.Batches() {
 		return nil
 	}
 	if n := utf8.RuneCountInString(*reason); n >= minReason && n <= maxReasonOf {
@@ -356,6 +357,9 @@ func (g *Gate) checkEffect(_ context.Context, c *call) error {
 
 // rated gives the effect of a call as its tool sees it.
 func rated(c *call, p tools.Preview) (*policy.Effect, error) {
+	if len(c.parts) > 0 {
+		return effectOf(c.parts, p), nil
+	}
 	h := c.Tool.Handler()
 	risk, err := h.Rate(&c.Call, p)
 	if err != nil {

@@ -58,7 +58,7 @@ func (c *call) newJob() approvals.Job {
 		Job:      tools.Job{JobID: c.job, Tool: c.Tool.Name, Summary: c.preview.Summary},
 		Merchant: c.Principal.Merchant, CallID: c.ID, PrincipalID: c.Principal.ID, Chain: c.Principal.Chain(), Transport: c.req.Transport,
 		SchemaHash: c.Tool.Input.Hash, Args: c.Args, ArgsHash: c.argsHash, Idempotency: c.key,
-		Resource: c.Tool.ResourceOf(c.Args), Policy: c.PolicyVersion, Rule: c.rule, RunAfter: c.preview.RunAt,
+		Resource: c.resource(), Policy: c.PolicyVersion, Rule: c.rule, RunAfter: c.preview.RunAt,
 	}
 }
 
@@ -70,7 +70,7 @@ func bind(c *call) (approvals.Binding, error) {
 	}
 	return approvals.Binding{
 		V: 1, Merchant: c.Principal.Merchant, Tool: c.Tool.Name, SchemaHash: c.Tool.Input.Hash, ArgsHash: c.argsHash,
-		Chain: c.Principal.Chain(), PolicyVersion: c.PolicyVersion, PolicyRule: c.rule, Resource: c.Tool.ResourceOf(c.Args),
+		Chain: c.Principal.Chain(), PolicyVersion: c.PolicyVersion, PolicyRule: c.rule, Resource: c.resource(),
 		ResourceVersion: c.preview.Version, EffectHash: effect, IdempotencyKey: c.key,
 	}, nil
 }

@@ -144,7 +144,7 @@ func (c *call) learn() error {
 
 // checkBudgets takes from the budgets what the call uses up: for good when it runs now, and on hold when it waits.
 func (g *Gate) checkBudgets(_ context.Context, c *call) error {
-	charges, merchant := c.policy.Charges(&c.facts), c.Principal.Merchant
+	charges, merchant := c.charges(), c.Principal.Merchant
 	var err error
 	switch {
 	case len(charges) == 0 && !c.Resumed, !c.Resumed && c.approval.ID != "": // of the same question enough is held already
@@ -185,7 +185,7 @@ func overBudget(err error, c *call) error {
 
 // checkApproval finds whose consent the call waits for, if anybody's.
 func (g *Gate) checkApproval(_ context.Context, c *call) error {
-	c.ask, c.parked = c.policy.Approval(&c.facts)
+	c.ask, c.parked = c.asksWhom()
 	c.rule = c.ask.Name
 	if err := g.granted(c); err != nil {
 		return err

@@ -38,7 +38,10 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 		PolicyVersion: c.Principal.PolicyVersion, PolicyRule: c.decidedBy(), JobID: c.job, ApprovalID: c.approval.ID, Binding: c.approval.BindingHash,
 		IdempotencyKey: c.key, Customers: c.preview.Customers,
 		LatencyMicros: g.db.Now().Sub(c.Started).Microseconds(),
-		Personal:      map[string]string{policy.ArgumentsKept: string(c.Args)},
+		Personal:      map[string]string{},
+	}
+	if c.Tool == nil || !c.Tool.Batches() { // those of a batch stand with its calls, each beside the object that it is about
+		e.Personal[policy.ArgumentsKept] = string(c.Args)
 	}
 	if c.policy != nil && c.policy.LooksAtName() {
 		e.Personal[policy.NameKept] = c.facts.Name
@@ -46,7 +49,7 @@ func (g *Gate) entry(c *call, event, status string) audit.Entry {
 	if t := c.Tool; t != nil {
 		e.Tool, e.Level, e.Facts = t.Name, c.risk.Level().String(), c.recorded()
 		if !c.unread() {
-			e.Resource = t.ResourceOf(c.Args)
+			e.Resource = c.resource()
 		}
 	}
 	c.noteUse(&e)
@@ -93,7 +96,7 @@ func (c *call) aliased() bool {
 
 // unread reports whether the arguments are not what the tool asks for. What stands where an id should may then be
 // anybody's address, and the entry can never forget it; the arguments beside it can.
-func (c *call) unread() bool { return c.refusedBy("arguments") }
+func (c *call) unread() bool { return c.refusedBy("arguments") || c.refusedBy("calls") }
 
 // refusedBy reports whether a check has refused the call.
 func (c *call) refusedBy(check string) bool {

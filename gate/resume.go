@@ -28,6 +28,8 @@ var stepChecks = slices.Concat(nameChecks, toolChecks, []check{{"bytes", (*Gate)
 // what was bound: since the call was approved everything may only have become stricter.
 var resumeChecks = slices.Concat(stepChecks, []check{
 	{"trust", (*Gate).checkTrust},
+	{"calls", (*Gate).checkCalls},
+	callsHeld, callsJudge,
 	{"effect", (*Gate).checkEffect},
 }, effectChecks, []check{
 	{"approval", (*Gate).checkApproval},

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +157,27 @@ func TestAGrantOfWhatCannotBeUndoneTakesAConfirmation(t *testing.T) {
 		if u := h.undoOf(d.Request); u.Never == "" {
 			t.Error("the question does not say that the calls cannot be undone")
 		}
+	})
+}
+
+// What the server remarks about a call may change by itself, such as how old an order is. That makes no other question of it.
+func TestADenialOutlivesWhatTheServerRemarks(t *testing.T) {
+	hooked(t, func(t *testing.T, h *house, k *hook) {
+		looks := 0
+		k.preview = func(c *tools.Call, in moveIn) (tools.Preview, error) {
+			looks++
+			p, err := h.previewMove(c, in)
+			p.Warnings = []string{fmt.Sprintf("The order is %d days old.", looks)}
+			return p, err
+		}
+		first := h.parked("test_hook", oneLamp).JobID
+		if again := h.parked("test_hook", oneLamp).JobID; again != first {
+			t.Error("asked twice")
+		}
+		if err := h.vote(first, approvals.Deny); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.call(h.bot, "test_hook", oneLamp)
+		wantCode(t, err, tools.ApprovalDenied)
 	})
 }

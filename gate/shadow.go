@@ -50,7 +50,7 @@ func (s *shadows) keep(hash string, p *policy.Policy) {
 // shadow asks the shadow, if there is one, about a call that has just been recorded, and records where it differs. Its error is the database's, with
 // which the call's own record is lost too.
 func (g *Gate) shadow(tx *store.Tx, c *call, event, status string, code tools.Code) error {
-	if c.Principal.PolicyShadow == "" || c.Tool == nil {
+	if c.Principal.PolicyShadow == "" || c.Tool == nil || c.Tool.Batches() {
 		return nil
 	}
 	var differs *audit.Entry

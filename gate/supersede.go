@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -107,5 +108,5 @@ func (g *Gate) changedSinceAsked(tx *store.Tx, r approvals.Request) ([]tools.Cha
 	if err != nil || c.preview.Version == r.Binding.ResourceVersion {
 		return nil, err
 	}
-	return []tools.Change{{Field: "version of the object", From: r.Binding.ResourceVersion, To: c.preview.Version}}, nil
+	return slices.DeleteFunc(versions(r.Binding.ResourceVersion, c.preview.Version), func(ch tools.Change) bool { return ch.From == ch.To }), nil
 }

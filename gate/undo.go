@@ -49,7 +49,7 @@ func (g *Gate) checkUndoing(_ context.Context, c *call) error {
 
 // done notes what a write did, with what was there before it, and makes it part of the answer.
 func (g *Gate) done(c *call, r *tools.Result, image json.RawMessage) error {
-	if c.Tool.Brake {
+	if c.Tool.Brake || c.Tool.Batches() { // what a batch did, its calls have done
 		return nil
 	}
 	e := approvals.Effect{

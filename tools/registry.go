@@ -76,7 +76,9 @@ func (t *Tool) NamedFor(p auth.Principal) bool {
 
 // Reachable reports whether any call of the tool can be under the ceiling. A write can be rehearsed under every ceiling,
 // which alone is no reason to list it.
-func (t *Tool) Reachable(ceiling auth.Level) bool { return t.Brake || t.Risk.Level() <= ceiling }
+func (t *Tool) Reachable(ceiling auth.Level) bool {
+	return t.Brake || t.Batches() || t.Risk.Level() <= ceiling
+}
 
 // ResourcesOf names the objects that a call is about, each as type:id, from its canonical arguments; type:* or type:+ where it is
 // about a set or a new object. A part of Spec.Resource that begins with a slash is a pointer to an argument (RFC 6901), in which *

@@ -54,6 +54,7 @@ type Preview struct {
 	Content      string      `json:"content,omitempty"` // text as it will go out, in full
 	Warnings     []string    `json:"warnings,omitempty"`
 	Irreversible string      `json:"irreversible,omitempty"` // what cannot come back
+	Calls        []Part      `json:"calls,omitempty"`        // of a batch: what each of them would do
 
 	// RunAt is when it would run, for a call that is set for later.
 	RunAt time.Time `json:"run_at,omitzero"`

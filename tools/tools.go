@@ -98,6 +98,7 @@ type Call struct {
 	Traces    Traces
 	Delegates Delegates
 	Plans     Plans
+	Batch     Batch
 	// Resumed says that the call has waited and is judged again: what its caller saw was compared when it came, and from
 	// there on its effect may only become smaller.
 	Resumed bool
@@ -191,6 +192,8 @@ type Func[In, Out any] struct {
 	Undo Undo[In, Out]
 	// Fill completes the facts of an input for a route with FillFacts.
 	Fill func(*Call, *In) error
+	// Calls makes the tool a batch: it gives the calls of which one of its own is made. Preview and Write go by Call.Batch.
+	Calls func(In) ([]Planned, error)
 	// Facts tells people what the call is about, read in the transaction that parks it, after Preview. Nil tells nothing.
 	Facts func(*Call, In) ([]Fact, error)
 }
@@ -237,6 +240,7 @@ type Handler struct {
 	Action  func(*Call) (string, error)
 	Fill    func(*Call) ([]byte, error)
 	Facts   func(*Call) ([]Fact, error)
+	Calls   func(*Call) ([]Planned, error)
 	Keep    func(*Call) (json.RawMessage, error)
 	Restore func(c *Call, result, image json.RawMessage) error
 }
@@ -248,7 +252,9 @@ func (t *Tool) Handler() Handler { return t.handler }
 func (t *Tool) Writes() bool { return t.handler.Read == nil }
 
 // MayPark reports whether some call of the tool may have to wait for people: it has a class, or its code gives one to some calls.
-func (t *Tool) MayPark() bool { return t.AlwaysAsks || t.Class != ClassNone || t.classifies }
+func (t *Tool) MayPark() bool {
+	return t.AlwaysAsks || t.Class != ClassNone || t.classifies || t.Batches()
+}
 
 // Define makes a tool from its spec and code. It panics when they do not fit together.
 func Define[In, Out any](spec Spec, f Func[In, Out]) *Tool {
@@ -329,6 +335,9 @@ func erase[In, Out any](spec Spec, f Func[In, Out], kinds []string) Handler {
 	}
 	if f.Fill != nil {
 		h.Fill = func(c *Call) ([]byte, error) { return fill(c, f.Fill) }
+	}
+	if f.Calls != nil {
+		h.Calls = func(c *Call) ([]Planned, error) { return with(c, f.Calls) }
 	}
 	if f.Facts != nil {
 		h.Facts = func(c *Call) ([]Fact, error) {
@@ -421,7 +430,7 @@ func (t *Tool) checkFields(writes bool) error {
 	if writes && !t.Brake {
 		want = append(want, "idempotency_key", "dry_run")
 	}
-	if t.Class != ClassNone {
+	if t.Class != ClassNone || t.Batches() {
 		want = append(want, "reason")
 	}
 	for _, name := range want {

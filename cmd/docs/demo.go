@@ -107,7 +107,7 @@ func (d *demo) call(ctx context.Context, p auth.Principal, tool, args string) (a
 	}
 	r, err := a.result()
 	if err == nil && out.Status == tools.PendingApproval {
-		_, err = d.Vote(ctx, d.person, gate.Ballot{ID: r.JobID, Decision: approvals.Approve, Channel: "rest"})
+		_, err = d.Vote(ctx, d.person, gate.Ballot{ID: r.JobID, Decision: approvals.Approve, Seen: r.Approval.Fingerprint, Channel: "rest"})
 	}
 	for err == nil && (a.Job.JobID == "" || !a.Job.Status.Final()) { // another caller may be at it
 		if err = d.work(ctx); err != nil {

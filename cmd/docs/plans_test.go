@@ -38,7 +38,8 @@ var more = map[string][]string{
 // bounded are tables, and indexes of parts of tables, that do not grow with the shop: one row a merchant, or a handful that people make.
 var bounded = []string{
 	"shops", "merchants", "people", "page_keys", "segments", "campaigns", "discounts", "pages", "ad_accounts", "ad_campaigns",
-	"jobs_running", // an index of the jobs that run now
+	"jobs_running",       // an index of the jobs that run now
+	"jobs_indeterminate", // and of those whose outcome was lost
 }
 
 // A statement is SQL as it was run.

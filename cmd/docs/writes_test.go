@@ -156,10 +156,15 @@ func TestManyAtOnceAreOneAfterAnother(t *testing.T) {
 
 func atOnce(t *testing.T, crowd, queue *demo, tool *tools.Tool) {
 	var all sync.WaitGroup
+	var jobs sync.Map
 	together, inTurn := make([]error, callers), make([]error, callers)
 	for i := range callers {
 		all.Go(func() {
-			_, together[i] = crowd.call(t.Context(), crowd.free, tool.Name, under(t, tool, fmt.Sprint(tool.Name, i)))
+			a, err := crowd.call(t.Context(), crowd.free, tool.Name, under(t, tool, fmt.Sprint(tool.Name, i)))
+			if _, told := jobs.LoadOrStore(a.Job.JobID, true); err == nil && told && a.Job.JobID != "" {
+				err = errAskedAlready
+			}
+			together[i] = err
 		})
 	}
 	all.Wait()
@@ -171,6 +176,9 @@ func atOnce(t *testing.T, crowd, queue *demo, tool *tools.Tool) {
 	}
 	crowd.sound(t)
 }
+
+// errAskedAlready stands for a call that waited for people when another asked the same, and was done as one with it.
+var errAskedAlready = errors.New("another asked the same")
 
 // outcomes counts the codes of refusals; those that were done are under the empty one.
 func outcomes(t *testing.T, errs []error) map[tools.Code]int {

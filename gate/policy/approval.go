@@ -81,7 +81,7 @@ func (p *Policy) MayAsk(f *Facts) bool {
 	if f.DryRun || f.Tool.Brake || !f.Tool.Writes() {
 		return false
 	}
-	if f.Tool.AlwaysAsks && !p.mayRun(f) || f.RequiresApproval && f.Tool.MayPark() {
+	if f.Tool.Batches() || f.Tool.AlwaysAsks && !p.mayRun(f) || f.RequiresApproval && f.Tool.MayPark() {
 		return true
 	}
 	for _, r := range p.byTool[f.Tool.Name] {

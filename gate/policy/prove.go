@@ -98,6 +98,9 @@ func newProver(p *Policy, registry *tools.Registry) *prover {
 	k := &prover{policy: p, favourable: p.supposing(true), against: p.supposing(false), times: p.moments(), sandboxes: edges(p.Document.Trust)}
 	for _, profile := range slices.Sorted(maps.Keys(p.profiles)) {
 		for _, t := range registry.All() {
+			if t.Batches() {
+				continue // it does what its calls do, of which each is looked for by itself
+			}
 			if len(t.Actions) == 0 {
 				k.places = append(k.places, place{profile: profile, tool: t})
 			}

@@ -47,6 +47,7 @@ const (
 	LostTool      Loss = "there is no such tool any more"
 	LostArguments Loss = "its arguments are erased"
 	LostLength    Loss = "its arguments are longer than what is kept"
+	LostBatch     Loss = "it is a batch, whose calls are decided one by one"
 	LostName      Loss = "the name of its caller is not kept, or erased"
 )
 
@@ -102,6 +103,8 @@ func (r *Record) complete(registry *tools.Registry, k audit.Kept) {
 	arguments, name := k.Personal[0], k.Personal[1]
 	f.Args, f.Name, r.Named = []byte(arguments.Text), name.Text, name.Kept
 	switch {
+	case f.Tool.Batches():
+		r.Lost = LostBatch
 	case !arguments.Kept:
 		r.Lost = LostArguments
 	case len(f.Args) > 0 && !strings.HasSuffix(arguments.Text, "}"):

@@ -31,7 +31,7 @@ import (
 // Tools are all tools of this package.
 func Tools() []*tools.Tool {
 	return []*tools.Tool{
-		addOrderNote, adjustInventory, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
+		addOrderNote, adjustInventory, batch, cancelJob, cancelOrder, connectAdAccount, createCampaign, createDiscount, createSegment,
 		delegate, draftReply, fulfilOrder, getAttribution, getCohorts, getCustomer, getJob, getOrder, getSalesSummary, getTickets,
 		handlePrivacyRequest, launchAdCampaign, listAdAccounts, listCampaigns, pause, preflight, previewCampaign, publishPage,
 		refundOrder, requestAction, searchCustomers, searchOrders, searchProducts, sendCampaign, setAdBudget, setPrices, undo,

@@ -56,18 +56,25 @@ func readForecasts(c *tools.Call, in preflightIn) (preflightOut, error) {
 	return out, err
 }
 
-// planned gives the calls in the form in which the gate takes them. A plan of plans would try more calls than it has.
+// planned gives the calls of a plan. A plan of plans would try more calls than it has.
 func (in preflightIn) planned(c *tools.Call) ([]tools.Planned, error) {
-	all := make([]tools.Planned, len(in.Calls))
 	for i, p := range in.Calls {
 		if t, _ := c.Registry.Find(p.Tool); t == c.Tool {
 			return nil, tools.WrongFields([]schemas.Wrong{{
 				Field: fmt.Sprintf("calls[%d].tool", i), Problem: "is a plan itself", Expected: "any other tool", Example: "dtc_get_order",
 			}})
 		}
+	}
+	return planned(in.Calls)
+}
+
+// planned gives calls in the form in which the gate takes them.
+func planned(calls []plannedCall) ([]tools.Planned, error) {
+	all := make([]tools.Planned, len(calls))
+	for i, p := range calls {
 		args, err := json.Marshal(p.Arguments)
 		if err != nil {
-			return nil, fmt.Errorf("reading the plan: %w", err)
+			return nil, fmt.Errorf("reading the calls: %w", err)
 		}
 		all[i] = tools.Planned{Tool: p.Tool, Arguments: args}
 	}
