@@ -79,6 +79,9 @@ func (c *checker) nobodyIsPassedBy() {
 func (c *checker) nobodyIsAskedTwice() {
 	var all []requestRow
 	for _, q := range c.requests {
+		if yes := c.approvedAt(q.job); yes > 0 {
+			q.decided = yes // what was approved and could not run is decided a second time, later
+		}
 		all = append(all, q)
 	}
 	slices.SortFunc(all, func(a, b requestRow) int { return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.id, b.id)) })
@@ -98,6 +101,15 @@ func (c *checker) nobodyIsAskedTwice() {
 			c.find("C3", "%s is the %d. question that is open", q.id, open)
 		}
 	}
+}
+
+// approvedAt is when people had agreed to a job, 0 for never.
+func (c *checker) approvedAt(job string) int64 {
+	i := slices.IndexFunc(c.byJob[job], func(e audit.Sequenced) bool { return e.Event == "approval.approved" })
+	if i < 0 {
+		return 0
+	}
+	return c.byJob[job][i].At.UnixMicro()
 }
 
 // slack is how much later, in microseconds, a transaction may read than its time says: it may have waited.
