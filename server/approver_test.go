@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -462,42 +461,6 @@ func (d *screen) harmless(page string) {
 	} {
 		if !eval[bool](d.tab, expression) {
 			d.Errorf("on %s: %s", page, what)
-		}
-	}
-}
-
-func TestAPageWithoutScriptsStillDecides(t *testing.T) {
-	d := newScreen(t)
-	refund := d.refund(1230, "One piece came broken")
-	price := d.price(2490, "The supplier charges more")
-	campaign := d.campaign("Soap is back", "Soap is back", "Rose Clay soap is back. Write back to opt out.", "The soap is in stock")
-	d.goTo(d.link("Mia Owner"))
-	d.click("main button", signOutButton)
-	_, err := chromedp.Call(d.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-	d.must(err)
-	d.goTo("/approvals")
-	d.shoot("no-scripts-approvals")
-	d.dress("light", 390)
-	d.do(chromedp.Click(chromedp.CSS(`.card-row[data-id="`+refund+`"] a`)), chromedp.WaitVisible(chromedp.CSS("#decide")))
-	d.do(chromedp.Click(chromedp.CSS(`a[href="#why"]`)), chromedp.WaitVisible(chromedp.CSS("#deny")))
-	d.do(chromedp.SendKeys(chromedp.CSS("#reason"), "The photo shows another cup"))
-	d.click("#deny", ".decided")
-	if r := d.stands(refund, approvals.Rejected); r.Votes[0].Reason != "The photo shows another cup" {
-		t.Errorf("on record: %+v", r.Votes)
-	}
-	d.shoot("no-scripts-denied")
-	d.goTo("/approvals/" + campaign)
-	d.click("#approve", "#sure")
-	d.stands(campaign, approvals.Pending)
-	d.click("#sure", ".decided")
-	d.stands(campaign, approvals.Approved)
-	d.dress("light", 1280)
-	d.goTo("/approvals/" + price)
-	d.click("#deny", ".problem") // without a reason
-	d.stands(price, approvals.Pending)
-	for _, m := range d.console() {
-		if !strings.Contains(m, "400") { // of the denial without a reason
-			t.Errorf("in the browser: %s", m)
 		}
 	}
 }
