@@ -62,7 +62,7 @@ var pages = func() map[string]*template.Template {
 
 // handlePages makes the pages on which people sign in and look after their account.
 func (s *Server) handlePages() {
-	for _, file := range []string{"people.css", "people.js", "live.js", "vendor/pico.min.css", "vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-csp.min.js"} {
+	for _, file := range []string{"people.css", "people.js", "live.js", "vendor/pico.min.css"} {
 		s.handle("GET /web/"+file, guarded(sendFile(file)))
 	}
 	s.handle("GET /sign-in", guarded(s.showSignIn))
