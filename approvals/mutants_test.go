@@ -84,8 +84,8 @@ var mutants = []mutant{
 	{what: "a request that is over is not ended", file: "approvals/requests.go", old: "(state = 'pending' AND expires_at <= $1) OR (", new: "(", tests: byOrders},
 	{what: "more customers than were shown", file: "gate/binding.go", old: "if now.Customers > shown.Customers {", new: "if false {", tests: "TestACallThatWouldReachMore/./sqlite"},
 	{what: "more money than was shown", file: "gate/binding.go", old: "now.AmountMinor <= shown.AmountMinor", new: "now.AmountMinor >= 0", tests: "TestWhatWasApprovedIsWhatRuns/more_money/sqlite"},
-	{what: "a denial is not remembered", file: "approvals/questions.go", old: "OR state = 'rejected' AND", new: "OR state = 'never' AND", tests: "TestWhatWasDenied/sqlite"},
-	{what: "a reason makes it another question", file: "approvals/questions.go", old: "	delete(members, \"reason\")\n", new: "", tests: "TestWhatWasDenied/sqlite"},
+	{what: "a denial is not remembered", file: "approvals/questions.go", old: "WHEN 'rejected' THEN", new: "WHEN 'never' THEN", tests: "TestWhatWasDenied/sqlite"},
+	{what: "a reason makes it another question", file: "approvals/template.go", old: "argument == \"reason\" ||", new: "", tests: "TestWhatWasDenied/sqlite"},
 	{what: "an agent's key decides", file: "approvals/votes.go", old: "p.Kind != auth.KindPerson ||", new: "", tests: "TestNoKeyIsSomebody/sqlite"},
 	{what: "two who vote at once do not see each other", file: "approvals/cases.go", old: "if err := tx.Lock(`SELECT id FROM jobs WHERE id = $1`, r.JobID); err != nil {", new: "if err := error(nil); err != nil {", tests: "TestWhatHappensAtOnce"},
 
