@@ -84,7 +84,7 @@ var mutants = []mutant{
 	{what: "a request that is over is not ended", file: "approvals/requests.go", old: "(state = 'pending' AND expires_at <= $1) OR (", new: "(", tests: byOrders},
 	{what: "more customers than were shown", file: "gate/binding.go", old: "if now.Customers > shown.Customers {", new: "if false {", tests: "TestACallThatWouldReachMore/./sqlite"},
 	{what: "more money than was shown", file: "gate/binding.go", old: "now.AmountMinor <= shown.AmountMinor", new: "now.AmountMinor >= 0", tests: "TestWhatWasApprovedIsWhatRuns/more_money/sqlite"},
-	{what: "a denial is not remembered", file: "approvals/questions.go", old: "OR state = 'rejected' AND", new: "OR state = 'never' AND", tests: "TestWhatWasDenied/sqlite"},
+	{what: "a denial is not remembered", file: "approvals/questions.go", old: "WHEN 'rejected' THEN", new: "WHEN 'never' THEN", tests: "TestWhatWasDenied/sqlite"},
 	{what: "a reason makes it another question", file: "approvals/questions.go", old: "return Guards(name) })", new: "return Guards(name) && name != \"reason\" })", tests: "TestWhatWasDenied/sqlite"},
 	{what: "a changed warning makes it another question", file: "approvals/questions.go", old: "effect.Warnings = nil", new: "_ = effect.Warnings", tests: "TestADenialOutlives/sqlite"},
 	{what: "an agent's key decides", file: "approvals/votes.go", old: "p.Kind != auth.KindPerson ||", new: "", tests: "TestNoKeyIsSomebody/sqlite"},

@@ -84,8 +84,8 @@ func (x *track) told(job, event string) int {
 	return x.count(`SELECT COUNT(*) FROM audit_entries WHERE job_id = $1 AND event = $2 AND body NOT LIKE '%"status":"replayed"%'`, job, event)
 }
 
-// usedAtOnce is how many approved calls workers meet at once.
-const usedAtOnce = 25
+// voteBatch is how many approved calls workers meet at once.
+const voteBatch = 25
 
 // TestTwoPeopleAtOnceAndOneOfThemTwiceLetACallRunOnce runs races with three votes: two screens of one person, and another person.
 func TestTwoPeopleAtOnceAndOneOfThemTwiceLetACallRunOnce(t *testing.T) {
@@ -96,8 +96,8 @@ func TestTwoPeopleAtOnceAndOneOfThemTwiceLetACallRunOnce(t *testing.T) {
 			mara, jo := people["mara"], people["jo"]
 			two := approvals.Rule{Name: "approvals.two", People: 2}
 			late := 0
-			for done := 0; done < n && !t.Failed(); done += usedAtOnce {
-				for range usedAtOnce {
+			for done := 0; done < n && !t.Failed(); done += voteBatch {
+				for range voteBatch {
 					late += x.voteAll(x.asked(x.bot, two), screen{mara, "web"}, screen{mara, "rest"}, screen{jo, "web"})
 				}
 				x.runAtOnce()
@@ -118,12 +118,12 @@ func (x *track) allRanOnce(late int) {
 		"jobs that succeeded":           `SELECT COUNT(*) FROM jobs WHERE status = 'succeeded'`,
 		"requests that were used up":    `SELECT COUNT(*) FROM approvals WHERE state = 'consumed'`,
 		"requests with votes of two":    `SELECT COUNT(*) FROM (SELECT approval_id FROM approval_votes GROUP BY approval_id HAVING COUNT(*) = 2) both_of_them`,
-		"requests that two voted on":    eachOf("approval.vote", 2),
-		"requests that were approved":   eachOf("approval.approved", 1),
-		"jobs that were queued":         eachOf("job.queued", 1),
-		"approvals that were used":      eachOf("approval.consumed", 1),
-		"jobs that ended":               eachOf("job.succeeded", 1),
-		"calls that were taken up once": eachOf("call.resumed", 1),
+		"requests that two voted on":    jobsWith("approval.vote", 2),
+		"requests that were approved":   jobsWith("approval.approved", 1),
+		"jobs that were queued":         jobsWith("job.queued", 1),
+		"approvals that were used":      jobsWith("approval.consumed", 1),
+		"jobs that ended":               jobsWith("job.succeeded", 1),
+		"calls that were taken up once": jobsWith("call.resumed", 1),
 	} {
 		if n := x.count(q); n != calls {
 			x.t.Errorf("%d calls and %d %s", calls, n, what)
@@ -134,8 +134,8 @@ func (x *track) allRanOnce(late int) {
 	}
 }
 
-// eachOf counts the jobs of which so many entries of an event are on record, but for repeats.
-func eachOf(event string, times int) string {
+// jobsWith counts the jobs of which so many entries of an event are on record, but for repeats.
+func jobsWith(event string, times int) string {
 	return fmt.Sprintf(`SELECT COUNT(*) FROM (SELECT job_id FROM audit_entries WHERE event = '%s' AND body NOT LIKE '%%"status":"replayed"%%'
 		GROUP BY job_id HAVING COUNT(*) = %d) of_each`, event, times)
 }
@@ -156,7 +156,7 @@ func TestOnePersonAtTwoScreensIsOnePerson(t *testing.T) {
 			x.runAtOnce()
 			calls := x.count(`SELECT COUNT(*) FROM jobs`)
 			pending := x.count(`SELECT COUNT(*) FROM approvals WHERE state = 'pending'`)
-			if votes, told := x.count(`SELECT COUNT(*) FROM approval_votes`), x.count(eachOf("approval.vote", 1)); pending != calls || votes != calls || told != calls {
+			if votes, told := x.count(`SELECT COUNT(*) FROM approval_votes`), x.count(jobsWith("approval.vote", 1)); pending != calls || votes != calls || told != calls {
 				t.Errorf("of %d requests %d wait, with %d votes and %d on record", calls, pending, votes, told)
 			}
 			if x.effects() != 0 {
