@@ -38,12 +38,12 @@ var (
 
 // The checks of a batch that ask those of its calls. They have nothing to ask of any other call.
 var (
-	callsHeld  = check{"calls held", ofEach(heldPartChecks)}
-	callsJudge = check{"calls judged", ofEach(partWriteChecks)}
+	callsHeld  = check{"calls held", eachCall(heldPartChecks)}
+	callsJudge = check{"calls judged", eachCall(partWriteChecks)}
 )
 
-// ofEach makes a check that asks a list of every call of a batch, in their order. The first refusal names its call and refuses the batch.
-func ofEach(list []check) func(*Gate, context.Context, *call) error {
+// eachCall makes a check that asks a list of every call of a batch, in their order. The first refusal names its call and refuses the batch.
+func eachCall(list []check) func(*Gate, context.Context, *call) error {
 	return func(g *Gate, ctx context.Context, c *call) error {
 		for i, part := range c.parts {
 			part.Tx = c.Tx

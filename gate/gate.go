@@ -167,7 +167,7 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 		key: r.IdempotencyKey,
 	}
 	c.madeBy(p)
-	c.May, c.Granted, c.Plans, c.Batch = c.may, c.held, plans{g, c}, batch{g, c}
+	c.May, c.Granted, c.Plans, c.Batch = c.may, c.held, plans{g, c}, several{g, c}
 	return c
 }
 

@@ -13,16 +13,16 @@ import (
 	"github.com/dtcgate/dtcgate/tools"
 )
 
-// batch lets the code of a batch reach its calls.
-type batch struct {
+// several lets the code of a batch reach its calls.
+type several struct {
 	*Gate
 	*call
 }
 
-var _ tools.Batch = batch{}
+var _ tools.Batch = several{}
 
 // Preview is what the calls would do together. Of a batch that nobody judges, as it is looked at again while it waits, it is only computed.
-func (b batch) Preview() (tools.Preview, error) {
+func (b several) Preview() (tools.Preview, error) {
 	parts := b.parts
 	if parts == nil {
 		var err error
@@ -34,7 +34,7 @@ func (b batch) Preview() (tools.Preview, error) {
 }
 
 // unjudged computes what each call would do, and asks nothing.
-func (b batch) unjudged() ([]*call, error) {
+func (b several) unjudged() ([]*call, error) {
 	parts, err := b.split(b.call)
 	for i, part := range parts {
 		if err == nil {
@@ -47,7 +47,7 @@ func (b batch) unjudged() ([]*call, error) {
 	return parts, err
 }
 
-func (b batch) compute(part *call) (err error) {
+func (b several) compute(part *call) (err error) {
 	var known bool
 	if part.Tool, known = b.tools.Find(part.req.Tool); !known {
 		return tools.Refuse(tools.UnknownTool, "Leave it out.", "There is no tool of that name any more.")
@@ -158,7 +158,7 @@ func effectOf(parts []*call, p tools.Preview) *policy.Effect {
 }
 
 // Run runs the calls in their order. What fails, in the last of them too, undoes all.
-func (b batch) Run() ([]tools.Made, error) {
+func (b several) Run() ([]tools.Made, error) {
 	all := make([]tools.Made, len(b.parts))
 	for i, part := range b.parts {
 		part.Tx = b.Tx
@@ -175,7 +175,7 @@ func (b batch) Run() ([]tools.Made, error) {
 }
 
 // make runs one call of a batch: its effect with what takes it back, its key, and its record, in the batch's transaction.
-func (b batch) make(part *call) (made tools.Made, err error) {
+func (b several) make(part *call) (made tools.Made, err error) {
 	repeated, err := b.claimKey(part)
 	if err == nil && repeated {
 		err = keyTaken()

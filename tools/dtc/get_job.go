@@ -23,7 +23,7 @@ type getJobOut struct {
 var getJob = tools.Define(tools.Spec{
 	Name: "dtc_get_job", Path: "jobs.get", Title: "Get a job",
 	Description: "Tells how a call that answered with a job_id stands or ended: its result, or why it did not run. Look again after " +
-		"next_poll_seconds, or use wait_seconds. Without job_id: your own jobs, newest first.",
+		"next_poll_seconds, or use wait_seconds. Without job_id: yours, newest first.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "job:/job_id", Undo: nothing, Example: `{"status":"succeeded","limit":1}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/jobs/{job_id}", Only: "jobs"}, {Method: "GET", Path: "/jobs"}},
 }, tools.Func[getJobIn, getJobOut]{Read: readJobs})

@@ -14,7 +14,7 @@ type preflightIn struct {
 }
 
 type plannedCall struct {
-	Tool      string                     `json:"tool" jsonschema:"maxLength=64"`
+	Tool      string                     `json:"tool"`
 	Arguments map[string]json.RawMessage `json:"arguments"`
 }
 
@@ -26,8 +26,8 @@ type preflightOut struct {
 // preflight is open to every key, as dtc_whoami is: it tells a caller about itself. What it answers is decided in package gate.
 var preflight = tools.Define(tools.Spec{
 	Name: "dtc_preflight", Path: "plan.preflight", Title: "Try a plan",
-	Description: "Tells of up to 20 calls whether each would run, wait for people or be refused, and why: what is missing, who would be " +
-		"asked, the nearest call that would pass. Each by itself, as things are now; nothing is done.",
+	Description: "Tells whether up to 20 calls would each run, wait for people or be refused, and why, with the nearest that would pass. " +
+		"Each by itself; nothing is done.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing,
 	Example: `{"calls":[{"tool":"dtc_get_order","arguments":{"order_no":"70001"}},` +
 		`{"tool":"dtc_add_order_note","arguments":{"order_no":"70001","text":"Asked for a receipt"}},` +

@@ -28,9 +28,8 @@ type undoOut struct {
 
 var undo = tools.Define(tools.Spec{
 	Name: "dtc_undo", Path: "self.undo", Title: "Undo a write",
-	Description: "Takes back one of your own writes by its undo_id, within 7 days, and puts back what was there. Refused when somebody " +
-		"has changed the thing since. Needs the scope of the write.",
-	AnyScope: undoScopes, Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
+	Description: "Takes back one of your writes by its undo_id, within 7 days. Refused when the thing was changed since. Needs its scope.",
+	AnyScope:    undoScopes, Risk: tools.Risk{Undo: 1, Blast: 1}, Resource: "effect:/undo_id",
 	Undo:    "Make the write again",
 	Example: `{"undo_id":"{{undo_id}}"}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/undo/{undo_id}"}},

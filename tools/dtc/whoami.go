@@ -46,7 +46,7 @@ type mayRequest struct {
 var whoami = tools.Define(tools.Spec{
 	Name: "dtc_whoami", Path: "self.whoami", Title: "Who am I",
 	Description: "Tells what you may do: scopes, tools, the highest risk of a call (L0 to L7), in parks the tools whose calls may wait " +
-		"for people, and the actions for dtc_request_action. Call it first, or when refused for scope or risk.",
+		"for people, and the actions for dtc_request_action. Call it first, or when refused for these.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing, Example: `{}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/whoami"}},
 }, tools.Func[whoamiIn, whoamiOut]{Read: readWhoami})
