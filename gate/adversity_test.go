@@ -290,7 +290,7 @@ func TestAReadThatIsAskedAgainHasEachCheckOnceOnRecord(t *testing.T) {
 		if _, err := h.call(h.free, "test_hook_read", `{}`); err != nil || asked != 2 {
 			t.Fatalf("asked %d times: %v", asked, err)
 		}
-		if checks := h.entries("call")[0].Checks; len(checks) != 20 {
+		if checks := h.entries("call")[0].Checks; len(checks) != 21 {
 			t.Errorf("%v", checks)
 		}
 	})

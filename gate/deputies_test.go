@@ -45,7 +45,7 @@ func TestWhoMaySayWhoStandsIn(t *testing.T) {
 			return err
 		}
 		o.must("for oneself", say(mara, "", "jo"))
-		o.must("an admin for somebody else", say(o.guard, "mara", "jo"))
+		o.must("an admin for somebody else", say(o.admin, "mara", "jo"))
 		o.must("the operator for somebody else", say(o.operator, "mara", jo.Principal.ID))
 		session := o.signIn(mara)
 		o.must("in a new session", say(session, "", "jo"))
