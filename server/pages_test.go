@@ -414,7 +414,11 @@ func TestNextIsOnlyEverAPathOfOurs(t *testing.T) {
 			t.Errorf("%q leads to %q", next, got)
 		}
 		form := url.Values{"code": {g.code("mia")}, "next": {next}}.Encode()
-		if resp, _ := g.once("POST", "/sign-in/link", form, asForm, asPage); resp.Header.Get("Location") != want {
+		leads := want
+		if strings.Contains(next, "\x00") {
+			leads = "" // a form that is no text is not taken
+		}
+		if resp, _ := g.once("POST", "/sign-in/link", form, asForm, asPage); resp.Header.Get("Location") != leads {
 			t.Errorf("%q leads to %q", next, resp.Header.Get("Location"))
 		}
 		if resp, text := g.once("GET", "/sign-in/link?next="+url.QueryEscape(next), "", asPage); resp.StatusCode != 200 || strings.Contains(text, "evil") {
