@@ -50,7 +50,7 @@ func TestADecisionWakesAllWhoWaitForIt(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // who is not woken is answered then
 		defer cancel()
 		for decision, want := range map[approvals.Decision]tools.JobStatus{approvals.Approve: tools.JobSucceeded, approvals.Deny: tools.JobCancelled} {
-			id := h.parked("test_move", `{"thing":"lamp","amount":1,"reason":"to `+string(decision)+` it"}`).JobID
+			id := h.parked("test_move", `{"thing":"lamp","amount":1,"note":"`+string(decision)+`","reason":"to `+string(decision)+` it"}`).JobID
 			told := h.waiters(ctx, 100, h.bot, id)
 			for range 20 { // until some wait
 				if _, err := h.call(h.free, "test_read", `{}`); err != nil {

@@ -70,7 +70,7 @@ func (a *admin) victim(ctx context.Context) (*victim, error) {
 		if err != nil {
 			return err
 		}
-		k, secret, err := auth.MintKey(tx, auth.Key{Merchant: a.merchant, Name: name, Owner: person.ID, Profile: "admin", Scopes: rights, Ceiling: auth.MaxLevel, Depth: 2})
+		k, secret, err := auth.MintKey(tx, auth.Key{Merchant: a.merchant, Name: name, Owner: person.ID, Profile: "free", Scopes: rights, Ceiling: auth.MaxLevel, Depth: 2})
 		if err != nil {
 			return err
 		}
