@@ -126,7 +126,6 @@ var probes = map[string][]probe{
 	"GET /web/people.css":             {{}},
 	"GET /web/people.js":              {{}},
 	"GET /web/live.js":                {{}},
-	"GET /web/vendor/pico.min.css":    {{}},
 	"GET /events":                     {{}},
 	"GET /sign-in":                    {{}},
 	"GET /sign-in/link":               {{}, {path: "/sign-in/link?token=nobodys"}},

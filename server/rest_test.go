@@ -211,7 +211,6 @@ func TestRoutesAreClosed(t *testing.T) {
 		"POST " + tools.BasePath + "/approvals/{id}/withdraw", "POST " + tools.BasePath + "/approvals/{id}/cancel", "GET " + tools.BasePath + "/approvals/report",
 		"GET " + tools.BasePath + "/delegations", "POST " + tools.BasePath + "/delegations", "DELETE " + tools.BasePath + "/delegations/{id}",
 		"GET /web/people.css", "GET /web/people.js", "GET /web/live.js",
-		"GET /web/vendor/pico.min.css",
 		"GET /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /sign-in/passkey/options", "POST /sign-in/passkey",
 		"GET /sign-in/oidc", "GET /sign-in/oidc/callback",
 		"GET /events", "GET /me", "POST /me/sign-out", "POST /me/sessions/{id}/revoke", "POST /me/sessions/revoke-others",
