@@ -64,6 +64,7 @@ type Gate struct {
 	webhooks  *notify.Webhooks
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
+	known     auth.Known // the callers of late
 	policies  policies
 	shadows   shadows
 	used      used

@@ -100,26 +100,26 @@ func (db *DB) Ping(ctx context.Context) error {
 // ended ctx undoes everything. fn must not block on anything but the database, nor call DB's methods: on SQLite all
 // writers wait for it.
 func (db *DB) InTx(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.write, fn)
+	return db.run(ctx, db.engine.write, false, fn)
 }
 
 // Read runs fn on a snapshot and refuses writes. It neither blocks writers nor waits for them.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.read, fn)
+	return db.run(ctx, db.engine.read, true, fn)
 }
 
 // Bulk is InTx for imports: it shares its commit with nobody, and an ended ctx stops even a running statement.
 func (db *DB) Bulk(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.bulk, fn)
+	return db.run(ctx, db.engine.bulk, false, fn)
 }
 
-func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn func(*Tx) error) error {
+func (db *DB) run(ctx context.Context, in func(context.Context, work) error, snapshot bool, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	var told []string
 	err := unavailable(in(ctx, func(stmts context.Context, c conn) error {
-		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
+		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name(), snapshot: snapshot}
 		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
 		if err := fn(tx); err != nil {
