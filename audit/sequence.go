@@ -97,6 +97,7 @@ func (l *Log) Sequence(ctx context.Context) (int, error) {
 	for total := 0; ; {
 		b, err := l.plan(ctx)
 		if err == nil && b != nil {
+			store.Reach(store.NumbersPlanned)
 			err = l.commit(ctx, b)
 		}
 		if errors.Is(err, errOther) || (err == nil && b == nil) {
@@ -268,6 +269,7 @@ func (l *Log) commit(ctx context.Context, b *batch) error {
 		if n == 0 {
 			return errOther
 		}
+		store.Reach(store.NumbersTaken)
 		if err := l.publish(tx); err != nil {
 			return err
 		}

@@ -177,6 +177,7 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 		return err
 	}
 	c.askOutside(ctx)
+	store.Reach(store.Judged)
 	c.out.CallID = c.ID
 	if c.Tool.Writes() {
 		return g.write(ctx, c)
@@ -200,6 +201,7 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
+	store.Reach(store.ReadDone)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	return g.db.InTx(ctx, func(tx *store.Tx) error {
@@ -284,15 +286,18 @@ func (g *Gate) writeOnce(c *call) error {
 	if replayed, err := g.claimKey(c); err != nil || replayed {
 		return err
 	}
+	store.Reach(store.KeyClaimed)
 	if err := g.judgeTx(c, writeChecks); err != nil {
 		return err
 	}
 	if err := g.act(c); err != nil {
 		return err
 	}
+	store.Reach(store.Acted)
 	if err := g.saveAnswer(c); err != nil {
 		return err
 	}
+	defer store.Reach(store.Recorded)
 	return g.record(c.Tx, c, string(c.out.Status))
 }
 

@@ -74,6 +74,7 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		}
 		return g.safely(j.CallID, func() error {
 			c, err = g.begin(tx, j, worker, said)
+			store.Reach(store.JobClaimed)
 			return err
 		})
 	})
@@ -283,8 +284,10 @@ func (g *Gate) checkBytes(_ context.Context, c *call) error {
 // steps carries a running job to its end, one transaction a step. It stops where the lease is lost, the caller asked it
 // to stop, or the key is no longer good.
 func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error {
+	store.Reach(store.JobBegun)
 	for ctx.Err() == nil {
 		done, err := g.step(ctx, j.JobID, worker)
+		store.Reach(store.Stepped)
 		switch {
 		case errors.Is(err, approvals.ErrLeaseLost):
 			return nil

@@ -129,9 +129,11 @@ func (g *group) finish() {
 	}
 	g.open = nil
 	if b.err == nil && b.kept > 0 {
+		Reach(CommitBegins)
 		if err := g.session.run("COMMIT"); err != nil {
 			b.err = lost("committing", err)
 		}
+		Reach(CommitEnds)
 		g.commits++
 	} else if b.err == nil {
 		b.err = g.session.run("ROLLBACK")
