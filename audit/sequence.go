@@ -22,6 +22,9 @@ const (
 	lastPass  = 5 * time.Second        // time for the pass at the end
 )
 
+// Bell is told (store.Tx.Tell) when entries got their numbers.
+const Bell = "record"
+
 // Config is what a Log needs.
 type Config struct {
 	DB          *store.DB
@@ -271,6 +274,7 @@ func (l *Log) commit(ctx context.Context, b *batch) error {
 		if err := l.publish(tx); err != nil {
 			return err
 		}
+		tx.Tell(Bell)
 		return b.insert(tx)
 	})
 	l.published = l.published || err == nil

@@ -58,7 +58,6 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 	if err != nil {
 		return Decided{}, g.refusePerson(ctx, p, refusedAs(err), b, err)
 	}
-	g.notify()
 	return d, nil
 }
 
