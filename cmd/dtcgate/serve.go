@@ -36,7 +36,7 @@ type serve struct {
 	webhookReach
 
 	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
-	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+	AllowedHosts []string      `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
 	networks server.Networks // of reach
 }
