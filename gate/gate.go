@@ -185,8 +185,8 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	return g.read(ctx, c)
 }
 
-// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: another process may
-// have done so. Tests set it.
+// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: what another process told
+// may be lost on its way. Tests set it.
 var askAgain = time.Second
 
 // recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
@@ -264,7 +264,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 // write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
 // record. Whatever fails, none of it is there.
 func (g *Gate) write(ctx context.Context, c *call) error {
-	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
 		if err := g.writeOnce(c); err != nil || c.job == "" {
 			return err
@@ -273,10 +273,6 @@ func (g *Gate) write(ctx context.Context, c *call) error {
 		c.out.Job, err = g.queue.Job(tx, c.Principal, c.job)
 		return err
 	})
-	if err == nil && c.out.Status == tools.Queued {
-		g.notify()
-	}
-	return err
 }
 
 func (g *Gate) writeOnce(c *call) error {

@@ -297,7 +297,14 @@ func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error 
 			return err
 		}
 	}
-	return nil // the lease runs out and another worker goes on
+	err := g.work(ctx, func(tx *store.Tx) error {
+		j.Owner = worker
+		return approvals.Yield(tx, j, 0)
+	})
+	if outOfReach(err) {
+		return nil // the lease runs out and another worker goes on
+	}
+	return err
 }
 
 func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,6 +69,9 @@ type Server struct {
 	leave   context.CancelFunc
 
 	heartbeat time.Duration // of streams
+
+	// unready says that the process is about to end: requests are answered, and connections closed after the answer.
+	unready atomic.Bool
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -120,6 +124,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)
+	if s.unready.Load() {
+		w.Header().Set("Connection", "close") // who comes again is to come to another server
+	}
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
 		return

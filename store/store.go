@@ -46,7 +46,9 @@ type DB struct {
 	Now func() time.Time
 
 	engine engine
+	dsn    string
 	bells  bells
+	untold untold // to other processes
 }
 
 // engine is what differs between SQLite and PostgreSQL. Each of write, bulk and read calls run at most once, in the
@@ -75,7 +77,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &DB{Now: time.Now, engine: e}, nil
+	return &DB{Now: time.Now, engine: e, dsn: dsn}, nil
 }
 
 func isPostgres(dsn string) bool {
@@ -133,7 +135,7 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, sna
 		return ctx.Err()
 	}))
 	if err == nil {
-		db.bells.ring(told)
+		db.tell(told)
 	}
 	return err
 }

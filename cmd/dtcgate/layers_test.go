@@ -32,6 +32,7 @@ var layers = []struct {
 	{"schemas", true, "JSON and its schemas mean the same everywhere; they know nothing of this project"},
 	{"store", true, "the database knows no table: packages own their SQL"},
 	{"store/storetest", false, "databases for tests"},
+	{"store/lease", false, "who of several processes does a thing; it knows no thing"},
 	{"store/storetest/postgres", false, "one PostgreSQL for all test processes"},
 	{"auth/secret", true, "what a secret of ours looks like: whoever keeps a text must know one"},
 	{"auth/authtest", true, "a token service for tests"},
