@@ -20,6 +20,7 @@ type group struct {
 	session *session // owned by the baton's holder, as is open
 	open    *batch
 	commits int64 // for tests
+	tally   tally // for Stats
 
 	mu    sync.Mutex // guards what follows
 	held  bool
@@ -133,6 +134,7 @@ func (g *group) finish() {
 			b.err = lost("committing", err)
 		}
 		g.commits++
+		g.tally.add(b.kept)
 	} else if b.err == nil {
 		b.err = g.session.run("ROLLBACK")
 	}

@@ -79,6 +79,7 @@ func (w *Webhooks) Once(ctx context.Context) (bool, error) {
 // but that the message may be taken up at once.
 func (w *Webhooks) attempt(ctx context.Context, m message) error {
 	a := w.send(ctx, m)
+	w.attempts.count(a)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
 	if ctx.Err() != nil && a.status == 0 {
