@@ -63,6 +63,10 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worked bool, err error) {
 	var j approvals.Job
 	var c *call
+	g.load.busy.Add(1)
+	defer g.load.busy.Add(-1)
+	ctx, span := g.spans.Work(ctx, "gate.resume")
+	defer func() { describeJob(span, j, err) }()
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
 		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {

@@ -16,6 +16,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -28,6 +29,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -43,6 +45,9 @@ type Config struct {
 	Vault        *vault.Vault  // what people connected; nil: people connect nothing
 	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
 	Networks     Networks      // who may reach what; the zero value refuses everybody
+	Metrics      *Metrics      // of this server and no other; nil: nothing is counted
+	ScrapeToken  string        // opens the metrics, also beside everything else; "": they are served on a listener of their own alone
+	Spans        *spans.Tracer // nil: nothing is traced
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
@@ -60,6 +65,9 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
 	routes   []string // every pattern of mux
+	metrics  *Metrics
+	scrape   string // token
+	spans    *spans.Tracer
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
@@ -86,7 +94,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
-		public: c.PublicURL, issuers: c.Issuers,
+		public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -107,12 +115,16 @@ func New(c Config) (*Server, error) {
 	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
+	if c.Metrics != nil && c.ScrapeToken != "" {
+		s.handle("GET "+metricsPath, s.metricsHere(c.Metrics))
+	}
 	return s, nil
 }
 
 func (s *Server) handle(pattern string, h http.HandlerFunc) {
 	s.mux.HandleFunc(pattern, h)
 	s.routes = append(s.routes, pattern)
+	s.metrics.route(pattern)
 }
 
 // ServeHTTP answers one request and logs it as one line.
@@ -120,7 +132,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now(), ctx: ctx}
+	v := &visit{started: time.Now()}
+	v.ctx, v.span = s.spans.Request(ctx, r.Header)
+	s.metrics.serve(1)
+	defer s.metrics.serve(-1)
 	a := &answer{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)
@@ -191,6 +206,12 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 			s.refuse(a, r, errPanicked)
 		}
 	}
+	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
+		a.status = statusGone
+	}
+	s.metrics.answered(r.Pattern, a.status)
+	v.span.Answered(r.Pattern, v.method(), a.status)
+	v.span.End(nil)
 	if !v.counted {
 		s.logLine(a, r, v)
 	}
