@@ -40,10 +40,10 @@ var (
 // Pragmas of SQLite's connections. FULL because a commit that was answered must survive a power cut; recursive_triggers
 // because without it REPLACE would delete rows past the append-only triggers.
 var (
-	readerPragmas = []string{"busy_timeout(5000)", "query_only(1)"}
+	readerPragmas = []string{"busy_timeout(5000)", "query_only(1)", "cache_size(-512)"}
 	writerPragmas = []string{
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "recursive_triggers(1)",
-		"cache_size(-32000)", "journal_size_limit(67108864)",
+		"cache_size(-4000)", "journal_size_limit(67108864)",
 	}
 )
 

@@ -40,6 +40,7 @@ var layers = []struct {
 	{"auth/authtest", true, "a token service for tests"},
 	{"auth", false, "who calls must be known before anything is decided"},
 	{"audit", false, "everything below writes to the record, and it outlives all of it"},
+	{"audit/backup", false, "copies the database with the record's head in it; what the rows mean is for those below"},
 	{"auth/vault", false, "what people granted at outside systems; after audit, because its timer records what fails with nobody calling"},
 	{"shop", false, "the backend does what it is asked; it knows neither agents nor tools"},
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},

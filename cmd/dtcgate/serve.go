@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/backup"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -103,6 +104,9 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
+	if err := backup.Servable(ctx, db); err != nil {
+		return err
+	}
 	if err := firstPolicies(ctx, db); err != nil {
 		return err
 	}
