@@ -134,12 +134,20 @@ func (c *pgConn) close() {
 	_ = c.conn.Close()
 }
 
-func (c *pgConn) exec(ctx context.Context, q string, args []any) (sql.Result, error) {
-	return c.tx.ExecContext(ctx, q, args...)
+func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) {
+	done, err := c.tx.ExecContext(ctx, q, args...)
+	if err != nil {
+		return 0, err
+	}
+	return done.RowsAffected()
 }
 
-func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*sql.Rows, error) {
-	return c.tx.QueryContext(ctx, q, args...)
+func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*Rows, error) {
+	rows, err := c.tx.QueryContext(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &Rows{of: sqlRows{rows}}, nil
 }
 
 func (c *pgConn) insert(ctx context.Context, into string, cols []string, rows [][]any) error {
