@@ -188,8 +188,12 @@ const revisionVersion = 39
 
 // rights are the tables that say who may do what, each with the columns of which a change is one of rights; "" for all.
 var rights = []struct{ table, columns string }{
-	{"agent_keys", ""}, {"sub_tokens", ""}, {"roles", ""}, {"person_roles", ""},
-	{"people", "revoked_at, version, token_scopes"}, {"merchants", "policy_version, policy_shadow"},
+	{"agent_keys", ""},
+	{"sub_tokens", ""},
+	{"roles", ""},
+	{"person_roles", ""},
+	{"people", "revoked_at, version, token_scopes"},
+	{"merchants", "policy_version, policy_shadow"},
 }
 
 // countRevisions has the database move merchants.revision with every change of rights, whoever makes it and however, because what is kept in

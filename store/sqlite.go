@@ -26,9 +26,9 @@ const (
 
 // sqliteEngine is a SQLite file: one connection that writes, several that read.
 type sqliteEngine struct {
-	group group
+	group  group
 	closed atomic.Bool
-	free  chan *session // the sessions of readers that nobody uses now; none once it is closed
+	free   chan *session // the sessions of readers that nobody uses now; none once it is closed
 }
 
 func openSQLite(ctx context.Context, path string) (engine, error) {
