@@ -41,3 +41,10 @@ func Relaying(db *DB) bool {
 	defer db.untold.mu.Unlock()
 	return db.untold.open
 }
+
+// Brought counts what waits to be written.
+func Brought[T any](g *Gathered[T]) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -16,9 +17,10 @@ type session struct {
 	path    string
 	pragmas []string
 
-	conn  *sqlite.Conn
-	stmts map[string]*statement
-	cut   chan struct{} // closed to interrupt what runs
+	conn    *sqlite.Conn
+	stmts   map[string]*statement
+	inserts inserts
+	cut     chan struct{} // closed to interrupt what runs
 }
 
 // bound is a whole number that a parameter was bound to.
@@ -34,8 +36,8 @@ type statement struct {
 	// numbers are what parameters are bound to that are whole numbers. SQLite plans a statement anew when a parameter is bound that stands
 	// after LIMIT, also to what it was before, and that takes ten times as long as to run it.
 	numbers []bound
-	kept   bool  // for the next time
-	busy   bool  // its rows are being read
+	kept    bool // for the next time
+	busy    bool // its rows are being read
 }
 
 func (s *session) open() error {
@@ -331,24 +333,44 @@ func (r *sessionRows) close() error {
 const insertOrFail = "INSERT OR FAIL INTO"
 
 func (s *session) insert(ctx context.Context, into string, cols []string, rows [][]any) error {
-	n := max(1, min(chunkRows, maxParams/len(cols)))
-	args := make([]any, 0, n*len(cols))
-	text := ""
-	for len(rows) > 0 {
+	args := make([]any, 0, min(chunkRows, len(rows))*len(cols))
+	for _, n := range []int{chunkRows, 4, 1} { // so that a table needs three statements, and not one per length
+		n = max(1, min(n, maxParams/len(cols)))
 		if len(rows) < n {
-			n, text = 1, "" // the rest one by one, so that a table needs two statements and not one per length
+			continue
 		}
-		if text == "" {
-			text = insertSQL(insertOrFail, into, cols, n, unnamed)
+		text := s.inserts.text(into, cols, n)
+		for ; len(rows) >= n; rows = rows[n:] {
+			args = args[:0]
+			for _, r := range rows[:n] {
+				args = append(args, r...)
+			}
+			if _, err := s.exec(ctx, text, args); err != nil {
+				return err
+			}
 		}
-		args = args[:0]
-		for _, r := range rows[:n] {
-			args = append(args, r...)
-		}
-		if _, err := s.exec(ctx, text, args); err != nil {
-			return err
-		}
-		rows = rows[n:]
 	}
 	return nil
+}
+
+// inserts are the texts of inserts, which are made once.
+type inserts map[string]string
+
+func (m *inserts) text(into string, cols []string, n int) string {
+	var key strings.Builder
+	key.WriteString(into)
+	key.WriteByte(byte(n))
+	for _, c := range cols {
+		key.WriteByte(' ')
+		key.WriteString(c)
+	}
+	if text := (*m)[key.String()]; text != "" {
+		return text
+	}
+	if *m == nil || len(*m) >= maxStatements {
+		*m = inserts{}
+	}
+	text := insertSQL(insertOrFail, into, cols, n, unnamed)
+	(*m)[key.String()] = text
+	return text
 }
