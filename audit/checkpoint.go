@@ -132,6 +132,17 @@ func OpenCheckpoint(note string, trusted note.Verifiers) (Checkpoint, error) {
 	return Checkpoint{c.size, c.at, note}, err
 }
 
+// KeyOf names the key that signed a note, by the name and the hash that stand before each signature: the first two parts of
+// the public key, with a plus sign between. It is empty for what is no signed note. It says nothing about who signed.
+func KeyOf(signed string) string {
+	_, err := note.Open([]byte(signed), note.VerifierList())
+	if unknown := (*note.UnverifiedNoteError)(nil); errors.As(err, &unknown) {
+		s := unknown.Note.UnverifiedSigs[0]
+		return fmt.Sprintf("%s+%08x", s.Name, s.Hash)
+	}
+	return ""
+}
+
 // canonical rewrites a note's signature. Base64 leaves bits of its last character unused, and a note may repeat
 // signatures: both can change without making the note invalid.
 func canonical(signed string) string {

@@ -111,7 +111,7 @@ func makeReceipt(tx *store.Tx, subject string, o ReceiptOptions) (Receipt, error
 	if err != nil {
 		return Receipt{}, err
 	}
-	r := Receipt{FormatReceipt, subject, keyOf(c.Note), c.Note, []ProvedEntry{}, []ProvedPolicy{}}
+	r := Receipt{FormatReceipt, subject, KeyOf(c.Note), c.Note, []ProvedEntry{}, []ProvedPolicy{}}
 	for _, e := range entries {
 		p, err := prove(tx, e, c.Size, o.Values)
 		if err != nil {
@@ -123,17 +123,6 @@ func makeReceipt(tx *store.Tx, subject string, o ReceiptOptions) (Receipt, error
 		r.Policies, err = provePolicies(tx, entries, c.Size, o)
 	}
 	return r, err
-}
-
-// keyOf names the key that signed a note: its name, a plus sign and its hash, the public key's first two parts. A note
-// names the hash in the first four bytes of the signature.
-func keyOf(signed string) string {
-	n, err := note.Open([]byte(signed), note.VerifierList())
-	if unknown := (*note.UnverifiedNoteError)(nil); errors.As(err, &unknown) && len(unknown.Note.UnverifiedSigs) > 0 {
-		n = unknown.Note
-		return fmt.Sprintf("%s+%08x", n.UnverifiedSigs[0].Name, n.UnverifiedSigs[0].Hash)
-	}
-	return ""
 }
 
 // kept is an entry as it is stored, with its number, 0 if it has none.
