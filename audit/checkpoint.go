@@ -113,6 +113,11 @@ func LastCheckpoint(tx *store.Tx) (Checkpoint, error) {
 	return storedCheckpoint(tx, `ORDER BY size DESC LIMIT 1`)
 }
 
+// FirstCheckpoint gives the oldest checkpoint, or store.ErrNotFound.
+func FirstCheckpoint(tx *store.Tx) (Checkpoint, error) {
+	return storedCheckpoint(tx, `ORDER BY size LIMIT 1`)
+}
+
 // CheckpointOf gives the checkpoint of that many entries, or store.ErrNotFound.
 func CheckpointOf(tx *store.Tx, size int64) (Checkpoint, error) {
 	return storedCheckpoint(tx, `WHERE size = $1`, size)

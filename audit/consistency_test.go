@@ -320,4 +320,3 @@ func FuzzCheckpoint(f *testing.F) {
 		}
 	})
 }
-

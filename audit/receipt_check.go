@@ -151,7 +151,7 @@ func (f *Findings) together() error {
 			return unproved("the receipt", "it names no subject")
 		case e.Merchant != f.Entries[0].Merchant:
 			return unproved(part, "it is another merchant's")
-		case e.CallID == f.Subject || e.ID == f.Subject:
+		case e.CallID == f.Subject || e.JobID == f.Subject || e.ID == f.Subject:
 			own = true
 		case e.JobID == "" || !slices.Contains(jobs, e.JobID):
 			return unproved(part, "it is not about %.80q", f.Subject)

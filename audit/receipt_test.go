@@ -33,13 +33,17 @@ func approvedCase(t testing.TB, db *store.DB) (argumentsIn string) {
 	inTx(t, db, func(tx *store.Tx) error {
 		for i, e := range []Entry{
 			{Event: policyPublished, Actor: "operator:cli", Resource: "policy:7", PolicyVersion: 6, Reason: "sha256 " + digestOf(policySource) + ": Spring"},
-			{Event: "call", CallID: "call_a", JobID: "job_a", ApprovalID: "apr_a", Actor: "key_1", Tool: "dtc_send", Status: "pending_approval",
-				PolicyVersion: 7, PolicyRule: "big-sends", Binding: "beef", Personal: map[string]string{"arguments": `{"to":"Ada"}`}},
+			{
+				Event: "call", CallID: "call_a", JobID: "job_a", ApprovalID: "apr_a", Actor: "key_1", Tool: "dtc_send", Status: "pending_approval",
+				PolicyVersion: 7, PolicyRule: "big-sends", Binding: "beef", Personal: map[string]string{"arguments": `{"to":"Ada"}`},
+			},
 			{Event: "approval.requested", CallID: "call_a", JobID: "job_a", ApprovalID: "apr_a", Actor: "key_1", PolicyVersion: 7, Binding: "beef"},
 			{Event: "call", CallID: "call_other", Actor: "key_2", PolicyVersion: 7},
 			{Event: "call", CallID: "call_again", JobID: "job_a", ApprovalID: "apr_a", Actor: "key_1", Status: "pending_approval", PolicyVersion: 7},
-			{Event: "approval.vote", CallID: "call_a", JobID: "job_a", ApprovalID: "apr_a", Actor: "person:per_1", Status: "approve", PolicyVersion: 7,
-				Binding: "beef", Personal: map[string]string{"reason": "Ada knows"}},
+			{
+				Event: "approval.vote", CallID: "call_a", JobID: "job_a", ApprovalID: "apr_a", Actor: "person:per_1", Status: "approve", PolicyVersion: 7,
+				Binding: "beef", Personal: map[string]string{"reason": "Ada knows"},
+			},
 			{Event: progress, CallID: "call_a", JobID: "job_a", Actor: "gate"},
 			{Event: "job.succeeded", CallID: "call_a", JobID: "job_a", ApprovalID: "apr_a", Actor: "gate", Status: "succeeded", PolicyVersion: 7},
 		} {
@@ -121,14 +125,16 @@ func TestReceiptProvesACallItsVotesAndItsPolicy(t *testing.T) {
 	})
 }
 
-func TestReceiptOfARepeatedQuestionHasTheVotesOfTheFirst(t *testing.T) {
+func TestReceiptOfARepeatedQuestionAndOfTheJobHaveTheVotesOfTheFirst(t *testing.T) {
 	db := storetest.New(t, "sqlite")
 	_, _, trusted := someReceipt(t, db, false)
-	_, r := receiptOf(t, db, "call_again", ReceiptOptions{Trusted: trusted})
-	f, err := r.Check(trusted)
-	fatalIf(t, err)
-	if len(f.Entries) != 5 || len(f.Policies) != 0 {
-		t.Errorf("it proves %d entries and %d policies", len(f.Entries), len(f.Policies))
+	for _, subject := range []string{"call_again", "job_a"} {
+		_, r := receiptOf(t, db, subject, ReceiptOptions{Trusted: trusted})
+		f, err := r.Check(trusted)
+		fatalIf(t, err)
+		if len(f.Entries) != 5 || len(f.Policies) != 0 {
+			t.Errorf("that of %s proves %d entries and %d policies", subject, len(f.Entries), len(f.Policies))
+		}
 	}
 }
 
@@ -229,20 +235,20 @@ func TestAReceiptHasOneSpelling(t *testing.T) {
 	file, _, _ := someReceipt(t, db, true)
 	text := string(file)
 	for what, other := range map[string]string{
-		"a member named twice":        strings.Replace(text, `"subject"`, `"subject": "call_x", "subject"`, 1),
-		"a member in other letters":   strings.Replace(text, `"subject"`, `"Subject"`, 1),
-		"an unknown member":           strings.Replace(text, `"subject"`, `"more": 1, "subject"`, 1),
-		"another blank":               strings.Replace(text, `"subject": `, `"subject":  `, 1),
-		"another end of line":         strings.ReplaceAll(text, "\n", "\r\n"),
-		"another escape":              strings.Replace(text, "call_a", `call\u005fa`, 1),
-		"something after it":          text + " ",
-		"another document after it":   text + text,
-		"nothing":                     "",
-		"no receipt":                  `{"format":"dtcgate.receipt/v2"}`,
-		"a list":                      "[]",
-		"cut":                         text[:len(text)/2],
-		"more than a receipt may be":  text + strings.Repeat(" ", MaxProof),
-		"a null for the list":         `{"format":"dtcgate.receipt/v1"}`,
+		"a member named twice":       strings.Replace(text, `"subject"`, `"subject": "call_x", "subject"`, 1),
+		"a member in other letters":  strings.Replace(text, `"subject"`, `"Subject"`, 1),
+		"an unknown member":          strings.Replace(text, `"subject"`, `"more": 1, "subject"`, 1),
+		"another blank":              strings.Replace(text, `"subject": `, `"subject":  `, 1),
+		"another end of line":        strings.ReplaceAll(text, "\n", "\r\n"),
+		"another escape":             strings.Replace(text, "call_a", `call\u005fa`, 1),
+		"something after it":         text + " ",
+		"another document after it":  text + text,
+		"nothing":                    "",
+		"no receipt":                 `{"format":"dtcgate.receipt/v2"}`,
+		"a list":                     "[]",
+		"cut":                        text[:len(text)/2],
+		"more than a receipt may be": text + strings.Repeat(" ", MaxProof),
+		"a null for the list":        `{"format":"dtcgate.receipt/v1"}`,
 	} {
 		if _, err := Read([]byte(other)); err == nil {
 			t.Errorf("%s: it was read", what)

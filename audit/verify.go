@@ -24,8 +24,8 @@ type Report struct {
 	Sequenced   int64     `json:"sequenced"` // of these, numbered
 	Pending     int64     `json:"pending"`   // of these, not numbered yet
 	Checkpoints int64     `json:"checkpoints"`
-	Size        int64     `json:"size"` // of the last checkpoint that was checked
-	Root        string    `json:"root"` // of the tree at Size, base64
+	Size        int64     `json:"size"`              // of the last checkpoint that was checked
+	Root        string    `json:"root"`              // of the tree at Size, base64
 	Outside     int64     `json:"outside,omitempty"` // checkpoints kept elsewhere that fit
 	Bad         *BadEntry `json:"bad,omitempty"`
 }

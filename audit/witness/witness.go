@@ -32,10 +32,10 @@ import (
 
 // Limits of copying.
 const (
-	firstPause = time.Second     // after a failure, and twice as long after each more
-	maxPause   = time.Minute     // between attempts, unless copies are further apart anyway
+	firstPause = time.Second      // after a failure, and twice as long after each more
+	maxPause   = time.Minute      // between attempts, unless copies are further apart anyway
 	putTime    = 10 * time.Second // for one copy
-	lastTime   = 3 * time.Second // for the copy at the end
+	lastTime   = 3 * time.Second  // for the copy at the end
 )
 
 // A Destination is a place outside.

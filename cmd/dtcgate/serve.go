@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/witness"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -34,6 +35,7 @@ type serve struct {
 	reach
 	masterKeys
 	webhookReach
+	witnessing
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
@@ -62,7 +64,7 @@ func (c *serve) Validate() error {
 }
 
 // drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
-// log's last pass (5 s at most) it stays below 10 s.
+// log's last pass (5 s at most) it stays below 10 s. A last copy of the checkpoint takes 3 s at most, when a witness is out of reach.
 const drainTime = 3 * time.Second
 
 func (c *serve) Run(ctx context.Context, a *app) error {
@@ -138,6 +140,8 @@ type runningGate struct {
 	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 	vault   *vault.Vault
+	witness *witness.Witness // nil: checkpoints stay here
+	outside func() error     // closes what the witness copies to
 }
 
 func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, log zerolog.Logger) (*runningGate, error) {
@@ -171,7 +175,12 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	if err != nil {
 		return nil, err
 	}
+	copies, outside, err := c.witness(db, key, log)
+	if err != nil {
+		return nil, err
+	}
 	return &runningGate{
+		witness: copies, outside: outside,
 		web: web, gate: g, exports: exports, issuers: issuers, vault: v,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
@@ -179,7 +188,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 }
 
 // run serves until ctx ends and then ends in this order: nothing more is accepted, what was accepted is answered,
-// workers finish the step they are at, the record is numbered and signed to its end.
+// workers finish the step they are at, the record is numbered and signed to its end, and its last checkpoint leaves the house.
 func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 	beside := context.WithoutCancel(ctx)
 	working, stopWork := context.WithCancel(beside)
@@ -196,9 +205,27 @@ func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 
+	copied := r.copyOut(beside)
+
 	err := server.Serve(ctx, l, r.web, drainTime)
 	stopWork()
 	workers.Wait()
 	stopAudit()
-	return errors.Join(err, <-recorded)
+	return errors.Join(err, <-recorded, copied())
+}
+
+// copyOut begins to copy checkpoints to where they are out of reach, and gives what ends it after a last copy. One that fails has been
+// logged, and is no failure of the server's: the next start makes up for it.
+func (r *runningGate) copyOut(ctx context.Context) (end func() error) {
+	if r.witness == nil {
+		return func() error { return nil }
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.witness.Run(ctx) }()
+	return func() error {
+		stop()
+		<-done
+		return r.outside()
+	}
 }
