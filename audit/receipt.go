@@ -164,7 +164,7 @@ func caseOf(tx *store.Tx, subject string) ([]kept, error) {
 	return numbered(found, err)
 }
 
-// entriesOf gives the entries of a call or a job. That the column is not '' lets both engines use its partial index.
+// entriesOf gives the entries of a call or a job. That the column is not ” lets both engines use its partial index.
 func entriesOf(tx *store.Tx, column, id string) ([]kept, error) {
 	return store.All(tx, scanKept, keptColumns+`e.`+column+` = $1 AND e.`+column+` <> '' AND e.event <> $2 ORDER BY e.id LIMIT $3`,
 		id, progress, maxProved+1)

@@ -145,7 +145,7 @@ func TestSixKindsOfTamperingAreFound(t *testing.T) {
 		outside := allNotes(t, db)
 		r := rand.New(rand.NewPCG(7, 8))
 		done, refused := map[string]int{}, 0
-		for i := 0; i < fullSize(t, "DTCGATE_TEST_TAMPER", 240); {
+		for i := 0; i < fullSize(t, "DTCGATE_TEST_TAMPER", 60); {
 			kind := kinds[i%len(kinds)]
 			m := kind.make(v, r)
 			bad, ok := v.after(t, m.tamper)

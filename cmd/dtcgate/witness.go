@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -58,4 +59,20 @@ func (c witnessing) witness(db *store.DB, key string, log zerolog.Logger) (w *wi
 		}
 		log.Info().Str("destination", destination).Msg("checkpoints are copied again")
 	}}), closeAll, nil
+}
+
+// copyOut begins to copy checkpoints to where they are out of reach, and gives what ends it after a last copy. One that fails has been
+// logged, and is no failure of the server's: the next start makes up for it.
+func (r *runningGate) copyOut(ctx context.Context) (end func() error) {
+	if r.witness == nil {
+		return func() error { return nil }
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.witness.Run(ctx) }()
+	return func() error {
+		stop()
+		<-done
+		return r.outside()
+	}
 }
