@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,16 +24,19 @@ type Report struct {
 	Sequenced   int64     `json:"sequenced"` // of these, numbered
 	Pending     int64     `json:"pending"`   // of these, not numbered yet
 	Checkpoints int64     `json:"checkpoints"`
-	Size        int64     `json:"size"` // of the last checkpoint that was checked
-	Root        string    `json:"root"` // of the tree at Size, base64
+	Size        int64     `json:"size"`              // of the last checkpoint that was checked
+	Root        string    `json:"root"`              // of the tree at Size, base64
+	Outside     int64     `json:"outside,omitempty"` // checkpoints kept elsewhere that fit
 	Bad         *BadEntry `json:"bad,omitempty"`
 }
 
 // BadEntry is the first entry that does not fit. Seq is 0 when it has no number, ID is empty when it cannot be told.
+// Checkpoint is the size of the first checkpoint that does not fit, where that is what showed it.
 type BadEntry struct {
-	Seq int64  `json:"seq"`
-	ID  string `json:"id"`
-	Why string `json:"why"`
+	Seq        int64  `json:"seq"`
+	ID         string `json:"id"`
+	Why        string `json:"why"`
+	Checkpoint int64  `json:"checkpoint,omitempty"`
 }
 
 func (b *BadEntry) Error() string { return fmt.Sprintf("entry %d (%s): %s", b.Seq, b.ID, b.Why) }
@@ -78,15 +79,8 @@ func (w *walk) all(outside []string) error {
 	if err := w.count(); err != nil {
 		return err
 	}
-	for _, signed := range outside {
-		c, err := openCheckpoint(signed, w.trusted)
-		if err != nil {
-			return fmt.Errorf("checkpoint kept outside: %w", err)
-		}
-		if other, ok := w.kept[c.size]; ok && other.root != c.root {
-			return &BadEntry{Seq: c.size, Why: "two checkpoints kept outside contradict each other"}
-		}
-		w.kept[c.size] = c
+	if err := w.keep(outside); err != nil {
+		return err
 	}
 	for _, step := range []func() error{w.sequence, w.end, w.pending, w.hidden} {
 		if err := step(); err != nil {
@@ -162,11 +156,12 @@ func (w *walk) batch(records []record, from, upTo int64) error {
 	if err != nil {
 		return err
 	}
-	checkpoints, err := store.All(w.tx, scanStored, `SELECT size, note, at FROM audit_checkpoints
+	rows, err := store.All(w.tx, scanStored, `SELECT size, note, at FROM audit_checkpoints
 		WHERE size > $1 AND size <= $2 ORDER BY size`, from, upTo)
 	if err != nil {
 		return err
 	}
+	checkpoints := openAll(rows, func(s stored) (checkpoint, error) { return s.open(w.trusted) })
 	for _, r := range records {
 		if r.seq != w.tree.size+1 {
 			return w.gap(r.seq)
@@ -179,7 +174,7 @@ func (w *walk) batch(records []record, from, upTo int64) error {
 			return err
 		}
 		values = values[n:]
-		for len(checkpoints) > 0 && checkpoints[0].size <= r.seq {
+		for len(checkpoints) > 0 && checkpoints[0].of.size <= r.seq {
 			if err := w.checkpoint(checkpoints[0], r); err != nil {
 				return err
 			}
@@ -245,10 +240,10 @@ func (r record) bad(why string, args ...any) error {
 }
 
 // checkpoint checks a stored checkpoint where the walk has reached its size, at entry r.
-func (w *walk) checkpoint(s stored, r record) error {
-	c, err := s.open(w.trusted)
-	if err != nil {
-		return r.bad("checkpoint %d: %v", s.size, err)
+func (w *walk) checkpoint(o opened[stored], r record) error {
+	c := o.checkpoint
+	if o.err != nil {
+		return r.bad("checkpoint %d: %v", o.of.size, o.err)
 	}
 	if c.previous != w.head.size {
 		return r.bad("checkpoint %d follows checkpoint %d, which is not here", c.size, c.previous)
@@ -261,41 +256,41 @@ func (w *walk) checkpoint(s stored, r record) error {
 	return nil
 }
 
-// outside checks a checkpoint kept elsewhere once the walk has reached its size.
-func (w *walk) outside(r record) error {
-	c, ok := w.kept[r.seq]
-	if !ok {
-		return nil
-	}
-	delete(w.kept, r.seq)
-	if c.root != w.tree.root() {
-		return w.since(w.agreed, c)
-	}
-	w.agreed = c
-	return nil
-}
-
 // since blames the entries that c covers and the last good checkpoint does not: their tree agrees with itself and not
 // with the signature, so it was computed anew.
 func (w *walk) since(good, c checkpoint) error {
-	return w.at(good.size+1, fmt.Sprintf("entries %d to %d do not give the root that checkpoint %d of %s signed",
+	bad, err := w.at(good.size+1, fmt.Sprintf("entries %d to %d do not give the root that checkpoint %d of %s signed",
 		good.size+1, c.size, c.size, c.at.Format(time.DateTime)))
+	if err != nil {
+		return err
+	}
+	bad.Checkpoint = c.size
+	return bad
 }
 
 // at names the entry of a number.
-func (w *walk) at(seq int64, why string) error {
+func (w *walk) at(seq int64, why string) (*BadEntry, error) {
 	id, err := store.One(w.tx, text, `SELECT entry_id FROM audit_sequence WHERE seq = $1`, seq)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	return &BadEntry{Seq: seq, ID: id, Why: why}, nil
+}
+
+// blame is at for who has nothing to add.
+func (w *walk) blame(seq int64, why string) error {
+	bad, err := w.at(seq, why)
+	if err != nil {
 		return err
 	}
-	return &BadEntry{Seq: seq, ID: id, Why: why}
+	return bad
 }
 
 // gap tells why the entry after the last good one could not be read; found is the number read instead.
 func (w *walk) gap(found int64) error {
 	seq := w.tree.size + 1
 	if found < seq {
-		return w.at(found, "its number is not part of the sequence")
+		return w.blame(found, "its number is not part of the sequence")
 	}
 	var id, entry, hashes sql.NullString
 	err := w.tx.QueryRow(`SELECT s.entry_id, e.id, t.hashes FROM audit_sequence s
@@ -326,9 +321,8 @@ func (w *walk) end() error {
 	if trees != size {
 		return &BadEntry{Seq: size + 1, Why: fmt.Sprintf("the record ends before it; the tree has hashes of %d entries", trees)}
 	}
-	if len(w.kept) > 0 {
-		return &BadEntry{Seq: size + 1, Why: fmt.Sprintf("the record ends before it; a checkpoint kept outside has %d entries",
-			slices.Max(slices.Collect(maps.Keys(w.kept))))}
+	if err := w.cut(); err != nil {
+		return err
 	}
 	beyond, err := store.One(w.tx, number, `SELECT COALESCE(MAX(size), 0) FROM audit_checkpoints`)
 	if err != nil {
@@ -338,7 +332,7 @@ func (w *walk) end() error {
 		return &BadEntry{Seq: size + 1, Why: fmt.Sprintf("the record ends before it; checkpoint %d has more entries", beyond)}
 	}
 	if w.head.size != size {
-		return w.at(w.head.size+1, fmt.Sprintf("no checkpoint covers it; the last is %d", w.head.size))
+		return w.blame(w.head.size+1, fmt.Sprintf("no checkpoint covers it; the last is %d", w.head.size))
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/audit/backup"
+	"github.com/dtcgate/dtcgate/audit/witness"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -35,6 +36,7 @@ type serve struct {
 	reach
 	masterKeys
 	webhookReach
+	witnessing
 	telemetry
 
 	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
@@ -73,6 +75,7 @@ func (c *serve) Validate() error {
 const (
 	// drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
 	// log's last pass (5 s at most) it stays below 10 s, once the server is no longer sent any (--unready-for).
+	// A last copy of the checkpoint takes 3 s more at most, when a witness is out of reach.
 	drainTime = 3 * time.Second
 	// maxUnready bounds --unready-for: whoever ends servers kills one that takes longer.
 	maxUnready = 5 * time.Minute
@@ -171,6 +174,8 @@ type runningGate struct {
 	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 	vault   *vault.Vault
+	witness *witness.Witness // nil: checkpoints stay here
+	outside func() error     // closes what the witness copies to
 	watch   *instruments
 }
 
@@ -210,7 +215,12 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	if err != nil {
 		return nil, err
 	}
+	copies, outside, err := c.witness(db, key, log)
+	if err != nil {
+		return nil, err
+	}
 	return &runningGate{
+		witness: copies, outside: outside,
 		db: db, logged: logged, web: web, gate: g, exports: exports, issuers: issuers, vault: v, watch: watch,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
@@ -218,7 +228,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 }
 
 // run serves until ctx ends and then ends in this order: it is no longer ready, nothing more is accepted, what was accepted is answered,
-// workers finish the step they are at, the record is numbered and signed to its end.
+// workers finish the step they are at, the record is numbered and signed to its end, and its last checkpoint leaves the house.
 func (r *runningGate) run(ctx context.Context, l net.Listener, leave server.Leave) error {
 	beside := context.WithoutCancel(ctx)
 	working, stopWork := context.WithCancel(beside)
@@ -238,10 +248,11 @@ func (r *runningGate) run(ctx context.Context, l net.Listener, leave server.Leav
 	}
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
+	copied := r.copyOut(beside)
 
 	err := server.Serve(ctx, l, r.web, leave)
 	stopWork()
 	workers.Wait()
 	stopAudit()
-	return errors.Join(err, <-recorded)
+	return errors.Join(err, <-recorded, copied())
 }
