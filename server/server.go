@@ -125,15 +125,15 @@ func (s *Server) handle(pattern string, h http.HandlerFunc) {
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
+	traced, span := s.spans.Request(r.Context(), r.Header)
+	ctx, cancel := context.WithCancel(traced)
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now()}
-	v.ctx, v.span = s.spans.Request(ctx, r.Header)
+	v := &visit{started: time.Now(), ctx: ctx, span: span}
 	s.metrics.serve(1)
 	defer s.metrics.serve(-1)
 	a := &answer{ResponseWriter: w}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+	r = r.WithContext(context.WithValue(traced, visitKey{}, v))
 	defer s.finish(a, r, v)
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
