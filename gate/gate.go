@@ -67,6 +67,7 @@ type Gate struct {
 	webhooks  *notify.Webhooks
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
+	known     auth.Known // the callers of late
 	policies  policies
 	shadows   shadows
 	used      used
@@ -183,6 +184,7 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 		return err
 	}
 	c.askOutside(ctx)
+	store.Reach(store.Judged)
 	c.out.CallID = c.ID
 	if c.Tool.Writes() {
 		return g.write(ctx, c)
@@ -190,8 +192,8 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	return g.read(ctx, c)
 }
 
-// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: another process may
-// have done so. Tests set it.
+// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: what another process told
+// may be lost on its way. Tests set it.
 var askAgain = time.Second
 
 // recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
@@ -206,6 +208,7 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
+	store.Reach(store.ReadDone)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	return g.db.InTx(ctx, func(tx *store.Tx) error {
@@ -268,7 +271,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 // write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
 // record. Whatever fails, none of it is there.
 func (g *Gate) write(ctx context.Context, c *call) error {
-	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
 		if err := g.writeOnce(c); err != nil || c.job == "" {
 			return err
@@ -277,10 +280,6 @@ func (g *Gate) write(ctx context.Context, c *call) error {
 		c.out.Job, err = g.queue.Job(tx, c.Principal, c.job)
 		return err
 	})
-	if err == nil && c.out.Status == tools.Queued {
-		g.notify()
-	}
-	return err
 }
 
 func (g *Gate) writeOnce(c *call) error {
@@ -290,15 +289,18 @@ func (g *Gate) writeOnce(c *call) error {
 	if replayed, err := g.claimKey(c); err != nil || replayed {
 		return err
 	}
+	store.Reach(store.KeyClaimed)
 	if err := g.judgeTx(c, writeChecks); err != nil {
 		return err
 	}
 	if err := g.act(c); err != nil {
 		return err
 	}
+	store.Reach(store.Acted)
 	if err := g.saveAnswer(c); err != nil {
 		return err
 	}
+	defer store.Reach(store.Recorded)
 	return g.record(c.Tx, c, string(c.out.Status))
 }
 

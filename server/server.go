@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -47,11 +48,13 @@ type Config struct {
 	Metrics      *Metrics      // of this server and no other; nil: nothing is counted
 	ScrapeToken  string        // opens the metrics, also beside everything else; "": they are served on a listener of their own alone
 	Spans        *spans.Tracer // nil: nothing is traced
+	Slow         bool          // every MCP message goes the long way through the go-sdk: for tests, and to rule the short way out
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
 type Server struct {
 	gate     *gate.Gate
+	hot      hot
 	tools    *tools.Registry
 	db       *store.DB
 	log      zerolog.Logger
@@ -76,6 +79,16 @@ type Server struct {
 	leave   context.CancelFunc
 
 	heartbeat time.Duration // of streams
+
+	// unready says that the process is about to end: requests are answered, and connections closed after the answer.
+	unready atomic.Bool
+}
+
+// hot are the gate's methods on the way of every call, apart so that a benchmark can measure the server alone.
+type hot struct {
+	authenticate func(ctx context.Context, secret, source string) (auth.Principal, error)
+	call         func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error)
+	visible      func(context.Context, auth.Principal) ([]*tools.Tool, error)
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -89,15 +102,15 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
-		public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
+		gate: c.Gate, hot: hot{c.Gate.Authenticate, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
+		networks: c.Networks, proxies: proxies, public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	mcp := s.known(s.newMCP(c.Version))
+	mcp := s.known(s.newMCP(c))
 	s.handle("POST "+mcpPath, mcp)
 	s.handle("POST "+keyPath, mcp)
 	s.handleDiscovery()
@@ -135,6 +148,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(traced, visitKey{}, v))
 	defer s.finish(a, r, v)
+	if s.unready.Load() {
+		w.Header().Set("Connection", "close") // who comes again is to come to another server
+	}
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
 		return

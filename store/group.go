@@ -130,9 +130,11 @@ func (g *group) finish() {
 	}
 	g.open = nil
 	if b.err == nil && b.kept > 0 {
+		Reach(CommitBegins)
 		if err := g.session.run("COMMIT"); err != nil {
 			b.err = lost("committing", err)
 		}
+		Reach(CommitEnds)
 		g.commits++
 		g.tally.add(b.kept)
 	} else if b.err == nil {

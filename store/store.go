@@ -51,7 +51,9 @@ type DB struct {
 	Spans *spans.Tracer
 
 	engine engine
+	dsn    string
 	bells  bells
+	untold untold // to other processes
 
 	transactions, unavailable atomic.Int64 // see Stats
 }
@@ -82,7 +84,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &DB{Now: time.Now, engine: e}, nil
+	return &DB{Now: time.Now, engine: e, dsn: dsn}, nil
 }
 
 func isPostgres(dsn string) bool {
@@ -112,13 +114,16 @@ func (db *DB) InTx(ctx context.Context, fn func(*Tx) error) error {
 
 // Read runs fn on a snapshot and refuses writes. It neither blocks writers nor waits for them.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, "db.read", db.engine.read, fn)
+	return db.run(ctx, reading, db.engine.read, fn)
 }
 
 // Bulk is InTx for imports: it shares its commit with nobody, and an ended ctx stops even a running statement.
 func (db *DB) Bulk(ctx context.Context, fn func(*Tx) error) error {
 	return db.run(ctx, "db.bulk", db.engine.bulk, fn)
 }
+
+// reading is what a read is called in traces.
+const reading = "db.read"
 
 func (db *DB) run(ctx context.Context, kind string, in func(context.Context, work) error, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
@@ -127,7 +132,7 @@ func (db *DB) run(ctx context.Context, kind string, in func(context.Context, wor
 	ctx, span := db.Spans.Part(ctx, kind)
 	var told []string
 	err := unavailable(in(ctx, func(stmts context.Context, c conn) error {
-		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
+		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name(), snapshot: kind == reading}
 		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
 		if err := fn(tx); err != nil {
@@ -141,7 +146,7 @@ func (db *DB) run(ctx context.Context, kind string, in func(context.Context, wor
 		return ctx.Err()
 	}))
 	if err == nil {
-		db.bells.ring(told)
+		db.tell(told)
 	}
 	db.count(err)
 	span.End(err)
