@@ -137,7 +137,7 @@ var (
 	descPendingAge    = desc("audit_pending_oldest_age_seconds", "Age of the oldest of them, which is the sequencer's lag; 0 when there is none.")
 	descSize          = desc("audit_checkpoint_entries", "Entries that the last checkpoint is about.")
 	descCheckpointAge = desc("audit_checkpoint_age_seconds", "Age of the last checkpoint; 0 when there is none.")
-	descLease         = desc("lease_remaining_seconds", "Time for which a lease is held yet, by whichever process. None is told that nobody holds.", "lease")
+	descLease         = desc("lease_remaining_seconds", "Time until a lease has to be renewed, by its holder's clock, whichever process that is; below 0 when it was not. Leases that were given up are not told.", "lease")
 	descPolicy        = desc("policy_version", "Version of the policy in force, of 100 merchants at most.", "merchant")
 )
 

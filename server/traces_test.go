@@ -169,12 +169,11 @@ func TestACallIsTracedFromTheWireToItsTool(t *testing.T) {
 
 		want := []string{
 			route,
-			route + " > db.read", // the credential
 			route + " > gate.call",
 			route + " > gate.call > db.write",
 			route + " > gate.call > db.write > tool.write",
 		}
-		got := slices.DeleteFunc(c.trace(callerTrace), func(line string) bool { return strings.HasSuffix(line, "gate.call > db.read") }) // what else the checks read
+		got := slices.DeleteFunc(c.trace(callerTrace), func(line string) bool { return strings.HasSuffix(line, "db.read") }) // the credential, and what checks read
 		if !slices.Equal(got, want) {
 			t.Errorf("the trace is\n%s\nand not\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -297,6 +296,21 @@ func TestAJobsTurnNamesItsCall(t *testing.T) {
 	turn := c.span("gate.resume")
 	if said(turn, "dtcgate.call_id") != resp.Header.Get("X-Call-Id") || said(turn, "gen_ai.tool.name") != "notes_send" {
 		t.Errorf("%v", turn)
+	}
+}
+
+// Who is not served does not fill the collector, and probes tell nothing.
+func TestStrangersAndProbesAreNotTraced(t *testing.T) {
+	c := newCollector(t)
+	g := newTracedRig(t, storetest.New(t, "sqlite"), fakes, c.tracer(1))
+	g.do("GET", "/healthz", "")
+	g.do("GET", "/readyz", "")
+	g.server.networks = Networks{}
+	if resp, _ := g.do("GET", tools.BasePath+"/notes/1", "", "Traceparent: 00-"+callerTrace+"-"+callerSpan+"-01"); resp.StatusCode != 403 {
+		t.Errorf("a stranger is answered %s", resp.Status)
+	}
+	if text := c.text(); text != "" {
+		t.Errorf("a span was sent: %s", text)
 	}
 }
 
