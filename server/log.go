@@ -29,6 +29,7 @@ type visit struct {
 	ctx       context.Context
 	principal auth.Principal
 	span      *spans.Span // nil: it is not traced
+	pattern   string      // of the route; "" for none
 
 	mu     sync.Mutex // guards the rest: the go-sdk answers on other goroutines than the request's
 	rpc    string     // JSON-RPC method

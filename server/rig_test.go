@@ -25,6 +25,7 @@ import (
 	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -35,6 +36,7 @@ type rig struct {
 	db      *store.DB
 	gate    *gate.Gate
 	server  *Server
+	metrics *Metrics
 	url     string
 	log     *logged
 	secrets map[string]string // by the name of key or person
@@ -69,12 +71,23 @@ const rigMerchant = "Test shop"
 
 func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	t.Helper()
+	return newTracedRig(t, db, registry, nil)
+}
+
+func newTracedRig(t *testing.T, db *store.DB, registry *tools.Registry, tracer *spans.Tracer) *rig {
+	t.Helper()
 	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
+	db.Spans = tracer
+	g.metrics = NewMetrics(registry, "test")
 	log := zerolog.New(g.log)
 	g.exports = &shop.DossierFiles{DB: db, Dir: t.TempDir()}
-	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports})
+	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports, Observe: g.metrics.Called, Spans: tracer})
+	g.metrics.Watch(Sources{DB: db, Gate: g.gate, Log: log})
 	var err error
-	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback}})
+	g.server, err = New(Config{
+		Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback},
+		Metrics: g.metrics, ScrapeToken: scrapeToken, Spans: tracer,
+	})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)
 	web.Config = HTTPServer(g.server)

@@ -141,8 +141,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now()}
-	v.ctx, v.span = s.spans.Request(ctx, r.Header)
+	v := &visit{started: time.Now(), ctx: ctx}
 	s.metrics.serve(1)
 	defer s.metrics.serve(-1)
 	a := &answer{ResponseWriter: w}
@@ -164,7 +163,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(a, r, err)
 		return
 	}
-	s.route(a, r)
+	s.route(a, s.traced(r, v))
+}
+
+// traced begins the span of a request. Who is not served is not traced, so that nobody outside fills the collector; nor are probes, of which
+// there is one every few seconds.
+func (s *Server) traced(r *http.Request, v *visit) *http.Request {
+	if s.spans == nil || surfaceOf(r.URL.Path).loopback {
+		return r
+	}
+	v.ctx, v.span = s.spans.Request(v.ctx, r.Header)
+	return r.WithContext(v.span.In(r.Context()))
 }
 
 // route finds what answers r. Paths are taken as they are: the mux would redirect those with // or .. in them.
@@ -182,6 +191,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		}
 		s.refuse(w, r, noRoute())
 	default:
+		visitOf(r.Context()).pattern = pattern
 		s.mux.ServeHTTP(w, r)
 	}
 }
@@ -218,8 +228,8 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
 		a.status = statusGone
 	}
-	s.metrics.answered(r.Pattern, a.status)
-	v.span.Answered(r.Pattern, v.method(), a.status)
+	s.metrics.answered(v.pattern, a.status)
+	v.span.Answered(v.pattern, v.method(), a.status)
 	v.span.End(nil)
 	if !v.counted {
 		s.logLine(a, r, v)

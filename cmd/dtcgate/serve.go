@@ -207,7 +207,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks,
 		Observe: metrics.Called, Spans: watch.spans,
 	})
-	metrics.Watch(server.Sources{DB: db, Gate: g, Webhooks: hooks, Traces: watch.sent})
+	metrics.Watch(server.Sources{DB: db, Gate: g, Log: log, Webhooks: hooks, Traces: watch.sent})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
 		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Metrics: metrics, ScrapeToken: c.MetricsToken, Spans: watch.spans,
