@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -59,6 +60,15 @@ func row(hashes []tlog.Hash) string {
 		b = hex.AppendEncode(b, h[:])
 	}
 	return string(b)
+}
+
+// leafOf is the leaf in a text of audit_tree.hashes.
+func leafOf(hashes string) (leaf tlog.Hash, err error) {
+	if len(hashes) < 2*tlog.HashSize {
+		return leaf, errors.New("its hash is gone from the tree")
+	}
+	_, err = hex.Decode(leaf[:], []byte(hashes[:2*tlog.HashSize]))
+	return leaf, err
 }
 
 // loadEdge reads the edge of the stored tree of that size. Each bit of size is a complete subtree; its hash stands with

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -23,6 +24,7 @@ type Report struct {
 	Entries     int64     `json:"entries"`   // on record
 	Sequenced   int64     `json:"sequenced"` // of these, numbered
 	Pending     int64     `json:"pending"`   // of these, not numbered yet
+	Pruned      int64     `json:"pruned"`    // numbered, and removed since as their horizon allows
 	Checkpoints int64     `json:"checkpoints"`
 	Size        int64     `json:"size"` // of the last checkpoint that was checked
 	Root        string    `json:"root"` // of the tree at Size, base64
@@ -69,6 +71,8 @@ type walk struct {
 	kept   map[int64]checkpoint // from outside, by size, not reached yet
 	agreed checkpoint           // the last from outside that was checked
 	values int64                // personal values checked
+
+	pruning pruning
 }
 
 func (w *walk) all(outside []string) error {
@@ -85,7 +89,7 @@ func (w *walk) all(outside []string) error {
 		}
 		w.kept[c.size] = c
 	}
-	for _, step := range []func() error{w.sequence, w.end, w.pending, w.hidden} {
+	for _, step := range []func() error{w.sequence, w.end, w.pruning.holds, w.pending, w.hidden} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -109,7 +113,9 @@ func (w *walk) count() error {
 		}
 		*c.n = n
 	}
-	return nil
+	var err error
+	w.pruning.Horizon, err = LastHorizon(w.tx, true)
+	return err
 }
 
 // record is an entry as stored, with its place and its row of the tree.
@@ -129,11 +135,15 @@ func scanRecord(r store.Row) (record, error) {
 
 const columns = `e.id, e.at, e.merchant, e.event, e.call_id, e.job_id, e.actor, e.tool, e.body`
 
+// perhaps are columns of an entry that may have been removed. It then has no time.
+const perhaps = `s.entry_id, e.at, COALESCE(e.merchant, ''), COALESCE(e.event, ''), COALESCE(e.call_id, ''), COALESCE(e.job_id, ''),
+	COALESCE(e.actor, ''), COALESCE(e.tool, ''), COALESCE(e.body, '')`
+
 // sequence checks all that has a number. Rows that lack a part are not among those it reads, and show as gaps.
 func (w *walk) sequence() error {
 	for from := int64(math.MinInt64); ; {
-		records, err := store.All(w.tx, scanRecord, `SELECT s.seq, `+columns+`, t.hashes
-			FROM audit_sequence s JOIN audit_tree t ON t.seq = s.seq JOIN audit_entries e ON e.id = s.entry_id
+		records, err := store.All(w.tx, scanRecord, `SELECT s.seq, `+perhaps+`, t.hashes
+			FROM audit_sequence s JOIN audit_tree t ON t.seq = s.seq LEFT JOIN audit_entries e ON e.id = s.entry_id
 			WHERE s.seq > $1 AND t.seq > $1 ORDER BY s.seq LIMIT $2`, from, verifyBatch)
 		if err != nil || len(records) == 0 {
 			return err
@@ -203,10 +213,19 @@ func scanValue(r store.Row) (sealed, error) {
 
 // entry checks one entry by itself, then against the tree.
 func (w *walk) entry(r record, values []sealed) error {
+	if r.head.At.IsZero() { // no row: an entry has a time
+		return w.gone(r, len(values))
+	}
 	if err := w.contents(r, values); err != nil {
 		return err
 	}
-	hashes, err := w.tree.add(leaf(r.head.ID, r.body))
+	w.pruning.see(r)
+	return w.grow(r, leaf(r.head.ID, r.body))
+}
+
+// grow adds a leaf to the tree, which must be the one on record.
+func (w *walk) grow(r record, leaf tlog.Hash) error {
+	hashes, err := w.tree.add(leaf)
 	if err != nil {
 		return err
 	}
@@ -253,6 +272,7 @@ func (w *walk) checkpoint(s stored, r record) error {
 		return w.since(w.head, c)
 	}
 	w.head = c
+	w.pruning.sign(c)
 	w.report.Size, w.report.Root = c.size, root.String()
 	return nil
 }
@@ -380,7 +400,8 @@ func (w *walk) waiting(p waiting) error {
 // hidden checks that each entry has a number or waits for one, and that each personal value has an entry. All numbered
 // and all waiting entries are known to exist and to be different, so counting finds out if there are others.
 func (w *walk) hidden() error {
-	if w.report.Entries != w.report.Sequenced+w.report.Pending {
+	w.report.Pruned = w.pruning.removed
+	if w.report.Entries+w.report.Pruned != w.report.Sequenced+w.report.Pending {
 		return w.stray("it was kept from being numbered", `SELECT e.id FROM audit_entries e
 			WHERE NOT EXISTS (SELECT 1 FROM audit_sequence s WHERE s.entry_id = e.id)
 			AND NOT EXISTS (SELECT 1 FROM audit_pending p WHERE p.entry_id = e.id) ORDER BY e.id LIMIT 1`)
