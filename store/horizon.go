@@ -44,7 +44,8 @@ const aHorizon = `NOT EXISTS (SELECT 1 FROM {s}audit_horizons h WHERE h.seq >= {
 // passed is what an entry must be to be removed: old, and numbered up to a horizon whose own entry is numbered, so that the trace is signed
 // before anything is gone.
 const passed = `{o}.at <= {now} - ` + leastKept + ` AND EXISTS (SELECT 1 FROM {s}audit_sequence s WHERE s.entry_id = {o}.id
-	AND s.seq <= (SELECT MAX(h.seq) FROM {s}audit_horizons h WHERE EXISTS (SELECT 1 FROM {s}audit_sequence p WHERE p.entry_id = h.entry_id)))`
+	AND s.seq <= (SELECT h.seq FROM {s}audit_horizons h WHERE EXISTS (SELECT 1 FROM {s}audit_sequence p WHERE p.entry_id = h.entry_id)
+		ORDER BY h.seq DESC LIMIT 1))`
 
 // permitHorizons has the database remove what lies behind a horizon, and nothing else.
 func permitHorizons(engine string) func(context.Context, *sql.Tx) error {
@@ -84,7 +85,9 @@ var (
 	postgresWords = []string{"{n}", "($1)", "{o}", "($1)", "{s}", "%1$I.", "{now}", "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", "%", "%%"}
 )
 
-func spell(condition string, words []string) string { return strings.NewReplacer(words...).Replace(condition) }
+func spell(condition string, words []string) string {
+	return strings.NewReplacer(words...).Replace(condition)
+}
 
 // guard is a trigger's function that refuses a row (NEW or OLD) which a condition does not hold for.
 func guard(name, condition, row, refusal string) string {

@@ -20,6 +20,10 @@ import (
 type auditCmds struct {
 	Tail   auditTail   `cmd:"" help:"Print the latest entries."`
 	Verify auditVerify `cmd:"" help:"Check that nothing on record was changed, removed or put in."`
+	Show   auditShow   `cmd:"" help:"Print one entry by its number or id, or say that it was pruned."`
+	Export auditExport `cmd:"" help:"Write entries as OCSF events in JSON lines."`
+	Sinks  auditSinks  `cmd:"" help:"List where servers copy the log to, and how far each has come."`
+	Prune  auditPrune  `cmd:"" help:"Remove old entries. Their hashes stay, so that everything else still verifies."`
 }
 
 type auditTail struct {
@@ -179,6 +183,9 @@ func (a *app) trusted(ctx context.Context, db *store.DB) (trusted note.Verifiers
 
 func writeReport(w io.Writer, v verified) {
 	fmt.Fprintf(w, "%d entries: %d numbered, %d waiting for a server to number them.\n", v.Entries, v.Sequenced, v.Pending)
+	if v.Pruned > 0 {
+		fmt.Fprintf(w, "%d of them were pruned; their hashes are here.\n", v.Pruned)
+	}
 	if v.Bad != nil {
 		return // run says it, on stderr
 	}

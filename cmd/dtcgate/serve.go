@@ -15,6 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/export"
+	"github.com/dtcgate/dtcgate/audit/retention"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -34,6 +36,7 @@ type serve struct {
 	reach
 	masterKeys
 	webhookReach
+	exporting
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
@@ -54,7 +57,11 @@ func (c *serve) Validate() error {
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
 	}
-	if _, err := c.tellable(); err != nil {
+	tellable, err := c.tellable()
+	if err != nil {
+		return err
+	}
+	if err := c.check(tellable); err != nil {
 		return err
 	}
 	c.networks, err = c.parse(c.Dev)
@@ -138,6 +145,8 @@ type runningGate struct {
 	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 	vault   *vault.Vault
+	copies  *export.Exports   // nil: there are none
+	pruner  *retention.Pruner // nil: all is kept
 }
 
 func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, log zerolog.Logger) (*runningGate, error) {
@@ -162,6 +171,14 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	if err != nil {
 		return nil, err
 	}
+	tellable, err := c.tellable()
+	if err != nil {
+		return nil, err
+	}
+	copies, pruner, err := c.exporting.exports(db, tellable, logged)
+	if err != nil {
+		return nil, err
+	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks})
 	web, err := server.New(server.Config{
@@ -172,10 +189,20 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		return nil, err
 	}
 	return &runningGate{
-		web: web, gate: g, exports: exports, issuers: issuers, vault: v,
+		web: web, gate: g, exports: exports, issuers: issuers, vault: v, copies: copies, pruner: pruner,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
+}
+
+// leave runs what copies the record and lets its end go.
+func (r *runningGate) leave(ctx context.Context, workers *sync.WaitGroup) {
+	if r.copies != nil {
+		workers.Go(func() { _ = r.copies.Run(ctx) }) // leases that it cannot give up run out
+	}
+	if r.pruner != nil {
+		workers.Go(func() { r.pruner.Run(ctx) })
+	}
 }
 
 // run serves until ctx ends and then ends in this order: nothing more is accepted, what was accepted is answered,
@@ -193,6 +220,7 @@ func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 		workers.Go(func() { r.issuers.Run(working) })
 	}
 	workers.Go(func() { r.vault.Run(working) })
+	r.leave(working, &workers)
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 
