@@ -89,7 +89,10 @@ func (x *Exports) plan(ctx context.Context, name string) (*planned, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return p, err
 	}
-	return nil, x.DB.InTx(ctx, func(tx *store.Tx) error { return begin(tx, name) })
+	if err := x.DB.InTx(ctx, func(tx *store.Tx) error { return begin(tx, name) }); err != nil {
+		return nil, err
+	}
+	return x.read(ctx, name)
 }
 
 // begin gives a new sink its place: before the first entry that is still there.
