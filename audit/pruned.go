@@ -111,7 +111,7 @@ func (w *walk) gone(r record, values int) error {
 		w.pruning.first = &BadEntry{Seq: r.seq, ID: r.head.ID}
 	}
 	w.pruning.removed++
-	leaf, err := leafOf(r.hashes)
+	leaf, err := hashIn(r.hashes, 0)
 	if err != nil {
 		return r.bad("%v", err)
 	}
