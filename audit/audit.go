@@ -73,7 +73,7 @@ type Entry struct {
 	// Facts are what a policy decided by, in the form of package gate/policy. They name nobody but by id.
 	Facts json.RawMessage `json:"facts,omitempty"`
 
-	// Personal holds what must stay erasable, by name ("arguments", "reason"). Only Append reads it.
+	// Personal holds what must stay erasable, by name ("arguments", "reason"). Append takes it out, ReadStretch may put it back.
 	Personal map[string]string `json:"-"`
 	// Digests is set by Append: name to hex SHA-256 of salt and value, as in audit_values.
 	Digests map[string]string `json:"digests,omitempty"`

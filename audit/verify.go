@@ -23,6 +23,7 @@ type Report struct {
 	Entries     int64     `json:"entries"`   // on record
 	Sequenced   int64     `json:"sequenced"` // of these, numbered
 	Pending     int64     `json:"pending"`   // of these, not numbered yet
+	Pruned      int64     `json:"pruned"`    // numbered, and removed since as their horizon allows
 	Checkpoints int64     `json:"checkpoints"`
 	Size        int64     `json:"size"`              // of the last checkpoint that was checked
 	Root        string    `json:"root"`              // of the tree at Size, base64
@@ -73,6 +74,8 @@ type walk struct {
 	agreed checkpoint           // the last from outside that was checked
 	values int64                // personal values checked
 	room   []byte               // to work in
+
+	pruning pruning
 }
 
 func (w *walk) all(outside []string) error {
@@ -82,7 +85,7 @@ func (w *walk) all(outside []string) error {
 	if err := w.keep(outside); err != nil {
 		return err
 	}
-	for _, step := range []func() error{w.sequence, w.end, w.pending, w.hidden} {
+	for _, step := range []func() error{w.sequence, w.end, w.pruning.holds, w.pending, w.hidden} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -106,7 +109,9 @@ func (w *walk) count() error {
 		}
 		*c.n = n
 	}
-	return nil
+	var err error
+	w.pruning.Horizon, err = LastHorizon(w.tx, true)
+	return err
 }
 
 // record is an entry as stored, with its place and its row of the tree.
@@ -126,11 +131,15 @@ func scanRecord(r store.Row) (record, error) {
 
 const columns = `e.id, e.at, e.merchant, e.event, e.call_id, e.job_id, e.actor, e.tool, e.body`
 
+// perhaps are columns of an entry that may have been removed. It then has no time.
+const perhaps = `s.entry_id, e.at, COALESCE(e.merchant, ''), COALESCE(e.event, ''), COALESCE(e.call_id, ''), COALESCE(e.job_id, ''),
+	COALESCE(e.actor, ''), COALESCE(e.tool, ''), COALESCE(e.body, '')`
+
 // sequence checks all that has a number. Rows that lack a part are not among those it reads, and show as gaps.
 func (w *walk) sequence() error {
 	for from := int64(math.MinInt64); ; {
-		records, err := store.All(w.tx, scanRecord, `SELECT s.seq, `+columns+`, t.hashes
-			FROM audit_sequence s JOIN audit_tree t ON t.seq = s.seq JOIN audit_entries e ON e.id = s.entry_id
+		records, err := store.All(w.tx, scanRecord, `SELECT s.seq, `+perhaps+`, t.hashes
+			FROM audit_sequence s JOIN audit_tree t ON t.seq = s.seq LEFT JOIN audit_entries e ON e.id = s.entry_id
 			WHERE s.seq > $1 AND t.seq > $1 ORDER BY s.seq LIMIT $2`, from, verifyBatch)
 		if err != nil || len(records) == 0 {
 			return err
@@ -201,9 +210,13 @@ func scanValue(r store.Row) (sealed, error) {
 
 // entry checks one entry by itself, then against the tree.
 func (w *walk) entry(r record, values []sealed) error {
+	if r.head.At.IsZero() { // no row: an entry has a time
+		return w.gone(r, len(values))
+	}
 	if err := w.contents(r, values); err != nil {
 		return err
 	}
+	w.pruning.see(r)
 	var leaf tlog.Hash
 	leaf, w.room = leafIn(w.room, r.head.ID, r.body)
 	return w.grow(r, leaf)
@@ -252,6 +265,7 @@ func (w *walk) checkpoint(o opened[stored], r record) error {
 		return w.since(w.head, c)
 	}
 	w.head = c
+	w.pruning.sign(c)
 	w.report.Size, w.report.Root = c.size, c.root.String()
 	return nil
 }
@@ -374,7 +388,8 @@ func (w *walk) waiting(p waiting) error {
 // hidden checks that each entry has a number or waits for one, and that each personal value has an entry. All numbered
 // and all waiting entries are known to exist and to be different, so counting finds out if there are others.
 func (w *walk) hidden() error {
-	if w.report.Entries != w.report.Sequenced+w.report.Pending {
+	w.report.Pruned = w.pruning.removed
+	if w.report.Entries+w.report.Pruned != w.report.Sequenced+w.report.Pending {
 		return w.stray("it was kept from being numbered", `SELECT e.id FROM audit_entries e
 			WHERE NOT EXISTS (SELECT 1 FROM audit_sequence s WHERE s.entry_id = e.id)
 			AND NOT EXISTS (SELECT 1 FROM audit_pending p WHERE p.entry_id = e.id) ORDER BY e.id LIMIT 1`)

@@ -98,6 +98,7 @@ func migrate(ctx context.Context, engine string, db *sql.DB) error {
 		goose.WithGoMigrations(
 			goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine, appendOnlyTables...)}, nil),
 			goose.NewGoMigration(policyVersion, &goose.GoFunc{RunTx: appendOnly(engine, "policies")}, nil),
+			goose.NewGoMigration(horizonVersion, &goose.GoFunc{RunTx: permitHorizons(engine)}, nil),
 			goose.NewGoMigration(pageKeyVersion, &goose.GoFunc{RunTx: makePageKey}, nil),
 			goose.NewGoMigration(revisionVersion, &goose.GoFunc{RunTx: countRevisions(engine)}, nil)),
 	}

@@ -22,6 +22,10 @@ type auditCmds struct {
 	Consistency auditConsistency `cmd:"" help:"Write the proof that two checkpoints are of one record."`
 	Check       auditCheck       `cmd:"" help:"Check such a file, without a database, and say what it proves."`
 	Key         auditKey         `cmd:"" help:"Print the public key that checks need."`
+	Show        auditShow        `cmd:"" help:"Print one entry by its number or id, or say that it was pruned."`
+	Export      auditExport      `cmd:"" help:"Write entries as OCSF events in JSON lines."`
+	Sinks       auditSinks       `cmd:"" help:"List where servers copy the log to, and how far each has come."`
+	Prune       auditPrune       `cmd:"" help:"Remove old entries. Their hashes stay, so that everything else still verifies."`
 }
 
 type auditTail struct {

@@ -95,6 +95,9 @@ func (a *app) trusted(ctx context.Context, db *store.DB) (t trustedKeys, err err
 
 func writeReport(w io.Writer, v verified) {
 	fmt.Fprintf(w, "%d entries: %d numbered, %d waiting for a server to number them.\n", v.Entries, v.Sequenced, v.Pending)
+	if v.Pruned > 0 {
+		fmt.Fprintf(w, "%d of them were pruned; their hashes are here.\n", v.Pruned)
+	}
 	if v.Unreadable > 0 {
 		fmt.Fprintf(w, "%d lines of --against are no checkpoints: cut off by a crash, or changed. They were left out.\n", v.Unreadable)
 	}

@@ -51,6 +51,8 @@ var layers = []struct {
 	{"approvals", false, "what waits, whoever may decide"},
 	{"approvals/notify", false, "tells outside services what happens to it; it decides nothing"},
 	{"audit/witness", false, "takes checkpoints out of the house; it changes none of the record"},
+	{"audit/export", false, "copies the record to systems outside; it changes none of it"},
+	{"audit/retention", false, "lets the record's old end go, when it was copied and nothing open is about it"},
 	{"gate/policy/strict", false, "how people's YAML is read; it knows nothing of what it reads"},
 	{"gate/policy/condition", false, "a pure question to Cedar about one call; it reads no row and knows no document"},
 	{"gate/budget", false, "counts what calls use up together, whatever the policy says they may"},

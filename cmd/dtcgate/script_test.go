@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 //	status N ARGS…      run dtcgate, which must end with this status
 //	issuer FILE MERCHANT SCOPES   start a token service, write the settings that trust it, and set $TOKEN
 //	field NAME PATH     set $NAME to what stands at a path such as data.0.id in the one JSON document printed last
+//	lines N FILE        wait until a file has so many lines
 //	tamper SQL          change the audit log, past what protects it
 func TestCommandLine(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
@@ -50,7 +51,7 @@ func TestCommandLine(t *testing.T) {
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"issuer": cmdIssuer(t),
-					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
+					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper, "lines": cmdLines,
 				},
 			})
 		})
@@ -216,6 +217,18 @@ func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return err
 	}))
+}
+
+// cmdLines waits for what a server writes.
+func cmdLines(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		if text, err := os.ReadFile(ts.MkAbs(args[1])); err == nil && bytes.Count(text, []byte("\n")) >= want {
+			return
+		}
+	}
+	ts.Fatalf("%s does not get %d lines", args[1], want)
 }
 
 func cmdField(ts *testscript.TestScript, _ bool, args []string) {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/audit/backup"
+	"github.com/dtcgate/dtcgate/audit/export"
+	"github.com/dtcgate/dtcgate/audit/retention"
 	"github.com/dtcgate/dtcgate/audit/witness"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
@@ -37,6 +39,7 @@ type serve struct {
 	masterKeys
 	webhookReach
 	witnessing
+	exporting
 	telemetry
 
 	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
@@ -62,7 +65,11 @@ func (c *serve) Validate() error {
 	if c.UnreadyFor < 0 || c.UnreadyFor > maxUnready {
 		return fmt.Errorf("--unready-for %s is not between 0s and %s", c.UnreadyFor, maxUnready)
 	}
-	if _, err := c.tellable(); err != nil {
+	tellable, err := c.tellable()
+	if err != nil {
+		return err
+	}
+	if err := c.exporting.check(tellable); err != nil {
 		return err
 	}
 	if err := c.telemetry.check(); err != nil {
@@ -174,8 +181,10 @@ type runningGate struct {
 	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 	vault   *vault.Vault
-	witness *witness.Witness // nil: checkpoints stay here
-	outside func() error     // closes what the witness copies to
+	witness *witness.Witness  // nil: checkpoints stay here
+	outside func() error      // closes what the witness copies to
+	copies  *export.Exports   // nil: there are none
+	pruner  *retention.Pruner // nil: all is kept
 	watch   *instruments
 }
 
@@ -201,6 +210,14 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	if err != nil {
 		return nil, err
 	}
+	tellable, err := c.tellable()
+	if err != nil {
+		return nil, err
+	}
+	copies, pruner, err := c.exporting.exports(db, tellable, logged)
+	if err != nil {
+		return nil, err
+	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
 	metrics := server.NewMetrics(registry, releaseName())
 	g := gate.New(gate.Config{
@@ -215,16 +232,26 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	if err != nil {
 		return nil, err
 	}
-	copies, outside, err := c.witness(db, key, log)
+	witnessed, outside, err := c.witness(db, key, log)
 	if err != nil {
 		return nil, err
 	}
 	return &runningGate{
-		witness: copies, outside: outside,
+		witness: witnessed, outside: outside, copies: copies, pruner: pruner,
 		db: db, logged: logged, web: web, gate: g, exports: exports, issuers: issuers, vault: v, watch: watch,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
+}
+
+// leave runs what copies the record and lets its end go.
+func (r *runningGate) leave(ctx context.Context, workers *sync.WaitGroup) {
+	if r.copies != nil {
+		workers.Go(func() { _ = r.copies.Run(ctx) }) // leases that it cannot give up run out
+	}
+	if r.pruner != nil {
+		workers.Go(func() { r.pruner.Run(ctx) })
+	}
 }
 
 // run serves until ctx ends and then ends in this order: it is no longer ready, nothing more is accepted, what was accepted is answered,
@@ -243,6 +270,7 @@ func (r *runningGate) run(ctx context.Context, l net.Listener, leave server.Leav
 		workers.Go(func() { r.issuers.Run(working) })
 	}
 	workers.Go(func() { r.vault.Run(working) })
+	r.leave(working, &workers)
 	if l := r.watch.metrics; l != nil {
 		workers.Go(func() { r.watch.told(server.ServeMetrics(working, l, r.web)) })
 	}
