@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 //	status N ARGS…      run dtcgate, which must end with this status
 //	issuer FILE MERCHANT SCOPES   start a token service, write the settings that trust it, and set $TOKEN
 //	field NAME PATH     set $NAME to what stands at a path such as data.0.id in the one JSON document printed last
+//	elsewhere           set $ELSEWHERE to an empty place that a backup can be restored to
 //	tamper SQL          change the audit log, past what protects it
 func TestCommandLine(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
@@ -49,7 +50,7 @@ func TestCommandLine(t *testing.T) {
 				Setup:     func(e *testscript.Env) error { return setUp(t, engine, e) },
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"issuer": cmdIssuer(t),
+					"issuer": cmdIssuer(t), "elsewhere": cmdElsewhere(t),
 					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
 				},
 			})
@@ -216,6 +217,12 @@ func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return err
 	}))
+}
+
+func cmdElsewhere(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		ts.Setenv("ELSEWHERE", storetest.Elsewhere(t, ts.Getenv("DTCGATE_DB")))
+	}
 }
 
 func cmdField(ts *testscript.TestScript, _ bool, args []string) {
