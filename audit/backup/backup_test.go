@@ -144,7 +144,9 @@ func TestADamagedBackupIsFound(t *testing.T) {
 		"cut off": func(t *testing.T, dir string, m backup.Manifest) {
 			check(t, os.Truncate(filepath.Join(dir, m.File), m.Size-4096))
 		},
-		"no manifest": func(t *testing.T, dir string, _ backup.Manifest) { check(t, os.Remove(filepath.Join(dir, "manifest.json"))) },
+		"no manifest": func(t *testing.T, dir string, _ backup.Manifest) {
+			check(t, os.Remove(filepath.Join(dir, "manifest.json")))
+		},
 		"another file": func(t *testing.T, dir string, m backup.Manifest) {
 			m.File = "../../other.db"
 			rewrite(t, dir, m)
