@@ -64,6 +64,9 @@ func Renew(tx *store.Tx, id, worker string) error { return leaseFor(tx, id, work
 
 // Yield lets go of a running job, for anybody to take it up after some time.
 func Yield(tx *store.Tx, j Job, wait time.Duration) error {
+	if wait <= 0 {
+		tx.Tell(QueueBell)
+	}
 	return leaseFor(tx, j.JobID, j.Owner, "", wait)
 }
 
