@@ -201,7 +201,7 @@ func TestARestoreThatDoesNotEndIsNotServed(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		s := newSource(t, engine)
 		s.write(t, 3)
-		dir, m := s.take(t)
+		dir, _ := s.take(t)
 		to := storetest.Elsewhere(t, s.dsn)
 		cut := errors.New("cut")
 		if _, _, err := backup.Restore(t.Context(), dir, to, s.trust, func(*store.Tx, backup.Manifest) error { return cut }); !errors.Is(err, cut) {
