@@ -57,6 +57,8 @@ type cli struct {
 	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
 	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
 	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
+	Health    health       `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	Systemd   systemd      `cmd:"" help:"Print a unit for systemd."`
 	Version   version      `cmd:"" help:"Say which version this is."`
 }
 

@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	issuer FILE MERCHANT SCOPES   start a token service, write the settings that trust it, and set $TOKEN
 //	field NAME PATH     set $NAME to what stands at a path such as data.0.id in the one JSON document printed last
 //	lines N FILE        wait until a file has so many lines
+//	elsewhere           set $ELSEWHERE to an empty place that a backup can be restored to
 //	tamper SQL          change the audit log, past what protects it
 func TestCommandLine(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
@@ -50,7 +51,7 @@ func TestCommandLine(t *testing.T) {
 				Setup:     func(e *testscript.Env) error { return setUp(t, engine, e) },
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"issuer": cmdIssuer(t),
+					"issuer": cmdIssuer(t), "elsewhere": cmdElsewhere(t),
 					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper, "lines": cmdLines,
 				},
 			})
@@ -229,6 +230,12 @@ func cmdLines(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s does not get %d lines", args[1], want)
+}
+
+func cmdElsewhere(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		ts.Setenv("ELSEWHERE", storetest.Elsewhere(t, ts.Getenv("DTCGATE_DB")))
+	}
 }
 
 func cmdField(ts *testscript.TestScript, _ bool, args []string) {

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -89,7 +87,7 @@ const (
 )
 
 func (c *serve) Run(ctx context.Context, a *app) error {
-	tuneMemory()
+	limitMemory()
 	log := newLog(a.err, c.Dev)
 	settings, err := readConfig(c.Config)
 	if err != nil {
@@ -139,7 +137,7 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info().Str("address", listener.Addr().String()).Str("store", db.Engine()).Msg("serving")
-	return g.run(ctx, listener, c.leave(a))
+	return besideSystemd(ctx, listener.Addr().String(), func() error { return g.run(ctx, listener, c.leave(a)) })
 }
 
 // leave is how this server ends. Beside an embedded database there is no other that requests could go to.
@@ -149,17 +147,6 @@ func (c *serve) leave(a *app) server.Leave {
 		l.Unready = 0
 	}
 	return l
-}
-
-// tuneMemory trades memory for speed: the MCP library makes 0.4 MB of garbage a call, and collecting it four times as
-// seldom almost halves the time of one. What the environment sets stands.
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(1 << 30)
-	}
 }
 
 // newLog writes JSON lines, or lines for people on a terminal and in development.
