@@ -94,9 +94,14 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 	return version, nil
 }
 
-// policyAt reads what is in force at a merchant, and what runs beside it.
+// policyAt reads what is in force at a merchant, what runs beside it, and what stops p.
 func (p *Principal) policyAt(tx *store.Tx, merchant string) error {
-	err := tx.QueryRow(`SELECT policy_version, policy_shadow FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow)
+	var freezes int64
+	err := tx.QueryRow(`SELECT policy_version, policy_shadow, (SELECT COUNT(*) FROM freezes f WHERE f.merchant_id = m.id AND f.lifted_at IS NULL)
+		FROM merchants m WHERE m.id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &freezes)
+	if err == nil && freezes > 0 {
+		p.Frozen, err = frozenBy(tx, merchant, p.Links)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the version of the policy: %w", err)
 	}

@@ -70,6 +70,7 @@ type Gate struct {
 	feed      feed
 	touched   touched
 	outside   *outside
+	frozen    noticed
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.

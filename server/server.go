@@ -99,6 +99,7 @@ func New(c Config) (*Server, error) {
 	s.handlePages()
 	s.handleApprovals()
 	s.handleJobs()
+	s.handleFreezes()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()

@@ -47,6 +47,7 @@ type cli struct {
 	Jobs      jobCmds      `cmd:"" help:"Calls that outlive their answers."`
 	Policy    policyCmds   `cmd:"" help:"What agents may do, as one document in versions."`
 	Trust     trustCmds    `cmd:"" help:"How much agents are trusted."`
+	Freeze    freezeCmds   `cmd:"" help:"Stop what agents write, at once, and let it go on."`
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
