@@ -48,9 +48,3 @@ func AnnounceFreeze(tx *store.Tx, f auth.Freeze) error {
 	}
 	return tell(tx, f.Merchant, message, f.ID, "", "")
 }
-
-// Halted counts the jobs that wait until a freeze is lifted.
-func Halted(tx *store.Tx, merchant string) (n int64, err error) {
-	err = tx.QueryRow(`SELECT COUNT(*) FROM jobs WHERE merchant_id = $1 AND halted_at IS NOT NULL AND status IN ('queued', 'running')`, merchant).Scan(&n)
-	return n, err
-}

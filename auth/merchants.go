@@ -36,16 +36,25 @@ func EnsureMerchant(tx *store.Tx, name string) (Merchant, error) {
 
 // OnlyMerchant gives the one merchant there is, for a command that names none.
 func OnlyMerchant(tx *store.Tx) (Merchant, error) {
-	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	all, err := ListMerchants(tx)
 	switch {
 	case err != nil:
-		return Merchant{}, fmt.Errorf("reading merchants: %w", err)
+		return Merchant{}, err
 	case len(all) == 0:
 		return Merchant{}, ErrNoMerchant
 	case len(all) > 1:
 		return Merchant{}, fmt.Errorf("there are %d merchants; say which with --merchant: %s", len(all), names(all))
 	}
 	return all[0], nil
+}
+
+// ListMerchants gives all that there are, oldest first.
+func ListMerchants(tx *store.Tx) ([]Merchant, error) {
+	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	if err != nil {
+		return nil, fmt.Errorf("reading merchants: %w", err)
+	}
+	return all, nil
 }
 
 // FindMerchant gives a merchant by name or id.

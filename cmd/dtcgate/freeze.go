@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -73,8 +71,10 @@ func (c *freezeStart) Run(ctx context.Context, a *app) error {
 func (c *freezeStart) merchants(ctx context.Context, db *store.DB) (ids []string, err error) {
 	err = db.Read(ctx, func(tx *store.Tx) error {
 		if c.All && c.Merchant == "" {
-			all, err := auth.PolicyVersions(tx)
-			ids = slices.Sorted(maps.Keys(all))
+			all, err := auth.ListMerchants(tx)
+			for _, m := range all {
+				ids = append(ids, m.ID)
+			}
 			return err
 		}
 		m, err := c.find(tx)
