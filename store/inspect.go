@@ -127,7 +127,7 @@ func textOf(ctx context.Context, db *sql.DB, q string) (text string, err error) 
 
 // knownSchema is the newest migration of this program.
 func knownSchema() int64 {
-	newest := int64(max(appendOnlyVersion, policyVersion, pageKeyVersion))
+	newest := int64(max(appendOnlyVersion, policyVersion, pageKeyVersion, revisionVersion))
 	files, err := fs.ReadDir(migrations, "migrations")
 	if err != nil {
 		panic(err) // they are embedded

@@ -50,6 +50,8 @@ type cli struct {
 	Freeze     freezeCmds   `cmd:"" help:"Stop what agents write, at once, and let it go on."`
 	Undo       undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit      auditCmds    `cmd:"" help:"The record of what happened."`
+	Backup     backupCmds   `cmd:"" help:"Copy the database while it is in use, and check such a copy."`
+	Restore    restoreCmds  `cmd:"" help:"Put a backup back, to a place where there is nothing."`
 	Doctor     doctor       `cmd:"" help:"Look at all that a server stands on, and say what to do. Give it the server's flags."`
 	Tools      toolCmds     `cmd:"" help:"What agents can call."`
 	Vault      vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
