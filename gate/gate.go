@@ -75,6 +75,7 @@ type Gate struct {
 	feed      feed
 	touched   touched
 	outside   *outside
+	frozen    noticed
 	observe   func(Observed)
 	spans     *spans.Tracer
 	load      load

@@ -120,6 +120,7 @@ func New(c Config) (*Server, error) {
 	s.handlePages()
 	s.handleApprovals()
 	s.handleJobs()
+	s.handleFreezes()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()

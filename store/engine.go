@@ -193,6 +193,7 @@ var rights = []struct{ table, columns string }{
 	{"sub_tokens", ""},
 	{"roles", ""},
 	{"person_roles", ""},
+	{"freezes", ""},
 	{"people", "revoked_at, version, token_scopes"},
 	{"merchants", "policy_version, policy_shadow"},
 }
@@ -218,7 +219,7 @@ func revisionSQL(engine, table, columns string) (all []string) {
 	switch table {
 	case "merchants":
 		id, kinds = "id", map[string]string{"UPDATE": "OLD"}
-	case "person_roles":
+	case "person_roles", "freezes":
 		kinds["INSERT"] = "NEW"
 	}
 	for kind, row := range kinds {

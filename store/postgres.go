@@ -24,17 +24,9 @@ const (
 type postgresEngine struct{ db *sql.DB }
 
 func openPostgres(ctx context.Context, dsn string) (engine, error) {
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := postgresConfig(dsn)
 	if err != nil {
-		// The parser quotes what it stumbles over, which may be a piece of the password.
-		return nil, errors.New("store: the PostgreSQL address cannot be read (it is not shown, as it may hold a password); " +
-			"it is postgres://user:password@host:port/database, with special characters percent-encoded")
-	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = connectWithin
-	}
-	if cfg.RuntimeParams["application_name"] == "" {
-		cfg.RuntimeParams["application_name"] = "dtcgate"
+		return nil, err
 	}
 	p := &postgresEngine{db: stdlib.OpenDB(*cfg)}
 	p.db.SetMaxOpenConns(poolSize)
@@ -50,6 +42,20 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 		return nil, errors.Join(err, p.db.Close())
 	}
 	return p, nil
+}
+
+func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errAddress
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectWithin
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "dtcgate"
+	}
+	return cfg, nil
 }
 
 func (p *postgresEngine) name() string { return "postgres" }

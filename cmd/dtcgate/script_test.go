@@ -52,7 +52,7 @@ func TestCommandLine(t *testing.T) {
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"issuer": cmdIssuer(t), "elsewhere": cmdElsewhere(t),
-					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper, "lines": cmdLines,
+					"serve": cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper, "lines": cmdLines,
 				},
 			})
 		})

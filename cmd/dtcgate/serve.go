@@ -27,6 +27,12 @@ import (
 )
 
 type serve struct {
+	served
+	networks server.Networks // of reach
+}
+
+// served are the flags of a server: those of `serve`, and of `doctor`, which looks whether they are good ones.
+type served struct {
 	Dev    bool   `help:"Make a demo merchant, a key and a person on the first start, and print them. Not for production."`
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The address to serve on."`
 
@@ -42,39 +48,42 @@ type serve struct {
 
 	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
 	AllowedHosts []string      `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
-
-	networks server.Networks // of reach
 }
 
 // Validate is called by kong: what it refuses is wrong use.
-func (c *serve) Validate() error {
+func (c *serve) Validate() (err error) {
+	c.networks, err = c.check()
+	return err
+}
+
+// check says what is wrong with the flags, and gives the networks that they name.
+func (c *served) check() (server.Networks, error) {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return fmt.Errorf("--listen %q is not HOST:PORT, such as 127.0.0.1:8080", c.Listen)
+		return server.Networks{}, fmt.Errorf("--listen %q is not HOST:PORT, such as 127.0.0.1:8080", c.Listen)
 	}
 	if c.PublicURL != "" {
 		if c.PublicURL, err = parsePublicURL(c.PublicURL); err != nil {
-			return err
+			return server.Networks{}, err
 		}
 	}
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
+		return server.Networks{}, fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
 	}
 	if c.UnreadyFor < 0 || c.UnreadyFor > maxUnready {
-		return fmt.Errorf("--unready-for %s is not between 0s and %s", c.UnreadyFor, maxUnready)
+		return server.Networks{}, fmt.Errorf("--unready-for %s is not between 0s and %s", c.UnreadyFor, maxUnready)
 	}
 	tellable, err := c.tellable()
 	if err != nil {
-		return err
+		return server.Networks{}, err
 	}
 	if err := c.exporting.check(tellable); err != nil {
-		return err
+		return server.Networks{}, err
 	}
 	if err := c.telemetry.check(); err != nil {
-		return err
+		return server.Networks{}, err
 	}
-	c.networks, err = c.parse(c.Dev)
-	return err
+	return c.parse(c.Dev)
 }
 
 const (
