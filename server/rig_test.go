@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,12 +79,46 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback}})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)
-	web.Config = HTTPServer(g.server)
+	web.Config = HTTPServer(g.replicated(registry))
 	web.Start()
 	t.Cleanup(web.Close)
 	g.url = web.URL
 	g.store = g.merchant(rigMerchant)
 	return g
+}
+
+// replicated is the rig's server, or with DTCGATE_TEST_REPLICAS=1 that and a second one in turns, as if each request came through a load
+// balancer: what one keeps in its memory the other does not know. Tests that reach into the server do not hold then.
+func (g *rig) replicated(registry *tools.Registry) http.Handler {
+	if os.Getenv("DTCGATE_TEST_REPLICAS") == "" {
+		return g.server
+	}
+	log := zerolog.New(g.log)
+	other, err := New(Config{
+		Gate:  gate.New(gate.Config{DB: g.db, Tools: registry, Log: log, Exports: g.exports}),
+		Tools: registry, DB: g.db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback},
+	})
+	g.must(err)
+	var turn atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if turn.Add(1)%2 == 0 {
+			other.ServeHTTP(w, r)
+			return
+		}
+		g.server.ServeHTTP(w, r)
+	})
+}
+
+// TestStoriesOverTwoReplicasInTurns tells the stories with each request at another server.
+func TestStoriesOverTwoReplicasInTurns(t *testing.T) {
+	t.Setenv("DTCGATE_TEST_REPLICAS", "1")
+	TestStories(t)
+	for name, story := range map[string]func(*testing.T){
+		"session": TestASessionOpensUntilItEnds, "decision": TestAPersonDecidesFromTheBrowser,
+		"confirmed": TestAnAdminInABrowserConfirmsBeforeChanges, "signed in anew": TestSigningInAnewEndsWhatTheBrowserHeld,
+	} {
+		t.Run(name, story)
+	}
 }
 
 // merchant gives the merchant of a name, who has a policy.

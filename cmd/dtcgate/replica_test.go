@@ -35,8 +35,8 @@ type fleet struct {
 	done    atomic.Bool
 }
 
-func newFleet(t *testing.T, n int) *fleet {
-	f := &fleet{rig: newRig(t, "postgres"), front: newBalancer(t)}
+func newFleet(t *testing.T, engine string, n int) *fleet {
+	f := &fleet{rig: newRig(t, engine), front: newBalancer(t)}
 	f.env = []string{unreadyVariable + "=1500ms"}
 	f.wire = newWire(f.front.web.URL)
 	f.callers = f.rig.callers()
@@ -119,7 +119,7 @@ func span(t *testing.T) time.Duration {
 
 func TestServersThatRestartOneByOneFailNoCall(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 3)
+	f := newFleet(t, "postgres", 3)
 	waits := storetest.SampleWaits(t, f.dsn, 20*time.Millisecond)
 	f.load()
 	restarts := 0
@@ -149,7 +149,7 @@ func TestServersThatRestartOneByOneFailNoCall(t *testing.T) {
 
 func TestKilledReplicasLoseNothingAndTheOthersTakeOver(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 2)
+	f := newFleet(t, "postgres", 2)
 	f.abroad.faulty.Store(true)
 	f.wire.dying.Store(true) // an answer may stay out: the call is made once more, under its key
 	f.load()
