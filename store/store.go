@@ -42,13 +42,14 @@ var ErrUnavailable = errors.New("the store is unavailable")
 
 // DB is an open database. All its methods may be used concurrently.
 type DB struct {
-	// Now is the clock of Tx.Now. Tests replace it before they use the DB.
+	// Now is the clock of Tx.Now: on PostgreSQL the database's (clock.go). Tests replace it before they use the DB.
 	Now func() time.Time
 
 	engine engine
 	dsn    string
 	bells  bells
 	untold untold // to other processes
+	clock  clock
 }
 
 // engine is what differs between SQLite and PostgreSQL. Each of write, bulk and read calls run at most once, in the
@@ -77,7 +78,14 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &DB{Now: time.Now, engine: e, dsn: dsn}, nil
+	db := &DB{engine: e, dsn: dsn}
+	db.Now = db.clock.now
+	if isPostgres(dsn) {
+		if err := db.clock.set(ctx, db.askTime); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return db, nil
 }
 
 func isPostgres(dsn string) bool {
