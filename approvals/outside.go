@@ -78,7 +78,11 @@ func leaseFor(tx *store.Tx, id, worker, next string, d time.Duration) error {
 
 // Doubt makes a running job indeterminate: nobody knows whether it happened. With probe the outside system is asked again later.
 func Doubt(tx *store.Tx, j Job, why string, probe bool) error {
-	m := move{from: tools.JobRunning, to: tools.JobIndeterminate, reason: "outcome_unknown", why: why, by: byItself}
+	return inDoubt(tx, j, tools.JobRunning, why, probe)
+}
+
+func inDoubt(tx *store.Tx, j Job, from tools.JobStatus, why string, probe bool) error {
+	m := move{from: from, to: tools.JobIndeterminate, reason: "outcome_unknown", why: why, by: byItself}
 	if err := moveJob(tx, j, m); err != nil || !probe {
 		return err
 	}

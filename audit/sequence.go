@@ -93,6 +93,7 @@ func (l *Log) Sequence(ctx context.Context) (int, error) {
 	for total := 0; ; {
 		b, err := l.plan(ctx)
 		if err == nil && b != nil {
+			store.Reach(store.NumbersPlanned)
 			err = l.commit(ctx, b)
 		}
 		if errors.Is(err, errOther) || (err == nil && b == nil) {
@@ -195,8 +196,7 @@ func (l *Log) signedTree(tx *store.Tx) (edge, checkpoint, error) {
 	if err != nil {
 		return edge{}, checkpoint{}, err
 	}
-	root, err := tree.root()
-	if err == nil && (head.size != size || head.root != root) {
+	if head.size != size || head.root != tree.root() {
 		err = fmt.Errorf("%w: the tree of %d entries is not that of checkpoint %d", ErrTampered, size, head.size)
 	}
 	return tree, head, err
@@ -237,17 +237,11 @@ func grow(tree edge, pending []waiting) (*batch, error) {
 		if !w.body.Valid || w.seq.Valid {
 			return nil, fmt.Errorf("%w: pending entry %s is gone or has a number", ErrTampered, w.id)
 		}
-		hashes, err := tree.add(leaf(w.id, w.body.String))
-		if err != nil {
-			return nil, err
-		}
 		b.ids = append(b.ids, w.id)
-		b.trees = append(b.trees, row(hashes))
+		b.trees = append(b.trees, row(tree.add(leaf(w.id, w.body.String))))
 	}
-	var err error
-	b.head.size = tree.size
-	b.head.root, err = tree.root()
-	return b, err
+	b.head.size, b.head.root = tree.size, tree.root()
+	return b, nil
 }
 
 // commit stores a batch, all of it or nothing. Of two batches planned on the same tree one is stored: both begin with
@@ -264,6 +258,7 @@ func (l *Log) commit(ctx context.Context, b *batch) error {
 		if n == 0 {
 			return errOther
 		}
+		store.Reach(store.NumbersTaken)
 		if err := l.publish(tx); err != nil {
 			return err
 		}

@@ -58,6 +58,7 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 	if err != nil {
 		return Decided{}, g.refusePerson(ctx, p, refusedAs(err), b, err)
 	}
+	store.Reach(store.Voted)
 	return d, nil
 }
 

@@ -111,6 +111,7 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	store.Reach(store.SweepBetween)
 	// Escalate holds jobs, oldest first, as Expire does. In one transaction the two would not be in one order, and two processes that sweep at
 	// once could wait for each other.
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/backup"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -34,6 +35,7 @@ type serve struct {
 	reach
 	masterKeys
 	webhookReach
+	telemetry
 
 	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
 	AllowedHosts []string      `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
@@ -59,6 +61,9 @@ func (c *serve) Validate() error {
 		return fmt.Errorf("--unready-for %s is not between 0s and %s", c.UnreadyFor, maxUnready)
 	}
 	if _, err := c.tellable(); err != nil {
+		return err
+	}
+	if err := c.telemetry.check(); err != nil {
 		return err
 	}
 	c.networks, err = c.parse(c.Dev)
@@ -99,6 +104,9 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
+	if err := backup.Servable(ctx, db); err != nil {
+		return err
+	}
 	if err := firstPolicies(ctx, db); err != nil {
 		return err
 	}
@@ -107,7 +115,13 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)
 	}
 	defer listener.Close()
-	g, err := c.assemble(a, db, issuers, settings, log)
+	watch, err := c.install(log)
+	if err != nil {
+		return err
+	}
+	defer watch.close()
+	db.Spans = watch.spans
+	g, err := c.assemble(a, db, issuers, settings, watch, log)
 	if err != nil {
 		return err
 	}
@@ -157,9 +171,10 @@ type runningGate struct {
 	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 	vault   *vault.Vault
+	watch   *instruments
 }
 
-func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, log zerolog.Logger) (*runningGate, error) {
+func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, watch *instruments, log zerolog.Logger) (*runningGate, error) {
 	provider, err := settings.SignIn.provider(db.Now)
 	if err != nil {
 		return nil, err
@@ -182,16 +197,21 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		return nil, err
 	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), Shared: !a.embedded(), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks})
+	metrics := server.NewMetrics(registry, releaseName())
+	g := gate.New(gate.Config{
+		DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks,
+		Observe: metrics.Called, Spans: watch.spans,
+	})
+	metrics.Watch(server.Sources{DB: db, Gate: g, Webhooks: hooks, Traces: watch.sent})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
-		PublicURL: c.PublicURL, Issuers: issuers, Vault: v,
+		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Metrics: metrics, ScrapeToken: c.MetricsToken, Spans: watch.spans,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &runningGate{
-		db: db, logged: logged, web: web, gate: g, exports: exports, issuers: issuers, vault: v,
+		db: db, logged: logged, web: web, gate: g, exports: exports, issuers: issuers, vault: v, watch: watch,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
@@ -213,6 +233,9 @@ func (r *runningGate) run(ctx context.Context, l net.Listener, leave server.Leav
 		workers.Go(func() { r.issuers.Run(working) })
 	}
 	workers.Go(func() { r.vault.Run(working) })
+	if l := r.watch.metrics; l != nil {
+		workers.Go(func() { r.watch.told(server.ServeMetrics(working, l, r.web)) })
+	}
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 
