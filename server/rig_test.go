@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,12 +93,56 @@ func newTracedRig(t *testing.T, db *store.DB, registry *tools.Registry, tracer *
 	})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)
-	web.Config = HTTPServer(g.server)
+	web.Config = HTTPServer(g.replicated(registry))
 	web.Start()
 	t.Cleanup(web.Close)
 	g.url = web.URL
 	g.store = g.merchant(rigMerchant)
 	return g
+}
+
+// replicated is the rig's server, or with DTCGATE_TEST_REPLICAS=1 that and a second one in turns, as if each request came through a load
+// balancer: what one keeps in its memory the other does not know. Tests that reach into the server do not hold then.
+func (g *rig) replicated(registry *tools.Registry) http.Handler {
+	if os.Getenv("DTCGATE_TEST_REPLICAS") == "" {
+		return g.server
+	}
+	log := zerolog.New(g.log)
+	other, err := New(Config{
+		Gate:  gate.New(gate.Config{DB: g.db, Tools: registry, Log: log, Exports: g.exports}),
+		Tools: registry, DB: g.db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback},
+	})
+	g.must(err)
+	var turn atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if turn.Add(1)%2 == 0 {
+			other.ServeHTTP(w, r)
+			return
+		}
+		g.server.ServeHTTP(w, r)
+	})
+}
+
+// TestStoriesOverTwoReplicasInTurns tells the stories that go through the whole house with each request at another server.
+func TestStoriesOverTwoReplicasInTurns(t *testing.T) {
+	t.Setenv("DTCGATE_TEST_REPLICAS", "1")
+	files, err := filepath.Glob("testdata/story-*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			db := storetest.New(t, "postgres")
+			loadDemo(t, db)
+			tell(t, db, file, false)
+		})
+	}
+	for name, story := range map[string]func(*testing.T){
+		"session": TestASessionOpensUntilItEnds, "decision": TestAPersonDecidesFromTheBrowser,
+		"confirmed": TestAnAdminInABrowserConfirmsBeforeChanges, "signed in anew": TestSigningInAnewEndsWhatTheBrowserHeld,
+	} {
+		t.Run(name, story)
+	}
 }
 
 // merchant gives the merchant of a name, who has a policy.

@@ -29,6 +29,7 @@ func (r *rig) start() *process {
 	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
 	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn, "--agent-networks", "127.0.0.1")
 	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", vendorsVariable+"="+r.abroad.at)
+	p.cmd.Env = append(p.cmd.Env, r.env...)
 	log, err := os.Create(p.log)
 	if err != nil {
 		r.t.Fatal(err)

@@ -28,8 +28,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(unreadyVariable) == "" { // the server of a test is this program too
+		os.Setenv(unreadyVariable, "0s") // no test but those of replicas has anybody turn to another server
+	}
 	testscript.Main(m, map[string]func(){"dtcgate": mainWithVendors})
 }
+
+const unreadyVariable = "DTCGATE_UNREADY_FOR"
 
 // TestCommandLine runs the stories in testdata on both engines. Beside the usual commands they have:
 //
@@ -66,6 +71,7 @@ func setUp(t *testing.T, engine string, e *testscript.Env) error {
 		return err
 	}
 	e.Setenv("SHOP", shop)
+	e.Setenv(unreadyVariable, os.Getenv(unreadyVariable))
 	e.Setenv("DTCGATE_DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("GORACE", "atexit_sleep_ms=10") // under the race detector every command would end a second late
 	e.Setenv("DTCGATE_DB", filepath.Join(e.WorkDir, "data", "dtcgate.db"))

@@ -214,7 +214,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	if err != nil {
 		return nil, err
 	}
-	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
+	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), Shared: !a.embedded(), OnError: logged}
 	metrics := server.NewMetrics(registry, releaseName())
 	g := gate.New(gate.Config{
 		DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks,
