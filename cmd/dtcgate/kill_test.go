@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -427,6 +429,18 @@ func (r *rig) check() {
 // findings runs the checker on a database and the directory that goes with it.
 func (r *rig) findings(db *store.DB, dir string) []finding {
 	r.t.Helper()
+	found, err := evidence{
+		db: db, outbox: filepath.Join(dir, "outbox"), abroad: filepath.Join(dir, "abroad"), trusted: r.trusted(dir), calls: r.book.calls, before: r.before,
+	}.check(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return found
+}
+
+// trusted is whose signatures on the record count.
+func (r *rig) trusted(dir string) note.Verifiers {
+	r.t.Helper()
 	_, key, err := audit.LoadSigner(filepath.Join(dir, "audit.key"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -435,11 +449,5 @@ func (r *rig) findings(db *store.DB, dir string) []finding {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	found, err := evidence{
-		db: db, outbox: filepath.Join(dir, "outbox"), abroad: filepath.Join(dir, "abroad"), trusted: trusted, calls: r.book.calls, before: r.before,
-	}.check(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return found
+	return trusted
 }
