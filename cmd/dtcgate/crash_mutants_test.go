@@ -51,7 +51,7 @@ var faultyPrograms = []faultyProgram{
 		},
 	},
 	{
-		what: "what a repeat is answered is stored after the effect", borders: "recorded", deaths: 4, want: "C1",
+		what: "what a repeat is answered is stored after the effect", borders: "recorded", deaths: 4, want: "C4",
 		edits: []edit{
 			{"gate/gate.go", saveAnswer, ""},
 			{"gate/gate.go", "	defer store.Reach(store.Recorded)\n", ""},
@@ -63,7 +63,7 @@ var faultyPrograms = []faultyProgram{
 	},
 	{
 		what: "who shares a commit is answered before it", borders: "commit-begins", deaths: 15, want: "C4",
-		edits: []edit{{"store/group.go", "	<-b.done\n	return b.err\n", "	return nil\n"}},
+		edits: []edit{{"store/group.go", "	<-b.done\n	return b.err\n", "	_ = b\n	return nil\n"}},
 	},
 	{
 		what: "a vote is acknowledged before it is stored", borders: "judged", deaths: 12, want: "C4",
@@ -89,7 +89,7 @@ var faultyPrograms = []faultyProgram{
 		},
 	},
 	{
-		what: "an idempotency key is not looked at", borders: "commit-ends", deaths: 6, want: "C2",
+		what: "an idempotency key is not looked at", borders: "commit-ends", deaths: 6, want: "C7",
 		edits: []edit{{"gate/idempotency.go", "	if n == 1 {\n		return false, nil\n	}\n", "	if n >= 0 {\n		return false, nil\n	}\n"}},
 	},
 	{

@@ -271,7 +271,7 @@ func (k *caller) repeat() bool {
 		return false
 	}
 	if differ := sameAnswer(first, again); differ != nil {
-		k.book.complain("%v", differ)
+		k.book.complain("C7: %v", differ)
 	}
 	return true
 }
