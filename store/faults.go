@@ -17,6 +17,7 @@ const (
 	IOError          // the disk or the network failed
 	AnswerLost       // it was committed and nobody was told, as when a connection breaks; of other calls: Busy
 	Cancelled        // the caller's context ended just after the commit; of other calls: IOError
+	ReadOnly         // nothing can be written any more
 )
 
 // errors of the faults, as PostgreSQL would tell them. AnswerLost is what a connection that broke looks like.
@@ -25,6 +26,7 @@ var faultErrors = map[Fault]error{
 	IOError:    &pgconn.PgError{Code: "58030", Message: "a fault that a test has planted: input or output error"},
 	AnswerLost: &pgconn.PgError{Code: "08006", Message: "a fault that a test has planted: connection lost"},
 	Cancelled:  context.Canceled,
+	ReadOnly:   &pgconn.PgError{Code: "25006", Message: "a fault that a test has planted: read-only"},
 }
 
 // Faulty lets an open database fail as fault says, which is asked at the beginning, at every statement, and at the commit of each transaction.
