@@ -63,6 +63,10 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worked bool, err error) {
 	var j approvals.Job
 	var c *call
+	g.load.busy.Add(1)
+	defer g.load.busy.Add(-1)
+	ctx, span := g.spans.Work(ctx, "gate.resume")
+	defer func() { describeJob(span, j, err) }()
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
 		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {
@@ -297,7 +301,14 @@ func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error 
 			return err
 		}
 	}
-	return nil // the lease runs out and another worker goes on
+	err := g.work(ctx, func(tx *store.Tx) error {
+		j.Owner = worker
+		return approvals.Yield(tx, j, 0)
+	})
+	if outOfReach(err) {
+		return nil // the lease runs out and another worker goes on
+	}
+	return err
 }
 
 func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {

@@ -59,7 +59,6 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 		return Decided{}, g.refusePerson(ctx, p, refusedAs(err), b, err)
 	}
 	store.Reach(store.Voted)
-	g.notify()
 	return d, nil
 }
 

@@ -12,7 +12,7 @@ import (
 func (s *Server) known(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, secret := visitOf(r.Context()), credential(r.Header)
-		p, err := s.gate.Authenticate(r.Context(), secret, v.source)
+		p, err := s.hot.authenticate(r.Context(), secret, v.source)
 		if err != nil {
 			s.refuse(w, r, err)
 			return

@@ -120,7 +120,7 @@ func (s *Server) handOver(v *visit, q gate.Request) (gate.Outcome, error) {
 	if t, ok := s.tools.Find(q.Tool); ok { // the name of none may be anything
 		tool = t.Name
 	}
-	out, err := s.gate.Call(v.ctx, v.principal, q)
+	out, err := s.hot.call(v.ctx, v.principal, q)
 	if err != nil {
 		refusal := asRefusal(err)
 		v.called(tool, refusal.CallID, string(refusal.Code))

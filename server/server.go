@@ -16,9 +16,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,6 +29,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -42,11 +45,16 @@ type Config struct {
 	Vault        *vault.Vault  // what people connected; nil: people connect nothing
 	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
 	Networks     Networks      // who may reach what; the zero value refuses everybody
+	Metrics      *Metrics      // of this server and no other; nil: nothing is counted
+	ScrapeToken  string        // opens the metrics, also beside everything else; "": they are served on a listener of their own alone
+	Spans        *spans.Tracer // nil: nothing is traced
+	Slow         bool          // every MCP message goes the long way through the go-sdk: for tests, and to rule the short way out
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
 type Server struct {
 	gate     *gate.Gate
+	hot      hot
 	tools    *tools.Registry
 	db       *store.DB
 	log      zerolog.Logger
@@ -59,6 +67,9 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
 	routes   []string // every pattern of mux
+	metrics  *Metrics
+	scrape   string // token
+	spans    *spans.Tracer
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
@@ -68,6 +79,16 @@ type Server struct {
 	leave   context.CancelFunc
 
 	heartbeat time.Duration // of streams
+
+	// unready says that the process is about to end: requests are answered, and connections closed after the answer.
+	unready atomic.Bool
+}
+
+// hot are the gate's methods on the way of every call, apart so that a benchmark can measure the server alone.
+type hot struct {
+	authenticate func(ctx context.Context, secret, source string) (auth.Principal, error)
+	call         func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error)
+	visible      func(context.Context, auth.Principal) ([]*tools.Tool, error)
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -81,15 +102,15 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
-		public: c.PublicURL, issuers: c.Issuers,
+		gate: c.Gate, hot: hot{c.Gate.Authenticate, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
+		networks: c.Networks, proxies: proxies, public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	mcp := s.known(s.newMCP(c.Version))
+	mcp := s.known(s.newMCP(c))
 	s.handle("POST "+mcpPath, mcp)
 	s.handle("POST "+keyPath, mcp)
 	s.handleDiscovery()
@@ -103,12 +124,16 @@ func New(c Config) (*Server, error) {
 	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
+	if c.Metrics != nil && c.ScrapeToken != "" {
+		s.handle("GET "+metricsPath, s.metricsHere(c.Metrics))
+	}
 	return s, nil
 }
 
 func (s *Server) handle(pattern string, h http.HandlerFunc) {
 	s.mux.HandleFunc(pattern, h)
 	s.routes = append(s.routes, pattern)
+	s.metrics.route(pattern)
 }
 
 // ServeHTTP answers one request and logs it as one line.
@@ -116,10 +141,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now(), ctx: ctx}
+	v := &visit{started: time.Now()}
+	v.ctx, v.span = s.spans.Request(ctx, r.Header)
+	s.metrics.serve(1)
+	defer s.metrics.serve(-1)
 	a := &answer{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)
+	if s.unready.Load() {
+		w.Header().Set("Connection", "close") // who comes again is to come to another server
+	}
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
 		return
@@ -184,6 +215,12 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 			s.refuse(a, r, errPanicked)
 		}
 	}
+	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
+		a.status = statusGone
+	}
+	s.metrics.answered(r.Pattern, a.status)
+	v.span.Answered(r.Pattern, v.method(), a.status)
+	v.span.End(nil)
 	if !v.counted {
 		s.logLine(a, r, v)
 	}

@@ -20,6 +20,7 @@ type group struct {
 	session *session // owned by the baton's holder, as is open
 	open    *batch
 	commits int64 // for tests
+	tally   tally // for Stats
 
 	mu    sync.Mutex // guards what follows
 	held  bool
@@ -135,6 +136,7 @@ func (g *group) finish() {
 		}
 		Reach(CommitEnds)
 		g.commits++
+		g.tally.add(b.kept)
 	} else if b.err == nil {
 		b.err = g.session.run("ROLLBACK")
 	}

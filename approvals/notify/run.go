@@ -81,6 +81,7 @@ func (w *Webhooks) attempt(ctx context.Context, m message) error {
 	store.Reach(store.MessageClaimed)
 	a := w.send(ctx, m)
 	store.Reach(store.MessageSent)
+	w.attempts.count(a)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
 	if ctx.Err() != nil && a.status == 0 {
