@@ -36,30 +36,33 @@ type faultyProgram struct {
 
 const (
 	saveAnswer = "	if err := g.saveAnswer(c); err != nil {\n		return err\n	}\n"
-	wroteOnce  = "	if err == nil && c.out.Status == tools.Queued {\n"
+	written    = "	return g.db.InTx(ctx, func(tx *store.Tx) error {\n		c.Tx = tx\n		if err := g.writeOnce(c); err != nil || c.job == \"\" {\n"
+	writeEnds  = "		c.out.Job, err = g.queue.Job(tx, c.Principal, c.job)\n		return err\n	})\n}\n\nfunc (g *Gate) writeOnce("
 )
+
+// afterwards has something done in a transaction of its own, once that of a write is committed.
+func afterwards(does string) []edit {
+	return []edit{
+		{"gate/gate.go", written, strings.Replace(written, "return", "err := ", 1)},
+		{
+			"gate/gate.go", writeEnds, strings.Replace(writeEnds, "	})\n}\n",
+				"	})\n	store.Reach(store.Recorded)\n	if err == nil && !c.out.Replayed {\n		err = g.db.InTx(ctx, func(tx *store.Tx) error { "+does+" })\n	}\n	return err\n}\n", 1),
+		},
+	}
+}
 
 var faultyPrograms = []faultyProgram{
 	{
 		what: "the record is written after the effect", borders: "recorded", deaths: 4, want: "C1",
-		edits: []edit{
-			{"gate/gate.go", "	defer store.Reach(store.Recorded)\n	return g.record(c.Tx, c, string(c.out.Status))\n", "	return nil\n"},
-			{
-				"gate/gate.go", wroteOnce,
-				"	store.Reach(store.Recorded)\n	if err == nil {\n		err = g.db.InTx(ctx, func(tx *store.Tx) error { return g.record(tx, c, string(c.out.Status)) })\n	}\n" + wroteOnce,
-			},
-		},
+		edits: append(
+			afterwards("return g.record(tx, c, string(c.out.Status))"),
+			edit{"gate/gate.go", "	defer store.Reach(store.Recorded)\n	return g.record(c.Tx, c, string(c.out.Status))\n", "	return nil\n"}),
 	},
 	{
 		what: "what a repeat is answered is stored after the effect", borders: "recorded", deaths: 4, want: "C4",
-		edits: []edit{
-			{"gate/gate.go", saveAnswer, ""},
-			{"gate/gate.go", "	defer store.Reach(store.Recorded)\n", ""},
-			{
-				"gate/gate.go", wroteOnce,
-				"	store.Reach(store.Recorded)\n	if err == nil {\n		err = g.db.InTx(ctx, func(tx *store.Tx) error { c.Tx = tx; return g.saveAnswer(c) })\n	}\n" + wroteOnce,
-			},
-		},
+		edits: append(
+			afterwards("c.Tx = tx; return g.saveAnswer(c)"),
+			edit{"gate/gate.go", saveAnswer, ""}, edit{"gate/gate.go", "	defer store.Reach(store.Recorded)\n", ""}),
 	},
 	{
 		what: "who shares a commit is answered before it", borders: "commit-begins", deaths: 15, want: "C4",
