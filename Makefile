@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test revocation permutations mutants kills differential lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation permutations mutants kills crash differential lint fuzz schemas docs bench clients
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,18 @@ RACES := 10000
 kills: ## Kill servers KILLS times under load, and let people vote at once in RACES races, on each engine
 	DTCGATE_TEST_KILLS=$(KILLS) DTCGATE_TEST_VOTE_RACES=$(RACES) $(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 6h \
 		-run 'KilledAtAnyTime|KillChecker|TwoPeopleAtOnce|OnePersonAtTwoScreens|AnApprovalIsUsedUpOnce' ./cmd/dtcgate ./gate
+
+DEATHS := 50
+CRASH  := $(GO) test -count=1 -v -timeout 6h
+
+# A machine that does other things beside takes QUIET= to be held to its usual time to get ready, and not to its longest.
+QUIET ?= 1
+
+crash: ## Kill servers KILLS times and DEATHS times at each border, fail their store, disk and WAL, and require that broken programs are caught
+	DTCGATE_TEST_KILLS=$(KILLS) DTCGATE_TEST_QUIET=$(QUIET) DTCGATE_TEST_DEATHS=$(DEATHS) DTCGATE_TEST_WAL_CUTS=1000 $(GO) run ./store/storetest/postgres -- \
+		$(CRASH) -tags failpoints -run 'KilledAtAnyTime|KilledAtEveryBorder|KillChecker|AWALThatIsCut' ./cmd/dtcgate
+	DTCGATE_TEST_FAULTS=100000 DTCGATE_TEST_REFUSED=2000 $(GO) run ./store/storetest/postgres -- $(CRASH) -run 'AStoreThatFailsAtRandom|RefusesAndRecovers' ./gate
+	DTCGATE_TEST_BROKEN=all $(CRASH) -run TheRigCatchesBrokenPrograms ./cmd/dtcgate
 
 TUPLES := 10000000
 PAIRS  := 1000000

@@ -67,7 +67,7 @@ func (h *house) previewMove(c *tools.Call, in moveIn) (tools.Preview, error) {
 	var version, price int64
 	err := c.QueryRow(`SELECT version, price FROM test_things WHERE name = $1`, in.Thing).Scan(&version, &price)
 	if err != nil {
-		return tools.Preview{}, store.ErrNotFound
+		return tools.Preview{}, err
 	}
 	return tools.Preview{
 		Summary: "Move " + in.Thing, Money: &shop.Money{AmountMinor: in.Amount * price, Currency: "GBP"}, Customers: 1,

@@ -114,7 +114,7 @@ func (s *session) run(q string) error {
 func (s *session) exec(ctx context.Context, q string, args []any) (int64, error) {
 	st, err := s.prepare(q)
 	if err != nil {
-		return 0, failed(ctx, err)
+		return 0, interrupted(ctx, err)
 	}
 	if err := st.bind(args); err != nil {
 		return 0, err
@@ -124,11 +124,11 @@ func (s *session) exec(ctx context.Context, q string, args []any) (int64, error)
 		return int64(s.conn.Changes()), s.done(st)
 	}
 	_ = s.done(st)
-	return 0, failed(ctx, err)
+	return 0, interrupted(ctx, err)
 }
 
-// failed tells an ended context from a fault.
-func failed(ctx context.Context, err error) error {
+// interrupted tells an ended context from a fault.
+func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
@@ -150,7 +150,7 @@ func (s *session) query(ctx context.Context, once bool, q string, args []any) (*
 		st, err = s.transient(q)
 	}
 	if err != nil {
-		return nil, failed(ctx, err)
+		return nil, interrupted(ctx, err)
 	}
 	if err := st.bind(args); err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func (r *sessionRows) next() (bool, error) {
 	}
 	more, err := r.of.Step()
 	if err != nil {
-		return false, failed(r.ctx, err)
+		return false, interrupted(r.ctx, err)
 	}
 	return more, nil
 }

@@ -88,6 +88,11 @@ var broken = []struct {
 	{name: "a lost no", want: "C4", sql: []string{`DELETE FROM approval_votes WHERE decision = 'deny'`}},
 	{name: "a no that became a yes", want: "C4", sql: []string{`UPDATE approval_votes SET decision = 'approve'`}},
 	{name: "a lost job", want: "C4", sql: []string{`DELETE FROM executions`, `DELETE FROM jobs WHERE approval_id = ''`}},
+	{name: "a minted key that is lost", want: "C4", sql: []string{`UPDATE agent_keys SET id = id || 'x' WHERE name LIKE 'minted-%' AND revoked_at IS NULL`}},
+	{name: "a key that was revoked and is good again", want: "C4", sql: []string{`UPDATE agent_keys SET revoked_at = NULL WHERE name LIKE 'minted-%'`}},
+	{name: "a minted key that is not on record", want: "C4", sql: []string{
+		`DROP TRIGGER audit_entries_delete`, `DELETE FROM audit_entries WHERE event = 'key.minted' AND call_id IN (SELECT MAX(call_id) FROM audit_entries WHERE event = 'key.minted')`,
+	}},
 	{name: "a lost key", want: "C4", sql: []string{`DELETE FROM idempotency WHERE tool = 'dtc_create_campaign'`}},
 	{name: "a denied request that is open again", want: "C4", sql: []string{`UPDATE approvals SET state = 'pending' WHERE state = 'rejected'`}},
 	{name: "a job that never ends", want: "C4", sql: []string{`UPDATE jobs SET status = 'running' WHERE approval_id = ''`}},
@@ -175,6 +180,9 @@ func (r *rig) story() {
 		r.must(ada.says(asked, "approve"))
 		r.must(bob.says(asked, "approve"))
 	}
+	r.must(cyd.mint())
+	r.must(cyd.revoke())
+	r.must(cyd.mint())
 	r.settle()
 	lost := outsidetest.Fault(outsidetest.LoseAnswer)
 	r.abroad.all.Store(&lost)

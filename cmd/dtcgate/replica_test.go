@@ -196,15 +196,15 @@ func (r *rig) onceEnded() {
 		if settled(j) {
 			want = 1
 		}
-		if n, what := endings(all.byJob[j.id]); n != want {
+		if n, what := finalStates(all.byJob[j.id]); n != want {
 			r.t.Errorf("the job %s is %s, and the record has it end %d times: %s", j.id, j.status, n, what)
 		}
 	}
 	r.t.Logf("jobs: %v", states)
 }
 
-// endings counts the entries by which a job came to an end.
-func endings(entries []audit.Sequenced) (n int, what string) {
+// finalStates counts the entries by which a job came to an end.
+func finalStates(entries []audit.Sequenced) (n int, what string) {
 	for _, e := range entries {
 		switch e.Event {
 		case "job.succeeded", "job.failed", "job.cancelled", "job.expired", "job.reconciled":
