@@ -157,6 +157,8 @@ func tableList(all *tools.Registry, p auth.Principal) ([]*tools.Tool, error) {
 	switch p.ID {
 	case "key_none":
 		return nil, nil
+	case "key_others":
+		return all.All()[3:6], nil
 	case "key_broken":
 		return nil, store.ErrUnavailable
 	case "key_some":
@@ -261,7 +263,7 @@ func (w *sides) params() (all []string) {
 
 var (
 	allEras   = []string{"2025-06-18", "2025-11-25", "2026-07-28", withTasks}
-	someCreds = []string{"key", "jwt", "none", "some", "broken", "panic"}
+	someCreds = []string{"key", "jwt", "none", "some", "others", "broken", "panic"}
 	someIDs   = []string{`1`, `"x"`, `""`, `0`, `-7`, `-0`, `1.0`, `1e0`, `1.5`, `null`, `true`, `{}`, `9007199254740991`, `9007199254740993`, `123456789012345`, `"\u0061"`, `"é<"`, `"<&>"`, "\"\x7f\"", `"` + strings.Repeat("i", 300) + `"`}
 )
 
@@ -348,7 +350,7 @@ type mutator struct{ *rand.Rand }
 var (
 	tokens = []string{
 		`1.0`, `1e0`, `-0`, `9007199254740993`, `null`, `""`, `{}`, `[]`, `"\u0000"`, `"\ud800"`, `"\ud83d\ude00"`, `"2.0"`, `"tools/call"`, `"\u0074ools/call"`, `"tools/list"`,
-		`"id":2,`, `"Id":2,`, `"name":"dtc_whoami",`, `"_meta":{},`, `"arguments":{"a":1,"A":2},`, `"a":1e400,`, `"\u0061":1,`, `"é":1,`, ` `, "\n", ",", ":", `"`, "{", "}", "[", "]", "\\",
+		`"id":2,`, `"Id":2,`, `"name":"dtc_whoami",`, `"_meta":{},`, `"arguments":{"a":1,"A":2},`, `"a":1e400,`, `"order_no":1,"Order_No":2,`, `"a":{"b":1,"B":2},`, `"\u0061":1,`, `"é":1,`, ` `, "\n", ",", ":", `"`, "{", "}", "[", "]", "\\",
 		"\x00", "\xff", "\ufeff", "\u2028", `"io.modelcontextprotocol/protocolVersion":"2026-07-28",`, `"io.modelcontextprotocol/protocolVersion":"2025-11-25",`,
 		`"io.modelcontextprotocol/clientCapabilities":{},`, `"io.modelcontextprotocol/clientCapabilities":{"roots":{"listChanged":true},"elicitation":{"form":{},"url":{}},"sampling":{}},`,
 		`"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}},`, `"io.modelcontextprotocol/clientCapabilities":{"roots":1},`,

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -69,12 +70,18 @@ const rigMerchant = "Test shop"
 
 func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	t.Helper()
+	return newRigBy(t, db, registry, os.Getenv("DTCGATE_TEST_SLOW") != "")
+}
+
+// newRigBy is newRig, and says whether MCP messages go the long way.
+func newRigBy(t *testing.T, db *store.DB, registry *tools.Registry, slow bool) *rig {
+	t.Helper()
 	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
 	log := zerolog.New(g.log)
 	g.exports = &shop.DossierFiles{DB: db, Dir: t.TempDir()}
 	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports})
 	var err error
-	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback}})
+	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback}, Slow: slow})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)
 	web.Config = HTTPServer(g.server)

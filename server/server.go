@@ -60,6 +60,7 @@ type Server struct {
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
+	mcp      http.HandlerFunc
 	routes   []string // every pattern of mux
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
@@ -98,9 +99,9 @@ func New(c Config) (*Server, error) {
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	mcp := s.known(s.newMCP(c))
-	s.handle("POST "+mcpPath, mcp)
-	s.handle("POST "+keyPath, mcp)
+	s.mcp = s.known(s.newMCP(c))
+	s.handle("POST "+mcpPath, s.mcp)
+	s.handle("POST "+keyPath, s.mcp)
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
@@ -122,12 +123,12 @@ func (s *Server) handle(pattern string, h http.HandlerFunc) {
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now(), ctx: ctx}
-	a := &answer{ResponseWriter: w}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+	here := &arrival{visit: visit{started: time.Now()}, answer: answer{ResponseWriter: w}, visited: visited{Context: r.Context()}}
+	here.until = until{request: r.Context(), hurried: s.hurried}
+	v, a := &here.visit, &here.answer
+	here.visited.visit, v.ctx = v, &here.until
+	r = r.WithContext(&here.visited)
+	defer here.until.over()
 	defer s.finish(a, r, v)
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
@@ -147,21 +148,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // route finds what answers r. Paths are taken as they are: the mux would redirect those with // or .. in them.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	h, pattern := s.mux.Handler(r)
 	switch {
 	case r.URL.Path != path.Clean(r.URL.Path):
 		s.refuse(w, r, noRoute())
-	case pattern == "":
-		missing := &headOnly{header: w.Header()}
-		h.ServeHTTP(missing, r)
-		if missing.status == http.StatusMethodNotAllowed {
-			s.refuse(w, r, noMethod(r))
-			return
-		}
-		s.refuse(w, r, noRoute())
+	case r.Method == http.MethodPost && (r.URL.Path == mcpPath || r.URL.Path == keyPath):
+		s.mcp(w, r)
 	default:
-		s.mux.ServeHTTP(w, r)
+		s.routeByMux(w, r)
 	}
+}
+
+func (s *Server) routeByMux(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
+	if pattern != "" {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	missing := &headOnly{header: w.Header()}
+	h.ServeHTTP(missing, r)
+	if missing.status == http.StatusMethodNotAllowed {
+		s.refuse(w, r, noMethod(r))
+		return
+	}
+	s.refuse(w, r, noRoute())
 }
 
 func noMethod(r *http.Request) error {

@@ -37,6 +37,8 @@ type serve struct {
 
 	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
+	SlowMCP bool `name:"slow-mcp" hidden:"" help:"Send every MCP message the long way, to find out whether the short one is at fault."`
+
 	networks server.Networks // of reach
 }
 
@@ -166,7 +168,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
-		PublicURL: c.PublicURL, Issuers: issuers, Vault: v,
+		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Slow: c.SlowMCP,
 	})
 	if err != nil {
 		return nil, err
