@@ -293,6 +293,20 @@ func TestHeadIsTheEntrysFirstMembers(t *testing.T) {
 	}
 }
 
+// TestHeadIsWrittenAsTheEntryIs holds the hand-written form of head to the library's.
+func TestHeadIsWrittenAsTheEntryIs(t *testing.T) {
+	odd := []string{"", "plain", "a\"b\\", "<&>", "\u2028\x7f\u202e\U000E0041", "é\n", "\xff"}
+	for i := range len(odd) * len(odd) {
+		a, b := odd[i%len(odd)], odd[i/len(odd)]
+		h := head{ID: a, At: time.UnixMicro(int64(i) * 1_000_100).UTC(), Merchant: b, Event: a, CallID: b, JobID: a, Actor: b, Tool: a}
+		want, err := encode(h)
+		fatalIf(t, err)
+		if got := string(h.appendTo(nil)) + "}"; got != want {
+			t.Errorf("%+v is written as %s, want %s", h, got, want)
+		}
+	}
+}
+
 func TestFindFilters(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ids := appendCalls(t, db, 3)

@@ -8,9 +8,11 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -69,6 +71,7 @@ type walk struct {
 	kept   map[int64]checkpoint // from outside, by size, not reached yet
 	agreed checkpoint           // the last from outside that was checked
 	values int64                // personal values checked
+	room   []byte               // to work in
 }
 
 func (w *walk) all(outside []string) error {
@@ -206,21 +209,26 @@ func (w *walk) entry(r record, values []sealed) error {
 	if err := w.contents(r, values); err != nil {
 		return err
 	}
-	hashes, err := w.tree.add(leaf(r.head.ID, r.body))
-	if err != nil {
-		return err
+	var leaf tlog.Hash
+	leaf, w.room = leafIn(w.room, r.head.ID, r.body)
+	return w.grow(r, leaf)
+}
+
+// grow adds a leaf to the tree, where it must complete the hashes on record.
+func (w *walk) grow(r record, leaf tlog.Hash) error {
+	w.room = appendRow(w.room[:0], w.tree.add(leaf))
+	if r.hashes == string(w.room) {
+		return nil
 	}
-	if want := row(hashes); r.hashes != want {
-		if len(r.hashes) < 64 || r.hashes[:64] != want[:64] {
-			return r.bad("its bytes do not give the hash recorded for it")
-		}
-		return r.bad("with it the hashes of the tree are not those recorded")
+	if !strings.HasPrefix(r.hashes, string(w.room[:hashDigits])) {
+		return r.bad("its bytes do not give the hash recorded for it")
 	}
-	return nil
+	return r.bad("with it the hashes of the tree are not those recorded")
 }
 
 func (w *walk) contents(r record, values []sealed) error {
-	if !r.head.opens(r.body) {
+	var fits bool
+	if fits, w.room = r.head.opens(r.body, w.room); !fits {
 		return r.bad("its columns differ from its body")
 	}
 	for _, v := range values {
@@ -245,15 +253,11 @@ func (w *walk) checkpoint(s stored, r record) error {
 	if c.previous != w.head.size {
 		return r.bad("checkpoint %d follows checkpoint %d, which is not here", c.size, c.previous)
 	}
-	root, err := w.tree.root()
-	if err != nil {
-		return err
-	}
-	if c.size != w.tree.size || c.root != root {
+	if c.size != w.tree.size || c.root != w.tree.root() {
 		return w.since(w.head, c)
 	}
 	w.head = c
-	w.report.Size, w.report.Root = c.size, root.String()
+	w.report.Size, w.report.Root = c.size, c.root.String()
 	return nil
 }
 
@@ -264,11 +268,7 @@ func (w *walk) outside(r record) error {
 		return nil
 	}
 	delete(w.kept, r.seq)
-	root, err := w.tree.root()
-	if err != nil {
-		return err
-	}
-	if root != c.root {
+	if c.root != w.tree.root() {
 		return w.since(w.agreed, c)
 	}
 	w.agreed = c

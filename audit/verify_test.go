@@ -412,11 +412,8 @@ func rebuild(tx *store.Tx) error {
 	var tree edge
 	var trees [][]any
 	for _, r := range rows {
-		hashes, err := tree.add(leaf(r.id, r.body.String))
-		if err != nil {
-			return err
-		}
-		trees = append(trees, []any{tree.size, row(hashes)})
+		hashes := row(tree.add(leaf(r.id, r.body.String)))
+		trees = append(trees, []any{tree.size, hashes})
 	}
 	return tx.Insert("audit_tree", []string{"seq", "hashes"}, trees)
 }
@@ -434,10 +431,7 @@ func resignAll(signer note.Signer) func(*store.Tx) error {
 			if err != nil {
 				return err
 			}
-			c := checkpoint{origin: signer.Name(), size: s.size, previous: previous, at: s.at}
-			if c.root, err = tree.root(); err != nil {
-				return err
-			}
+			c := checkpoint{origin: signer.Name(), size: s.size, root: tree.root(), previous: previous, at: s.at}
 			signed, err := c.sign(signer)
 			if err != nil {
 				return err

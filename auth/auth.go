@@ -64,8 +64,10 @@ type Principal struct {
 	Session  string    // ses_…, of a person who signed in; empty for a token
 	StepUpAt time.Time // when the person last showed who they are, in that session
 
-	opener string  // hash of the secret that opened a key or was a person's token, so that what a rotation ended is over for calls on their way too
-	most   []Scope // that the credential which let it in carries; nil: all
+	revision   int64     // of the merchant's rights, on whose snapshot it was read; 0: it was not read on one
+	opensUntil time.Time // when the secret that opened it ends, which was rotated; zero: it is the key's own
+	opener     string    // hash of the secret that opened a key or was a person's token, so that what a rotation ended is over for calls on their way too
+	most       []Scope   // that the credential which let it in carries; nil: all
 }
 
 // Agent reports whether p may call tools. People decide; they call none.

@@ -96,7 +96,10 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 
 // policyAt reads what is in force at a merchant, and what runs beside it.
 func (p *Principal) policyAt(tx *store.Tx, merchant string) error {
-	err := tx.QueryRow(`SELECT policy_version, policy_shadow FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow)
+	err := tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &p.revision)
+	if !tx.Snapshot() {
+		p.revision = 0 // what was read before may be older
+	}
 	if err != nil {
 		return fmt.Errorf("reading the version of the policy: %w", err)
 	}

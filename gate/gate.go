@@ -35,6 +35,7 @@ import (
 	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -50,6 +51,8 @@ type Config struct {
 	Issuers *auth.Issuers // of tokens that let agents in; nil: there are none
 	// Webhooks tell services outside what happens; nil: none are told.
 	Webhooks *notify.Webhooks
+	Observe  func(Observed) // is told of every call, by the goroutine that made it; nil: nobody is
+	Spans    *spans.Tracer  // nil: nothing is traced
 }
 
 // A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
@@ -64,12 +67,16 @@ type Gate struct {
 	webhooks  *notify.Webhooks
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
+	known     auth.Known // the callers of late
 	policies  policies
 	shadows   shadows
 	used      used
 	feed      feed
 	touched   touched
 	outside   *outside
+	observe   func(Observed)
+	spans     *spans.Tracer
+	load      load
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
@@ -77,6 +84,7 @@ func New(c Config) *Gate {
 	return &Gate{
 		db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, webhooks: c.Webhooks,
 		wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
+		observe: c.Observe, spans: c.Spans,
 	}
 }
 
@@ -91,6 +99,7 @@ type Request struct {
 	FillFacts      bool // see tools.Route
 	// Wrong is what the transport found wrong with the arguments, so that they are none. The call is judged all the same.
 	Wrong *tools.Refusal
+	Trace string // the W3C traceparent that the message itself names; "" for none
 }
 
 // An Outcome is the answer to a call that was not refused.
@@ -142,9 +151,8 @@ type call struct {
 	nth      int               // of the calls of its batch, from 1
 }
 
-// Call takes p's request to a tool. The decision is on record before an answer leaves: without a record nothing runs
-// and nothing is told. Every error is a *tools.Refusal.
-func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
+// take is Call but for those who watch it (observe.go).
+func (g *Gate) take(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
 	c := g.newCall(p, r)
 	if err := g.safely(c.ID, func() error { return g.handle(ctx, c) }); err != nil {
 		g.used.count(c.Principal, auth.Used{Refusals: 1, LastUsedAt: c.Started})
@@ -176,6 +184,7 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 		return err
 	}
 	c.askOutside(ctx)
+	store.Reach(store.Judged)
 	c.out.CallID = c.ID
 	if c.Tool.Writes() {
 		return g.write(ctx, c)
@@ -183,8 +192,8 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	return g.read(ctx, c)
 }
 
-// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: another process may
-// have done so. Tests set it.
+// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: what another process told
+// may be lost on its way. Tests set it.
 var askAgain = time.Second
 
 // recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
@@ -199,6 +208,7 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
+	store.Reach(store.ReadDone)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	return g.db.InTx(ctx, func(tx *store.Tx) error {
@@ -250,7 +260,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
 		}
-		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
+		if answer, err = g.tracedRead(c); err != nil && !errors.Is(err, tools.ErrNotYet) {
 			return err
 		}
 		return cmp.Or(g.judgeAnswer(c, answer), err)
@@ -261,7 +271,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 // write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
 // record. Whatever fails, none of it is there.
 func (g *Gate) write(ctx context.Context, c *call) error {
-	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
 		if err := g.writeOnce(c); err != nil || c.job == "" {
 			return err
@@ -270,10 +280,6 @@ func (g *Gate) write(ctx context.Context, c *call) error {
 		c.out.Job, err = g.queue.Job(tx, c.Principal, c.job)
 		return err
 	})
-	if err == nil && c.out.Status == tools.Queued {
-		g.notify()
-	}
-	return err
 }
 
 func (g *Gate) writeOnce(c *call) error {
@@ -283,15 +289,18 @@ func (g *Gate) writeOnce(c *call) error {
 	if replayed, err := g.claimKey(c); err != nil || replayed {
 		return err
 	}
+	store.Reach(store.KeyClaimed)
 	if err := g.judgeTx(c, writeChecks); err != nil {
 		return err
 	}
 	if err := g.act(c); err != nil {
 		return err
 	}
+	store.Reach(store.Acted)
 	if err := g.saveAnswer(c); err != nil {
 		return err
 	}
+	defer store.Reach(store.Recorded)
 	return g.record(c.Tx, c, string(c.out.Status))
 }
 
@@ -315,7 +324,7 @@ func (g *Gate) run(c *call) error {
 	if err != nil {
 		return err
 	}
-	result, err := c.Tool.Handler().Write(&c.Call)
+	result, err := g.tracedWrite(c)
 	if err != nil {
 		return err
 	}

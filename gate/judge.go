@@ -96,6 +96,7 @@ func (g *Gate) judge(ctx context.Context, c *call, list []check) error {
 		c.know()
 		err := k.judge(g, ctx, c)
 		c.checks = append(c.checks, audit.Check{Name: k.name, Verdict: verdict(err)})
+		g.spans.Check(ctx, k.name, c.checks[len(c.checks)-1].Verdict)
 		if err != nil {
 			c.rule = ruleOf(k, err)
 			return err

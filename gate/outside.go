@@ -124,10 +124,12 @@ func (g *Gate) sendingOf(j approvals.Job, x approvals.Execution) *sending {
 // send makes an attempt that is on record, and writes down what came of it.
 func (g *Gate) send(ctx context.Context, s *sending) error {
 	var result any
+	store.Reach(store.Intended)
 	err := g.underLease(ctx, s, g.outside.most, func(ctx context.Context) (err error) {
 		result, err = s.handler().Send(ctx, s.alone(), s.execution.ID)
 		return err
 	})
+	store.Reach(store.Sent)
 	switch s.said(err) {
 	case tools.Happened:
 		return g.happened(ctx, s, result)
@@ -171,6 +173,7 @@ func (g *Gate) findOut(ctx context.Context, s *sending) error {
 	known := tools.Unknown
 	if !s.repeats(g.db.Now()) || s.job.StopAsked {
 		result, known = g.probe(ctx, s)
+		store.Reach(store.Probed)
 	}
 	switch {
 	case known == tools.Happened:

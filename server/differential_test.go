@@ -252,6 +252,15 @@ func (w *sides) params() (all []string) {
 	for i := range 300 { // enough for every row of the table
 		all = append(all, fmt.Sprintf(`{"name":"dtc_get_job","arguments":{"job_id":"job_%d"}}`, i))
 	}
+	for _, args := range []string{ // that not all readers read alike
+		`{"a":1,"A":2}`, `{"b":{"a":1,"A":2}}`, `{"a":1,"a":1}`, `{"a":1,"\u0061":2}`, `{"é":1}`, `{"a":1e400}`, `{"a":1e2}`, `{"a":-0}`, `{"a":9007199254740993}`, `{"a":1.00000000000000000001}`,
+		`{"a":"\u0000"}`, `{"a":"\ud800"}`, `{"a":"\ud83d\ude00"}`, "{\"a\":\"\xff\"}", `{"a":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}`,
+		`{"a":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`, `{"a":[` + strings.Repeat("1,", 10_001) + `1]}`, `{ "a" : [ 1 , "<" ] }`,
+	} {
+		for range allEras { // each comes in every era
+			all = append(all, `{"name":"dtc_whoami","arguments":`+args+`}`)
+		}
+	}
 	for _, meta := range []string{
 		`"` + metaKey + `":"k-1"`, `"` + metaKey + `":""`, `"` + metaKey + `":7`, `"` + metaKey + `":"\u0061"`, `"progressToken":1`, `"progressToken":{"a":[]}`, `"a/b":null`,
 	} {

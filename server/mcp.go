@@ -26,6 +26,9 @@ const (
 	metaRisk     = "dtcgate/risk"           // of a tool
 )
 
+// metaTrace is the one name under _meta without a prefix that is read: the trace of a message (SEP-414, W3C Trace Context).
+const metaTrace = "traceparent"
+
 // instructions say once what holds for all tools, so that the tools need not: every client pays for their list.
 const instructions = "Tools of a shop, behind a gate. Every call is recorded. A call that needs a person's consent answers " +
 	`{"status":"pending_approval","job_id":…} and has done nothing yet: poll dtc_get_job and go on with other work. A refusal says what to change.
@@ -210,7 +213,8 @@ func asked(r *mcp.CallToolRequest) gate.Request {
 	if inMeta && key == "" {
 		key = notAKey
 	}
-	return gate.Request{Tool: r.Params.Name, Args: r.Params.Arguments, Transport: "mcp", IdempotencyKey: key}
+	trace, _ := r.Params.Meta[metaTrace].(string)
+	return gate.Request{Tool: r.Params.Name, Args: r.Params.Arguments, Transport: "mcp", IdempotencyKey: key, Trace: trace}
 }
 
 // A decided is what became of a tools/call, before it is written.

@@ -23,7 +23,7 @@ func (g *rig) serving(drain time.Duration) (stop func(), ended func() error) {
 	g.url = "http://" + ln.Addr().String()
 	ctx, stop := context.WithCancel(g.Context())
 	served := make(chan error, 1)
-	go func() { served <- Serve(ctx, ln, g.server, drain) }()
+	go func() { served <- Serve(ctx, ln, g.server, Leave{Drain: drain}) }()
 	return stop, func() error { return <-served }
 }
 

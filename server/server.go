@@ -16,9 +16,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,6 +29,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -42,6 +45,9 @@ type Config struct {
 	Vault        *vault.Vault  // what people connected; nil: people connect nothing
 	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
 	Networks     Networks      // who may reach what; the zero value refuses everybody
+	Metrics      *Metrics      // of this server and no other; nil: nothing is counted
+	ScrapeToken  string        // opens the metrics, also beside everything else; "": they are served on a listener of their own alone
+	Spans        *spans.Tracer // nil: nothing is traced
 	Slow         bool          // every MCP message goes the long way through the go-sdk: for tests, and to rule the short way out
 }
 
@@ -62,6 +68,9 @@ type Server struct {
 	mux      *http.ServeMux
 	mcp      http.HandlerFunc
 	routes   []string // every pattern of mux
+	metrics  *Metrics
+	scrape   string // token
+	spans    *spans.Tracer
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
@@ -71,6 +80,9 @@ type Server struct {
 	leave   context.CancelFunc
 
 	heartbeat time.Duration // of streams
+
+	// unready says that the process is about to end: requests are answered, and connections closed after the answer.
+	unready atomic.Bool
 }
 
 // hot are the gate's methods on the way of every call, apart so that a benchmark can measure the server alone.
@@ -91,8 +103,8 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, hot: hot{c.Gate.Authenticate, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
-		public: c.PublicURL, issuers: c.Issuers,
+		gate: c.Gate, hot: hot{c.Gate.Authenticate, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
+		networks: c.Networks, proxies: proxies, public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
@@ -113,23 +125,33 @@ func New(c Config) (*Server, error) {
 	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
+	if c.Metrics != nil && c.ScrapeToken != "" {
+		s.handle("GET "+metricsPath, s.metricsHere(c.Metrics))
+	}
 	return s, nil
 }
 
 func (s *Server) handle(pattern string, h http.HandlerFunc) {
 	s.mux.HandleFunc(pattern, h)
 	s.routes = append(s.routes, pattern)
+	s.metrics.route(pattern)
 }
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	here := &arrival{visit: visit{started: time.Now()}, answer: answer{ResponseWriter: w}, visited: visited{Context: r.Context()}}
 	here.until = until{request: r.Context(), hurried: s.hurried}
-	v, a := &here.visit, &here.answer
-	here.visited.visit, v.ctx = v, &here.until
-	r = r.WithContext(&here.visited)
 	defer here.until.over()
+	v, a := &here.visit, &here.answer
+	here.visited.visit = v
+	v.ctx, v.span = s.spans.Request(&here.until, r.Header)
+	r = r.WithContext(&here.visited)
+	s.metrics.serve(1)
+	defer s.metrics.serve(-1)
 	defer s.finish(a, r, v)
+	if s.unready.Load() {
+		w.Header().Set("Connection", "close") // who comes again is to come to another server
+	}
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
 		return
@@ -151,7 +173,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path != path.Clean(r.URL.Path):
 		s.refuse(w, r, noRoute())
-	case r.Method == http.MethodPost && (r.URL.Path == mcpPath || r.URL.Path == keyPath):
+	case r.Method == http.MethodPost && r.URL.Path == mcpPath:
+		r.Pattern = "POST " + mcpPath
 		s.mcp(w, r)
 	default:
 		s.routeByMux(w, r)
@@ -202,6 +225,12 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 			s.refuse(a, r, errPanicked)
 		}
 	}
+	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
+		a.status = statusGone
+	}
+	s.metrics.answered(r.Pattern, a.status)
+	v.span.Answered(r.Pattern, v.method(), a.status)
+	v.span.End(nil)
 	if !v.counted {
 		s.logLine(a, r, v)
 	}

@@ -129,6 +129,7 @@ func (c *Carrier) carry(ctx context.Context, b batch) (int, error) {
 	if err := c.write(b, letters); err != nil {
 		return 0, err
 	}
+	store.Reach(store.FileWritten)
 	return c.mark(ctx, b, letters)
 }
 

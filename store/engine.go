@@ -40,10 +40,10 @@ var (
 // Pragmas of SQLite's connections. FULL because a commit that was answered must survive a power cut; recursive_triggers
 // because without it REPLACE would delete rows past the append-only triggers.
 var (
-	readerPragmas = []string{"busy_timeout(5000)", "query_only(1)"}
+	readerPragmas = []string{"busy_timeout(5000)", "query_only(1)", "cache_size(-512)"}
 	writerPragmas = []string{
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "recursive_triggers(1)",
-		"cache_size(-32000)", "journal_size_limit(67108864)",
+		"cache_size(-4000)", "journal_size_limit(67108864)",
 	}
 )
 
@@ -98,7 +98,8 @@ func migrate(ctx context.Context, engine string, db *sql.DB) error {
 		goose.WithGoMigrations(
 			goose.NewGoMigration(appendOnlyVersion, &goose.GoFunc{RunTx: appendOnly(engine, appendOnlyTables...)}, nil),
 			goose.NewGoMigration(policyVersion, &goose.GoFunc{RunTx: appendOnly(engine, "policies")}, nil),
-			goose.NewGoMigration(pageKeyVersion, &goose.GoFunc{RunTx: makePageKey}, nil)),
+			goose.NewGoMigration(pageKeyVersion, &goose.GoFunc{RunTx: makePageKey}, nil),
+			goose.NewGoMigration(revisionVersion, &goose.GoFunc{RunTx: countRevisions(engine)}, nil)),
 	}
 	if locker != nil {
 		options = append(options, locker)
@@ -180,6 +181,57 @@ func appendOnly(engine string, tables ...string) func(context.Context, *sql.Tx) 
 		}
 		return nil
 	}
+}
+
+// revisionVersion is the migration that has the database count the revision of a merchant's rights.
+const revisionVersion = 39
+
+// rights are the tables that say who may do what, each with the columns of which a change is one of rights; "" for all.
+var rights = []struct{ table, columns string }{
+	{"agent_keys", ""}, {"sub_tokens", ""}, {"roles", ""}, {"person_roles", ""},
+	{"people", "revoked_at, version, token_scopes"}, {"merchants", "policy_version, policy_shadow"},
+}
+
+// countRevisions has the database move merchants.revision with every change of rights, whoever makes it and however, because what is kept in
+// memory is good for one revision.
+func countRevisions(engine string) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		for _, r := range rights {
+			for _, q := range revisionSQL(engine, r.table, r.columns) {
+				if _, err := tx.ExecContext(ctx, q); err != nil {
+					return fmt.Errorf("counting the revisions of %s: %w", r.table, err)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// revisionSQL makes a trigger for every kind of change that may matter. New rows do where somebody has rights by them that has called already.
+func revisionSQL(engine, table, columns string) (all []string) {
+	id, kinds := "merchant_id", map[string]string{"UPDATE": "OLD", "DELETE": "OLD"}
+	switch table {
+	case "merchants":
+		id, kinds = "id", map[string]string{"UPDATE": "OLD"}
+	case "person_roles":
+		kinds["INSERT"] = "NEW"
+	}
+	for kind, row := range kinds {
+		of := ""
+		if kind == "UPDATE" && columns != "" {
+			of = " OF " + columns
+		}
+		t := strings.NewReplacer("{t}", table, "{kind}", kind, "{of}", of, "{name}", "revision_"+table+"_"+strings.ToLower(kind),
+			"{move}", "UPDATE merchants SET revision = revision + 1 WHERE id = "+row+"."+id+";")
+		if engine == "sqlite" {
+			all = append(all, t.Replace("CREATE TRIGGER {name} AFTER {kind}{of} ON {t} BEGIN {move} END"))
+			continue
+		}
+		all = append(all,
+			t.Replace("CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {move} RETURN NULL; END $$"),
+			t.Replace("CREATE TRIGGER {name} AFTER {kind}{of} ON {t} FOR EACH ROW EXECUTE FUNCTION {name}()"))
+	}
+	return all
 }
 
 func appendOnlySQL(engine, table string) []string {

@@ -34,3 +34,10 @@ func Bells(db *DB) int {
 	defer db.bells.mu.Unlock()
 	return len(db.bells.of)
 }
+
+// Relaying reports whether what is told is carried to other processes.
+func Relaying(db *DB) bool {
+	db.untold.mu.Lock()
+	defer db.untold.mu.Unlock()
+	return db.untold.open
+}

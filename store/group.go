@@ -20,6 +20,7 @@ type group struct {
 	session *session // owned by the baton's holder, as is open
 	open    *batch
 	commits int64 // for tests
+	tally   tally // for Stats
 
 	mu    sync.Mutex // guards what follows
 	held  bool
@@ -129,10 +130,13 @@ func (g *group) finish() {
 	}
 	g.open = nil
 	if b.err == nil && b.kept > 0 {
+		Reach(CommitBegins)
 		if err := g.session.run("COMMIT"); err != nil {
 			b.err = lost("committing", err)
 		}
+		Reach(CommitEnds)
 		g.commits++
+		g.tally.add(b.kept)
 	} else if b.err == nil {
 		b.err = g.session.run("ROLLBACK")
 	}

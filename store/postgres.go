@@ -75,9 +75,11 @@ func (p *postgresEngine) tx(ctx context.Context, opts sql.TxOptions, run work) e
 	if err := run(ctx, c); err != nil {
 		return err
 	}
+	Reach(CommitBegins)
 	if err := c.commit(); err != nil {
 		return lost("committing", err)
 	}
+	Reach(CommitEnds)
 	return nil
 }
 

@@ -29,7 +29,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/dtcgate/dtcgate/store/spans"
 )
 
 // ErrNotFound is returned by One and by QueryRow's Scan when there is no row. It wraps sql.ErrNoRows.
@@ -44,9 +47,15 @@ var ErrUnavailable = errors.New("the store is unavailable")
 type DB struct {
 	// Now is the clock of Tx.Now. Tests replace it before they use the DB.
 	Now func() time.Time
+	// Spans traces transactions of calls that are traced; nil: none. It is set before the DB is used.
+	Spans *spans.Tracer
 
 	engine engine
+	dsn    string
 	bells  bells
+	untold untold // to other processes
+
+	transactions, unavailable atomic.Int64 // see Stats
 }
 
 // engine is what differs between SQLite and PostgreSQL. Each of write, bulk and read calls run at most once, in the
@@ -75,7 +84,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &DB{Now: time.Now, engine: e}, nil
+	return &DB{Now: time.Now, engine: e, dsn: dsn}, nil
 }
 
 func isPostgres(dsn string) bool {
@@ -100,26 +109,30 @@ func (db *DB) Ping(ctx context.Context) error {
 // ended ctx undoes everything. fn must not block on anything but the database, nor call DB's methods: on SQLite all
 // writers wait for it.
 func (db *DB) InTx(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.write, fn)
+	return db.run(ctx, "db.write", db.engine.write, fn)
 }
 
 // Read runs fn on a snapshot and refuses writes. It neither blocks writers nor waits for them.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.read, fn)
+	return db.run(ctx, reading, db.engine.read, fn)
 }
 
 // Bulk is InTx for imports: it shares its commit with nobody, and an ended ctx stops even a running statement.
 func (db *DB) Bulk(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.bulk, fn)
+	return db.run(ctx, "db.bulk", db.engine.bulk, fn)
 }
 
-func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn func(*Tx) error) error {
+// reading is what a read is called in traces.
+const reading = "db.read"
+
+func (db *DB) run(ctx context.Context, kind string, in func(context.Context, work) error, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	ctx, span := db.Spans.Part(ctx, kind)
 	var told []string
 	err := unavailable(in(ctx, func(stmts context.Context, c conn) error {
-		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
+		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name(), snapshot: kind == reading}
 		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
 		if err := fn(tx); err != nil {
@@ -133,7 +146,9 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn 
 		return ctx.Err()
 	}))
 	if err == nil {
-		db.bells.ring(told)
+		db.tell(told)
 	}
+	db.count(err)
+	span.End(err)
 	return err
 }

@@ -12,11 +12,12 @@ import (
 type Tx struct {
 	Now time.Time // UTC, whole microseconds; the same for all that the transaction writes
 
-	ctx    context.Context
-	stmts  context.Context // what statements run under
-	conn   conn
-	engine string
-	open   []*sql.Rows // handed out by Query, closed at the end at the latest
+	ctx      context.Context
+	stmts    context.Context // what statements run under
+	conn     conn
+	engine   string
+	snapshot bool
+	open     []*sql.Rows // handed out by Query, closed at the end at the latest
 	// failed is the first failed statement: nothing runs after it, and the transaction cannot commit. SQLite would let
 	// it go on, and on a full disk even outside any transaction.
 	failed  error
@@ -49,6 +50,9 @@ var (
 
 // Row is one row of an answer.
 type Row interface{ Scan(dest ...any) error }
+
+// Snapshot reports whether all that the transaction reads was so at one moment.
+func (tx *Tx) Snapshot() bool { return tx.snapshot }
 
 // Context is the context of the call that began the transaction.
 func (tx *Tx) Context() context.Context { return tx.ctx }

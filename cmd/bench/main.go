@@ -24,6 +24,9 @@ import (
 // roleVariable makes this program one of the servers.
 const roleVariable = "DTCGATE_BENCH_ROLE"
 
+// profileVariable has a server write its CPU profile to a file.
+const profileVariable = "DTCGATE_BENCH_PROFILE"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -47,6 +50,8 @@ func measure(ctx context.Context) error {
 	presses := flag.Int("presses", 200, "how often approve is pressed, one at a time and again four at a time")
 	recorded := flag.Int("recorded", 200_000, "how many recorded calls a draft is rehearsed on")
 	each := flag.Duration("each", 500*time.Millisecond, "how long each call of a tool is measured")
+	servers := flag.String("servers", "", "measure only servers with this in their names")
+	calls := flag.String("calls", "", "measure only calls with this in their names")
 	real := flag.String("real", "../shared/demo-data", "the real merchant's data")
 	of := flag.String("of", "", "measure only tools with this in their names")
 	flag.Parse()
@@ -73,7 +78,10 @@ func measure(ctx context.Context) error {
 	fmt.Println("| server | call | callers | calls/s | p50 | p99 | CPU µs/call | allocs/call | KB/call |")
 	fmt.Println("|--|--|--|--|--|--|--|--|--|")
 	for _, role := range []string{roleConstant, roleSDK, roleSQLite, rolePostgres} {
-		if err := measureServer(ctx, role, levels, *seconds); err != nil {
+		if !strings.Contains(role, *servers) {
+			continue
+		}
+		if err := measureServer(ctx, role, *calls, levels, *seconds); err != nil {
 			return fmt.Errorf("%s: %w", role, err)
 		}
 	}
@@ -95,13 +103,16 @@ func measure(ctx context.Context) error {
 	return measureTools(ctx, *real, *of, *each)
 }
 
-func measureServer(ctx context.Context, role string, levels []int, during time.Duration) error {
+func measureServer(ctx context.Context, role, calls string, levels []int, during time.Duration) error {
 	s, err := start(ctx, role)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
 	for _, c := range callsOf(role, s.hello) {
+		if !strings.Contains(c.name, calls) {
+			continue
+		}
 		for _, n := range levels {
 			if err := s.load(c, n, during/4); err != nil { // warm
 				return fmt.Errorf("%s: %w", c.name, err)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"time"
@@ -57,6 +58,13 @@ type used struct {
 func runServer(ctx context.Context, role string, stdout io.Writer) error {
 	debug.SetGCPercent(400) // as dtcgate serve sets it
 	debug.SetMemoryLimit(1 << 30)
+	if file := os.Getenv(profileVariable); file != "" {
+		stop, err := profile(file)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	h, handler, done, err := handlerOf(ctx, role)
 	if err != nil {
 		return err
@@ -77,6 +85,15 @@ func runServer(ctx context.Context, role string, stdout io.Writer) error {
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// profile writes down what the process computes until stop.
+func profile(file string) (stop func(), err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); f.Close() }, pprof.StartCPUProfile(f)
 }
 
 func listen(h http.Handler, address *string) (*http.Server, error) {

@@ -30,13 +30,17 @@ var layers = []struct {
 	why  string
 }{
 	{"schemas", true, "JSON and its schemas mean the same everywhere; they know nothing of this project"},
-	{"store", true, "the database knows no table: packages own their SQL"},
+	{"store/spans", true, "what may be told of a call to a collector of traces; it knows nothing of this project"},
+	{"store/spans/otlp", true, "how spans are sent"},
+	{"store", false, "the database knows no table: packages own their SQL"},
 	{"store/storetest", false, "databases for tests"},
+	{"store/lease", false, "who of several processes does a thing; it knows no thing"},
 	{"store/storetest/postgres", false, "one PostgreSQL for all test processes"},
 	{"auth/secret", true, "what a secret of ours looks like: whoever keeps a text must know one"},
 	{"auth/authtest", true, "a token service for tests"},
 	{"auth", false, "who calls must be known before anything is decided"},
 	{"audit", false, "everything below writes to the record, and it outlives all of it"},
+	{"audit/backup", false, "copies the database with the record's head in it; what the rows mean is for those below"},
 	{"auth/vault", false, "what people granted at outside systems; after audit, because its timer records what fails with nobody calling"},
 	{"shop", false, "the backend does what it is asked; it knows neither agents nor tools"},
 	{"tools", false, "what a tool is; it knows neither MCP nor HTTP"},

@@ -49,6 +49,8 @@ type cli struct {
 	Trust     trustCmds    `cmd:"" help:"How much agents are trusted."`
 	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
 	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
+	Backup    backupCmds   `cmd:"" help:"Copy the database while it is in use, and check such a copy."`
+	Restore   restoreCmds  `cmd:"" help:"Put a backup back, to a place where there is nothing."`
 	Tools     toolCmds     `cmd:"" help:"What agents can call."`
 	Vault     vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
 	Webhook   webhookCmds  `cmd:"" help:"Services outside that are told what happens to requests and jobs."`

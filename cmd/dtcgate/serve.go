@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/backup"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/auth/vault"
@@ -34,8 +35,10 @@ type serve struct {
 	reach
 	masterKeys
 	webhookReach
+	telemetry
 
-	AllowedHosts []string `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
+	AllowedHosts []string      `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
 
 	SlowMCP bool `name:"slow-mcp" hidden:"" help:"Send every MCP message the long way, to find out whether the short one is at fault."`
 
@@ -56,16 +59,26 @@ func (c *serve) Validate() error {
 	if ip := net.ParseIP(host); c.Dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--dev prints secrets and serves this machine only: --listen must be 127.0.0.1, [::1] or localhost, not %q", host)
 	}
+	if c.UnreadyFor < 0 || c.UnreadyFor > maxUnready {
+		return fmt.Errorf("--unready-for %s is not between 0s and %s", c.UnreadyFor, maxUnready)
+	}
 	if _, err := c.tellable(); err != nil {
+		return err
+	}
+	if err := c.telemetry.check(); err != nil {
 		return err
 	}
 	c.networks, err = c.parse(c.Dev)
 	return err
 }
 
-// drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
-// log's last pass (5 s at most) it stays below 10 s.
-const drainTime = 3 * time.Second
+const (
+	// drainTime is how long a shutdown waits for requests that were accepted. With the workers' last step (1 s) and the audit
+	// log's last pass (5 s at most) it stays below 10 s, once the server is no longer sent any (--unready-for).
+	drainTime = 3 * time.Second
+	// maxUnready bounds --unready-for: whoever ends servers kills one that takes longer.
+	maxUnready = 5 * time.Minute
+)
 
 func (c *serve) Run(ctx context.Context, a *app) error {
 	tuneMemory()
@@ -93,6 +106,9 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
+	if err := backup.Servable(ctx, db); err != nil {
+		return err
+	}
 	if err := firstPolicies(ctx, db); err != nil {
 		return err
 	}
@@ -101,7 +117,13 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("cannot serve on %s, name another address with --listen: %w", c.Listen, err)
 	}
 	defer listener.Close()
-	g, err := c.assemble(a, db, issuers, settings, log)
+	watch, err := c.install(log)
+	if err != nil {
+		return err
+	}
+	defer watch.close()
+	db.Spans = watch.spans
+	g, err := c.assemble(a, db, issuers, settings, watch, log)
 	if err != nil {
 		return err
 	}
@@ -109,7 +131,16 @@ func (c *serve) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info().Str("address", listener.Addr().String()).Str("store", db.Engine()).Msg("serving")
-	return g.run(ctx, listener)
+	return g.run(ctx, listener, c.leave(a))
+}
+
+// leave is how this server ends. Beside an embedded database there is no other that requests could go to.
+func (c *serve) leave(a *app) server.Leave {
+	l := server.Leave{Unready: c.UnreadyFor, Drain: drainTime}
+	if a.embedded() {
+		l.Unready = 0
+	}
+	return l
 }
 
 // tuneMemory trades memory for speed: the MCP library makes 0.4 MB of garbage a call, and collecting it four times as
@@ -133,6 +164,8 @@ func newLog(w io.Writer, dev bool) zerolog.Logger {
 
 // A running gate is a server with all that works beside it.
 type runningGate struct {
+	db      *store.DB
+	logged  func(error)
 	web     *server.Server
 	gate    *gate.Gate
 	carrier *shop.Carrier
@@ -140,9 +173,10 @@ type runningGate struct {
 	issuers *auth.Issuers // nil: there are none
 	audit   *audit.Log
 	vault   *vault.Vault
+	watch   *instruments
 }
 
-func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, log zerolog.Logger) (*runningGate, error) {
+func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings fileConfig, watch *instruments, log zerolog.Logger) (*runningGate, error) {
 	provider, err := settings.SignIn.provider(db.Now)
 	if err != nil {
 		return nil, err
@@ -165,29 +199,36 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		return nil, err
 	}
 	exports := &shop.DossierFiles{DB: db, Dir: filepath.Join(a.Data, "exports"), OnError: logged}
-	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks})
+	metrics := server.NewMetrics(registry, releaseName())
+	g := gate.New(gate.Config{
+		DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks,
+		Observe: metrics.Called, Spans: watch.spans,
+	})
+	metrics.Watch(server.Sources{DB: db, Gate: g, Webhooks: hooks, Traces: watch.sent})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
-		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Slow: c.SlowMCP,
+		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Metrics: metrics, ScrapeToken: c.MetricsToken, Spans: watch.spans,
+		Slow: c.SlowMCP,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &runningGate{
-		web: web, gate: g, exports: exports, issuers: issuers, vault: v,
+		db: db, logged: logged, web: web, gate: g, exports: exports, issuers: issuers, vault: v, watch: watch,
 		carrier: &shop.Carrier{DB: db, Dir: filepath.Join(a.Data, "outbox"), OnError: logged},
 		audit:   audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key, OnError: logged}),
 	}, nil
 }
 
-// run serves until ctx ends and then ends in this order: nothing more is accepted, what was accepted is answered,
+// run serves until ctx ends and then ends in this order: it is no longer ready, nothing more is accepted, what was accepted is answered,
 // workers finish the step they are at, the record is numbered and signed to its end.
-func (r *runningGate) run(ctx context.Context, l net.Listener) error {
+func (r *runningGate) run(ctx context.Context, l net.Listener, leave server.Leave) error {
 	beside := context.WithoutCancel(ctx)
 	working, stopWork := context.WithCancel(beside)
 	recording, stopAudit := context.WithCancel(beside)
 	defer stopAudit()
 	var workers sync.WaitGroup
+	workers.Go(func() { r.db.Relay(working, r.logged) })
 	workers.Go(func() { r.gate.Work(working) })
 	workers.Go(func() { r.carrier.Run(working) })
 	workers.Go(func() { r.exports.Run(working) })
@@ -195,10 +236,13 @@ func (r *runningGate) run(ctx context.Context, l net.Listener) error {
 		workers.Go(func() { r.issuers.Run(working) })
 	}
 	workers.Go(func() { r.vault.Run(working) })
+	if l := r.watch.metrics; l != nil {
+		workers.Go(func() { r.watch.told(server.ServeMetrics(working, l, r.web)) })
+	}
 	recorded := make(chan error, 1)
 	go func() { recorded <- r.audit.Run(recording) }()
 
-	err := server.Serve(ctx, l, r.web, drainTime)
+	err := server.Serve(ctx, l, r.web, leave)
 	stopWork()
 	workers.Wait()
 	stopAudit()
