@@ -339,7 +339,7 @@ func TestEveryStatusIsALabel(t *testing.T) {
 	}
 }
 
-func readAll(r *http.Request) string {
+func scraped(r *http.Request) string {
 	raw, _ := io.ReadAll(r.Body)
 	return string(raw)
 }

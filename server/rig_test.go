@@ -79,6 +79,12 @@ func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 
 func newTracedRig(t *testing.T, db *store.DB, registry *tools.Registry, tracer *spans.Tracer) *rig {
 	t.Helper()
+	return newRigBy(t, db, registry, tracer, os.Getenv("DTCGATE_TEST_SLOW") != "")
+}
+
+// newRigBy is newRig, and says whether MCP messages go the long way.
+func newRigBy(t *testing.T, db *store.DB, registry *tools.Registry, tracer *spans.Tracer, slow bool) *rig {
+	t.Helper()
 	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
 	db.Spans = tracer
 	g.metrics = NewMetrics(registry, "test")
@@ -89,7 +95,7 @@ func newTracedRig(t *testing.T, db *store.DB, registry *tools.Registry, tracer *
 	var err error
 	g.server, err = New(Config{
 		Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback},
-		Metrics: g.metrics, ScrapeToken: scrapeToken, Spans: tracer,
+		Metrics: g.metrics, ScrapeToken: scrapeToken, Spans: tracer, Slow: slow,
 	})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)

@@ -66,6 +66,7 @@ type Server struct {
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
+	mcp      http.HandlerFunc
 	routes   []string // every pattern of mux
 	metrics  *Metrics
 	scrape   string // token
@@ -110,9 +111,9 @@ func New(c Config) (*Server, error) {
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	mcp := s.known(s.newMCP(c))
-	s.handle("POST "+mcpPath, mcp)
-	s.handle("POST "+keyPath, mcp)
+	s.mcp = s.known(s.newMCP(c))
+	s.handle("POST "+mcpPath, s.mcp)
+	s.handle("POST "+keyPath, s.mcp)
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
@@ -139,14 +140,14 @@ func (s *Server) handle(pattern string, h http.HandlerFunc) {
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now(), ctx: ctx}
+	here := &arrival{visit: visit{started: time.Now()}, answer: answer{ResponseWriter: w}, visited: visited{Context: r.Context()}}
+	here.until = until{request: r.Context(), hurried: s.hurried}
+	defer here.until.over()
+	v, a := &here.visit, &here.answer
+	here.visited.visit, v.ctx = v, &here.until
+	r = r.WithContext(&here.visited)
 	s.metrics.serve(1)
 	defer s.metrics.serve(-1)
-	a := &answer{ResponseWriter: w}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)
 	if s.unready.Load() {
 		w.Header().Set("Connection", "close") // who comes again is to come to another server
@@ -179,22 +180,32 @@ func (s *Server) traced(r *http.Request, v *visit) *http.Request {
 
 // route finds what answers r. Paths are taken as they are: the mux would redirect those with // or .. in them.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	h, pattern := s.mux.Handler(r)
 	switch {
 	case r.URL.Path != path.Clean(r.URL.Path):
 		s.refuse(w, r, noRoute())
-	case pattern == "":
-		missing := &headOnly{header: w.Header()}
-		h.ServeHTTP(missing, r)
-		if missing.status == http.StatusMethodNotAllowed {
-			s.refuse(w, r, noMethod(r))
-			return
-		}
-		s.refuse(w, r, noRoute())
+	case r.Method == http.MethodPost && r.URL.Path == mcpPath:
+		r.Pattern = "POST " + mcpPath
+		visitOf(r.Context()).pattern = r.Pattern
+		s.mcp(w, r)
 	default:
+		s.routeByMux(w, r)
+	}
+}
+
+func (s *Server) routeByMux(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
+	if pattern != "" {
 		visitOf(r.Context()).pattern = pattern
 		s.mux.ServeHTTP(w, r)
+		return
 	}
+	missing := &headOnly{header: w.Header()}
+	h.ServeHTTP(missing, r)
+	if missing.status == http.StatusMethodNotAllowed {
+		s.refuse(w, r, noMethod(r))
+		return
+	}
+	s.refuse(w, r, noRoute())
 }
 
 func noMethod(r *http.Request) error {

@@ -53,7 +53,7 @@ func newCollector(t *testing.T) *collector {
 var hexID = regexp.MustCompile(`"(traceId|spanId|parentSpanId)":"([0-9a-f]+)"`)
 
 func (c *collector) take(w http.ResponseWriter, r *http.Request) {
-	body := readAll(r)
+	body := scraped(r)
 	if r.Method != "POST" || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Token") != "of the collector" {
 		c.Errorf("the collector is sent %s %s %v", r.Method, r.URL.Path, r.Header)
 	}

@@ -48,6 +48,8 @@ type served struct {
 
 	UnreadyFor   time.Duration `default:"3s" placeholder:"TIME" help:"On PostgreSQL: how long /readyz says that this server is leaving before it accepts no more, so that a load balancer has turned to the others."`
 	AllowedHosts []string      `placeholder:"NAME,…" help:"Names, besides localhost, under which a server on a loopback address may be called: those of a proxy in front."`
+
+	SlowMCP bool `name:"slow-mcp" hidden:"" help:"Send every MCP message the long way, to find out whether the short one is at fault."`
 }
 
 // Validate is called by kong: what it refuses is wrong use.
@@ -224,6 +226,7 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
 		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Metrics: metrics, ScrapeToken: c.MetricsToken, Spans: watch.spans,
+		Slow: c.SlowMCP,
 	})
 	if err != nil {
 		return nil, err
