@@ -157,7 +157,7 @@ func lookClock(ctx context.Context, p *patient) symptom {
 	return p.look(ctx, func(tx *store.Tx) (symptom, error) {
 		h, err := audit.HealthOf(tx)
 		const do = "Let a time service (NTP) set the clocks of this machine and of the database's. Expiries, leases and step-ups go by them."
-		switch ahead := h.Newest.Sub(time.Now()); {
+		switch ahead := time.Until(h.Newest); {
 		case err != nil:
 			return symptom{}, err
 		case off > clockWrong || ahead > clockWrong:
