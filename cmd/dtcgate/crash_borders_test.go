@@ -56,7 +56,8 @@ func TestKilledAtEveryBorderNothingIsLostOrDoubled(t *testing.T) {
 				for _, b := range bordersToTry() {
 					r.dieAt(callers, b)
 					r.checkKept()
-					if died++; died%3 == 0 {
+					// Who died with messages under way may have left an endpoint with as many leases as it may have.
+					if died++; died%3 == 0 || b == store.MessageClaimed || b == store.MessageSent {
 						r.passTime()
 					}
 					if t.Failed() {

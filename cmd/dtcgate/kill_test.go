@@ -374,7 +374,7 @@ func (r *rig) finish(callers []*caller) {
 	for _, k := range callers {
 		k.wire, k.pace = p.wire, nil
 		if k.lost != nil && !k.send(k.lost) {
-			r.t.Errorf("not answered by a server that nobody kills: %v", k.lost)
+			r.t.Errorf("C7: not answered by a server that nobody kills: %v", k.lost)
 		}
 		for _, first := range k.writes[max(0, len(k.writes)-repeats):] {
 			again := first.again()
