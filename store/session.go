@@ -81,15 +81,11 @@ func (s *session) drop() {
 
 // interruptible has an ended ctx stop what runs until calm is called. It is for what nobody else is part of.
 func (s *session) interruptible(ctx context.Context) (calm func(), err error) {
-	if err := s.open(); err != nil {
-		return nil, err
-	}
 	if ctx.Done() == nil {
-		return func() {}, nil
+		return func() {}, s.open()
 	}
-	if s.cut == nil {
-		s.cut = make(chan struct{})
-		s.conn.SetInterrupt(s.cut)
+	if err := s.watched(); err != nil {
+		return nil, err
 	}
 	cut := s.cut
 	stop := context.AfterFunc(ctx, func() { close(cut) })
@@ -103,6 +99,16 @@ func (s *session) interruptible(ctx context.Context) (calm func(), err error) {
 			s.cut = nil
 		}
 	}, nil
+}
+
+// watched opens the connection with somebody who waits to interrupt it. That takes a goroutine, which ends with the connection.
+func (s *session) watched() error {
+	if err := s.open(); err != nil || s.cut != nil {
+		return err
+	}
+	s.cut = make(chan struct{})
+	s.conn.SetInterrupt(s.cut)
+	return nil
 }
 
 // run executes a statement that steers the transaction; nothing interrupts it.

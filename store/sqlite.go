@@ -26,9 +26,10 @@ const (
 
 // sqliteEngine is a SQLite file: one connection that writes, several that read.
 type sqliteEngine struct {
-	group  group
-	closed atomic.Bool
-	free   chan *session // the sessions of readers that nobody uses now; none once it is closed
+	group   group
+	closed  atomic.Bool
+	readers int           // sessions that read, however many were opened
+	free    chan *session // the sessions of readers that nobody uses now; none once it is closed
 }
 
 func openSQLite(ctx context.Context, path string) (engine, error) {
@@ -48,7 +49,12 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 		return nil, fmt.Errorf("opening the database %s: %w", path, err)
 	}
 	for range readers {
-		s.free <- &session{path: path, pragmas: readerPragmas}
+		r := &session{path: path, pragmas: readerPragmas}
+		if err := r.watched(); err != nil {
+			return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.close())
+		}
+		s.free <- r
+		s.readers++
 	}
 	return s, nil
 }
@@ -160,7 +166,7 @@ func (s *sqliteEngine) close() error {
 	s.closed.Store(true)
 	s.group.session.drop()
 	s.group.closed = true
-	for range readers {
+	for range s.readers {
 		r := <-s.free
 		r.drop()
 		defer func() { s.free <- r }() // for a Read after Close, which is told so
