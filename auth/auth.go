@@ -65,11 +65,16 @@ type Principal struct {
 	Session  string    // ses_…, of a person who signed in; empty for a token
 	StepUpAt time.Time // when the person last showed who they are, in that session
 
+	recalled   bool      // from memory, and not held against the database since
 	revision   int64     // of the merchant's rights, on whose snapshot it was read; 0: it was not read on one
 	opensUntil time.Time // when the secret that opened it ends, which was rotated; zero: it is the key's own
 	opener     string    // hash of the secret that opened a key or was a person's token, so that what a rotation ended is over for calls on their way too
 	most       []Scope   // that the credential which let it in carries; nil: all
 }
+
+// Recalled reports whether p is as it was read for an earlier call. Nothing may be told or done before Renew or Hold has found that it
+// still is.
+func (p Principal) Recalled() bool { return p.recalled }
 
 // Agent reports whether p may call tools. People decide; they call none.
 func (p Principal) Agent() bool {

@@ -62,6 +62,7 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 		return p, p.policyAt(tx, p.Merchant)
 	}
 	if holds, err := p.holds(tx); holds || err != nil {
+		p.recalled = false
 		return p, err
 	}
 	first, err := readLink(tx, p.Merchant, p.ID)

@@ -106,6 +106,9 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 // policyAt reads what is in force at a merchant, what runs beside it, and what stops p.
 func (p *Principal) policyAt(tx *store.Tx, merchant string) (err error) {
 	if err = p.inForceAt(tx, merchant); err == nil {
+		if !tx.Snapshot() {
+			p.revision = 0 // what was read before may be older
+		}
 		p.Frozen, err = frozenBy(tx, merchant, p.Links)
 	}
 	return err
@@ -114,9 +117,6 @@ func (p *Principal) policyAt(tx *store.Tx, merchant string) (err error) {
 // inForceAt reads what is in force at a merchant, and under which revision of its rights.
 func (p *Principal) inForceAt(tx *store.Tx, merchant string) error {
 	err := tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &p.revision)
-	if !tx.Snapshot() {
-		p.revision = 0 // what was read before may be older
-	}
 	if err != nil {
 		return fmt.Errorf("reading the version of the policy: %w", err)
 	}

@@ -158,6 +158,13 @@ type call struct {
 func (g *Gate) take(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
 	c := g.newCall(p, r)
 	if err := g.safely(c.ID, func() error { return g.handle(ctx, c) }); err != nil {
+		if p.Recalled() && undone(err) {
+			if now, gone := g.Confirm(ctx, p, r.Source); gone != nil {
+				return Outcome{}, gone
+			} else if !now.Same(p) {
+				return g.take(ctx, now, r)
+			}
+		}
 		g.used.count(c.Principal, auth.Used{Refusals: 1, LastUsedAt: c.Started})
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
@@ -165,6 +172,12 @@ func (g *Gate) take(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 	g.earned(c)
 	c.out.Body = c.Reveal(c.out.Body)
 	return c.out, nil
+}
+
+// undone reports whether it is known that nothing came of a call that failed, so that it may be judged anew.
+func undone(err error) bool {
+	code := asRefusal(err).Code
+	return code != tools.Unavailable && code != tools.Internal
 }
 
 func (g *Gate) newCall(p auth.Principal, r Request) *call {

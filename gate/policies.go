@@ -234,6 +234,9 @@ func (c *call) mayRequest(action string) bool {
 
 // Visible gives the tools that p is shown; none where there is no policy.
 func (g *Gate) Visible(ctx context.Context, p auth.Principal) ([]*tools.Tool, error) {
+	if p.Recalled() {
+		return nil, errors.New("the tools of a principal that was not confirmed")
+	}
 	now, err := g.policyAt(ctx, nil, p.Merchant, p.PolicyVersion)
 	if err != nil {
 		return nil, err

@@ -54,9 +54,9 @@ func newBare(b *testing.B) *Server {
 	p := auth.Principal{Kind: auth.KindKey, ID: store.NewID("key", db.Now()), Ceiling: auth.MaxLevel}
 	out := gate.Outcome{CallID: store.NewID("call", db.Now()), Status: tools.Done, Body: whoami, Text: string(whoami)}
 	s.hot = hot{
-		authenticate: func(context.Context, string, string) (auth.Principal, error) { return p, nil },
-		call:         func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error) { return out, nil },
-		visible:      func(context.Context, auth.Principal) ([]*tools.Tool, error) { return registry.All(), nil },
+		recognize: func(context.Context, string, string) (auth.Principal, error) { return p, nil },
+		call:      func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error) { return out, nil },
+		visible:   func(context.Context, auth.Principal) ([]*tools.Tool, error) { return registry.All(), nil },
 	}
 	return s
 }

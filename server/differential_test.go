@@ -88,7 +88,7 @@ func (w *sides) newSide(db *store.DB, slow bool) *side {
 		w.Fatal(err)
 	}
 	one.server.hot = hot{
-		authenticate: func(_ context.Context, secret, _ string) (auth.Principal, error) {
+		recognize: func(_ context.Context, secret, _ string) (auth.Principal, error) {
 			return auth.Principal{Kind: auth.Kind(secret), ID: "key_" + secret}, nil
 		},
 		call: func(_ context.Context, _ auth.Principal, r gate.Request) (gate.Outcome, error) {

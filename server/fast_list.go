@@ -49,6 +49,9 @@ func (t *tooling) listsTools(w http.ResponseWriter, r *http.Request, m *plainReq
 	if m.tool != nil || m.args != nil || len(m.cursor) > 0 {
 		return false
 	}
+	if !t.confirmed(w, r) {
+		return true
+	}
 	v := visitOf(r.Context())
 	v.speaks("tools/list")
 	list, err := t.listSafely(r, v, m.modern())

@@ -95,6 +95,9 @@ func (t *tooling) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Hand
 	if t.answers(w, r, raw) {
 		return
 	}
+	if !t.confirmed(w, r) {
+		return
+	}
 	f := checkMessage(raw)
 	if f == nil {
 		f = checkTaskName(raw, r.Header)
@@ -231,7 +234,7 @@ func (t *tooling) decide(v *visit, q gate.Request, tasks bool) decided {
 	out, err := t.handOver(v, q)
 	if err != nil {
 		refusal := asRefusal(err)
-		if stepsUp(v, refusal) {
+		if stepsUp(v, refusal) || lost(v, refusal) {
 			v.refused(refusal)
 		}
 		return decided{callID: refusal.CallID, refused: true, text: asText(refusal), body: bodyOf(refusal)}

@@ -15,10 +15,10 @@ import (
 func (s *Server) handleTools() {
 	for _, t := range s.tools.All() {
 		for _, route := range t.Routes {
-			s.handle(route.Method+" "+tools.BasePath+route.Path, s.known(s.tool(t, route)))
+			s.handle(route.Method+" "+tools.BasePath+route.Path, s.calling(s.tool(t, route)))
 		}
 	}
-	s.handle("POST "+tools.BasePath+"/tools/{name}", s.known(s.named))
+	s.handle("POST "+tools.BasePath+"/tools/{name}", s.calling(s.named))
 }
 
 // tool answers calls to one tool over one of its routes.

@@ -87,9 +87,9 @@ type Server struct {
 
 // hot are the gate's methods on the way of every call, apart so that a benchmark can measure the server alone.
 type hot struct {
-	authenticate func(ctx context.Context, secret, source string) (auth.Principal, error)
-	call         func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error)
-	visible      func(context.Context, auth.Principal) ([]*tools.Tool, error)
+	recognize func(ctx context.Context, secret, source string) (auth.Principal, error)
+	call      func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error)
+	visible   func(context.Context, auth.Principal) ([]*tools.Tool, error)
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -103,7 +103,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, hot: hot{c.Gate.Authenticate, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
+		gate: c.Gate, hot: hot{c.Gate.Recognize, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
 		networks: c.Networks, proxies: proxies, public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
@@ -111,7 +111,7 @@ func New(c Config) (*Server, error) {
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	s.mcp = s.known(s.newMCP(c))
+	s.mcp = s.calling(s.newMCP(c))
 	s.handle("POST "+mcpPath, s.mcp)
 	s.handle("POST "+keyPath, s.mcp)
 	s.handleDiscovery()

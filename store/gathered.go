@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 )
 
@@ -63,6 +64,7 @@ func (g *Gathered[T]) write(ctx context.Context) {
 			b.done <- err
 		}
 	}()
+	runtime.Gosched() // whoever is ready comes along, and a commit is shared by more
 	err = g.DB.InTx(ctx, func(tx *Tx) error {
 		all = g.take()
 		what := make([]T, len(all))

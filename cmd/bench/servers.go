@@ -93,7 +93,14 @@ func profile(file string) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { pprof.StopCPUProfile(); f.Close() }, pprof.StartCPUProfile(f)
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+		if f, err := os.Create(file + ".allocs"); err == nil {
+			_ = pprof.Lookup("allocs").WriteTo(f, 0)
+			f.Close()
+		}
+	}, pprof.StartCPUProfile(f)
 }
 
 func listen(h http.Handler, address *string) (*http.Server, error) {
