@@ -102,10 +102,11 @@ func Seal(e Entry, now time.Time) (Sealed, error) {
 	}
 	e.complete(now)
 	values := e.seal()
-	body, err := encode(e)
+	text, err := e.appendJSON(make([]byte, 0, 2048))
 	if err != nil {
 		return Sealed{}, fmt.Errorf("appending to the audit log: %w", err)
 	}
+	body := visible(string(text))
 	s := Sealed{entry: []any{e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body}}
 	for _, v := range values {
 		s.values = append(s.values, []any{e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource})

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"testing"
+	"time"
 
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -26,6 +27,22 @@ func BenchmarkAppend(b *testing.B) {
 			return nil
 		})
 	})
+}
+
+// BenchmarkSeal is what an entry costs before it is stored.
+func BenchmarkSeal(b *testing.B) {
+	b.ReportAllocs()
+	now := time.Now()
+	for i := range b.N {
+		e := call(i)
+		e.Checks = make([]Check, 26)
+		for n := range e.Checks {
+			e.Checks[n] = Check{Name: "profile objects", Verdict: "ok"}
+		}
+		if _, err := Seal(e, now); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkAppendAndCommit is a transaction of one Append, at 16 callers.

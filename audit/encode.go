@@ -22,6 +22,9 @@ const (
 // What it changes it marks, with the length and digest of the original, so that the original can still be recognized. A
 // secret of ours that somebody pasted where it does not belong is cut out first: the record cannot forget it.
 func bounded(s string, max int) string {
+	if len(s) < secret.Shortest && len(s) <= max && plain(s) {
+		return s
+	}
 	s = secret.Redact(s)
 	if len(s) <= max && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
 		return s
@@ -29,6 +32,16 @@ func bounded(s string, max int) string {
 	kept := strings.ToValidUTF8(s[:min(len(s), max)], "\uFFFD")
 	kept = strings.ReplaceAll(kept, "\x00", "\uFFFD")
 	return fmt.Sprintf("%s…[%d bytes, sha256 %x]", kept, len(s), sha256.Sum256([]byte(s)))
+}
+
+// plain reports whether every byte of s is a visible character of ASCII, or a space.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // encode returns v as one line of JSON in which every character is visible: an entry quotes agents, and must not move
@@ -43,6 +56,9 @@ func encode(v any) (string, error) {
 
 // visible escapes what json.Marshal leaves as it is: DEL, C1 controls, format characters (bidi, zero width, tags).
 func visible(s string) string {
+	if plain(s) {
+		return s
+	}
 	hidden := func(r rune) bool { return r > '~' && !unicode.IsGraphic(r) }
 	if strings.IndexFunc(s, hidden) < 0 {
 		return s

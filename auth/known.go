@@ -75,11 +75,8 @@ func (p Principal) holds(tx *store.Tx) (bool, error) {
 	if p.revision == 0 || !p.Agent() || p.endsBy(tx.Now) {
 		return false, nil
 	}
-	now := Principal{}
-	if err := now.inForceAt(tx, p.Merchant); err != nil {
-		return false, err
-	}
-	return now.revision == p.revision && now.PolicyVersion == p.PolicyVersion && now.PolicyShadow == p.PolicyShadow, nil
+	now, err := inForceAt(tx, p.Merchant)
+	return err == nil && now == (inForce{p.PolicyVersion, p.PolicyShadow, p.revision}), err
 }
 
 // endsBy reports whether a link of p, or the secret that opened it, is over at a time.

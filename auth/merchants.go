@@ -105,22 +105,31 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 
 // policyAt reads what is in force at a merchant, what runs beside it, and what stops p.
 func (p *Principal) policyAt(tx *store.Tx, merchant string) (err error) {
-	if err = p.inForceAt(tx, merchant); err == nil {
-		if !tx.Snapshot() {
-			p.revision = 0 // what was read before may be older
-		}
-		p.Frozen, err = frozenBy(tx, merchant, p.Links)
+	now, err := inForceAt(tx, merchant)
+	if err != nil {
+		return err
 	}
+	p.PolicyVersion, p.PolicyShadow = now.policy, now.shadow
+	if tx.Snapshot() { // else what was read before may be older
+		p.revision = now.revision
+	}
+	p.Frozen, err = frozenBy(tx, merchant, p.Links)
 	return err
 }
 
-// inForceAt reads what is in force at a merchant, and under which revision of its rights.
-func (p *Principal) inForceAt(tx *store.Tx, merchant string) error {
-	err := tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &p.revision)
+// inForce is what is in force at a merchant, and under which revision of its rights.
+type inForce struct {
+	policy   int64
+	shadow   string
+	revision int64
+}
+
+func inForceAt(tx *store.Tx, merchant string) (now inForce, err error) {
+	err = tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&now.policy, &now.shadow, &now.revision)
 	if err != nil {
-		return fmt.Errorf("reading the version of the policy: %w", err)
+		err = fmt.Errorf("reading the version of the policy: %w", err)
 	}
-	return nil
+	return now, err
 }
 
 // SetPolicyShadow names the draft that runs beside the version in force, by its hash; "" is none. It is a change of rights: BeginChange comes before it.
@@ -155,11 +164,11 @@ func rightsAt(merchant string) string { return "rights at " + merchant }
 
 // PolicyVersions gives the version in force at every merchant.
 func PolicyVersions(tx *store.Tx) (map[string]int64, error) {
-	type inForce struct {
+	type version struct {
 		merchant string
 		version  int64
 	}
-	all, err := store.All(tx, func(r store.Row) (f inForce, err error) {
+	all, err := store.All(tx, func(r store.Row) (f version, err error) {
 		return f, r.Scan(&f.merchant, &f.version)
 	}, `SELECT id, policy_version FROM merchants`)
 	if err != nil {

@@ -187,8 +187,9 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 			ID: store.NewID("call", now), Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
 			Delegates: delegates{g}, PolicyVersion: p.PolicyVersion,
 		},
-		req: r,
-		key: r.IdempotencyKey,
+		req:    r,
+		key:    r.IdempotencyKey,
+		checks: make([]audit.Check, 0, 32), // a write has 27
 	}
 	c.madeBy(p)
 	c.May, c.Granted, c.Plans, c.Batch = c.may, c.held, plans{g, c}, several{g, c}

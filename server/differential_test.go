@@ -102,6 +102,11 @@ func (w *sides) newSide(db *store.DB, slow bool) *side {
 	return one
 }
 
+// awkward are texts that encoders disagree about.
+var awkward = []string{
+	"", "plain", `<a href="x">&amp;</a>`, "line\nend\r\ttab\b\f\x00\x1f\x7f", "\u2028\u2029\u2027\u202a", "é😀\ufffd", "\xff\xe2\x80", `{"a":"\\" , :"}`,
+}
+
 // tableOutcome answers a call by a hash of it.
 func tableOutcome(r gate.Request) (gate.Outcome, error) {
 	if r.Tool == mine {

@@ -10,6 +10,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/dtcgate/dtcgate/gate"
+	"github.com/dtcgate/dtcgate/schemas"
 )
 
 // A shortcut answers plain requests without the go-sdk, which allocates half a megabyte for each: its JSON decoder has a
@@ -90,19 +91,19 @@ func appendBegin(dst, id []byte) []byte {
 
 // appendDecided writes the result of a call, and ends the answer.
 func (t *tooling) appendDecided(dst []byte, d decided, modern bool) []byte {
-	dst = appendQuoted(append(dst, `"result":{"_meta":{"`+metaCallID+`":`...), d.callID)
+	dst = schemas.AppendQuoted(append(dst, `"result":{"_meta":{"`+metaCallID+`":`...), d.callID)
 	if d.replayed {
 		dst = append(dst, `,"`+metaReplayed+`":true`...)
 	}
 	if modern {
 		dst = append(append(dst, `,"`+mcp.MetaKeyServerInfo+`":`...), t.short.self...)
 	}
-	dst = appendQuoted(append(dst, `},"content":[{"type":"text","text":`...), d.text)
+	dst = schemas.AppendQuoted(append(dst, `},"content":[{"type":"text","text":`...), d.text)
 	dst = append(dst, `}],"structuredContent":`...)
 	if d.body == nil {
 		dst = append(dst, "null"...)
 	} else {
-		dst = appendCompact(dst, d.body)
+		dst = schemas.AppendCompact(dst, d.body)
 	}
 	if d.refused {
 		dst = append(dst, `,"isError":true`...)

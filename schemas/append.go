@@ -1,12 +1,12 @@
-package server
+package schemas
 
 import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
-// appendQuoted writes text as a JSON string, byte for byte as encoding/json does: with <, > and & escaped, and what is not
+// AppendQuoted writes text as a JSON string, byte for byte as encoding/json does: with <, > and & escaped, and what is not
 // UTF-8 as U+FFFD.
-func appendQuoted(dst []byte, text string) []byte {
+func AppendQuoted(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(text); {
@@ -73,9 +73,9 @@ func appendEscape(dst []byte, char string) []byte {
 	return append(dst, '\\', 'u', '2', '0', '2', hexDigits[char[2]&0xf])
 }
 
-// appendCompact writes a JSON value without the space between its parts and with <, > and & escaped, byte for byte as
+// AppendCompact writes a JSON value without the space between its parts and with <, > and & escaped, byte for byte as
 // encoding/json writes a json.RawMessage. The value must be well-formed.
-func appendCompact(dst, value []byte) []byte {
+func AppendCompact(dst, value []byte) []byte {
 	from, quoted := 0, false
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {

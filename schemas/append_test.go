@@ -1,4 +1,4 @@
-package server
+package schemas
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func FuzzJSONIsWrittenAsByEncodingJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := appendQuoted([]byte("x"), text); string(got[1:]) != string(want) {
+		if got := AppendQuoted([]byte("x"), text); string(got[1:]) != string(want) {
 			t.Errorf("%q is written %s, not %s", text, got[1:], want)
 		}
 		if !json.Valid([]byte(text)) {
@@ -30,7 +30,7 @@ func FuzzJSONIsWrittenAsByEncodingJSON(f *testing.F) {
 		if want, err = json.Marshal(json.RawMessage(text)); err != nil {
 			t.Fatal(err)
 		}
-		if got := appendCompact(nil, []byte(text)); !bytes.Equal(got, want) {
+		if got := AppendCompact(nil, []byte(text)); !bytes.Equal(got, want) {
 			t.Errorf("%q is written %s, not %s", text, got, want)
 		}
 	})
