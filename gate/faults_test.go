@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/auth"
@@ -63,7 +62,7 @@ func TestAStoreThatFailsAtRandomBreaksNoPromise(t *testing.T) {
 		u.house = newHouse(t, db)
 		u.log = zerolog.Nop()
 		u.left.Store(faultyRequests())
-		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		defer storetest.NothingLeft(t)()
 		u.broken.Store(true)
 		u.storm()
 		u.broken.Store(false)

@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -66,7 +65,7 @@ func TestServeAnswersWhatItAccepted(t *testing.T) {
 // Calls that wait for something (a read that is not settled) may not hold up the end, over any protocol.
 func TestServeEndsThoughCallsWait(t *testing.T) {
 	g := newSQLiteRig(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer storetest.NothingLeft(t)()
 	key := "X-Agent-Key: " + g.mint("key", false, "orders:read")
 	const drain = 2 * time.Second
 	stop, ended := g.serving(drain)

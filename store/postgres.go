@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -140,10 +141,18 @@ func (c *pgConn) close() {
 	_ = c.conn.Close()
 }
 
+// unsent tells an ended context from a lost connection: pgx calls a statement that it did not send, for either reason, driver.ErrBadConn.
+func unsent(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, driver.ErrBadConn) {
+		return ctx.Err()
+	}
+	return err
+}
+
 func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) {
 	done, err := c.tx.ExecContext(ctx, q, args...)
 	if err != nil {
-		return 0, err
+		return 0, unsent(ctx, err)
 	}
 	return done.RowsAffected()
 }
@@ -151,7 +160,7 @@ func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) 
 func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*Rows, error) {
 	rows, err := c.tx.QueryContext(ctx, q, args...)
 	if err != nil {
-		return nil, err
+		return nil, unsent(ctx, err)
 	}
 	return &Rows{of: sqlRows{rows}}, nil
 }
@@ -166,10 +175,10 @@ func (c *pgConn) insert(ctx context.Context, into string, cols []string, rows []
 			args = append(args, r...)
 		}
 		_, err := c.tx.ExecContext(ctx, insertSQL("INSERT INTO", into, cols, len(rows), numbered), args...)
-		return err
+		return unsent(ctx, err)
 	}
-	return c.conn.Raw(func(driver any) error {
-		_, err := driver.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{into}, cols, pgx.CopyFromRows(rows))
+	return c.conn.Raw(func(of any) error {
+		_, err := of.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{into}, cols, pgx.CopyFromRows(rows))
 		return err
 	})
 }

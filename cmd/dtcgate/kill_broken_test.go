@@ -57,7 +57,7 @@ var broken = []struct {
 	{name: "more questions than an agent may have", want: "C3", sql: []string{
 		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 			INSERT INTO jobs SELECT 'job_' || i, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, 'k' || i, resource, policy_version,
-				policy_rule, 'apr_' || i, 'pending_approval', '', '', summary, 0, '', '', run_after, 0, '', 0, NULL, created_at, updated_at FROM n, (SELECT * FROM jobs WHERE approval_id <> '' LIMIT 1)`, openRequests+1),
+				policy_rule, 'apr_' || i, 'pending_approval', '', '', summary, 0, '', '', run_after, 0, '', 0, NULL, created_at, updated_at, NULL FROM n, (SELECT * FROM jobs WHERE approval_id <> '' LIMIT 1)`, openRequests+1),
 		`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview, agent_reason, asked_by, created_at, expires_at, rule, question_sha256)
 			SELECT j.approval_id, a.merchant_id, j.id, 'pending', a.class, a.needs, a.binding, a.binding_sha256, a.preview, '', '', a.created_at + 10000000, a.expires_at, a.rule, j.id
 			FROM jobs j, (SELECT * FROM approvals LIMIT 1) a WHERE j.approval_id LIKE 'apr__' OR j.approval_id LIKE 'apr___'`,
