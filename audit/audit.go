@@ -170,7 +170,14 @@ func (e *Entry) complete(now time.Time) {
 // value is a personal value as stored. Hashing salt and text as they are stored leaves no byte of the row unproved.
 type value struct{ name, salt, text string }
 
+const saltDigits = 32 // of 16 bytes in hexadecimal
+
+// digest proves where the salt ends, too: salts are of one length, and a value with another has no digest. Else the last words of a value
+// could be shown as the whole, with those before them as part of the salt.
 func (v value) digest() string {
+	if len(v.salt) != saltDigits {
+		return ""
+	}
 	sum := sha256.Sum256([]byte(v.salt + v.text))
 	return hex.EncodeToString(sum[:])
 }
@@ -184,7 +191,7 @@ func (e *Entry) seal() []value {
 	e.Digests = make(map[string]string, len(e.Personal))
 	values := make([]value, 0, len(e.Personal))
 	for name, text := range e.Personal {
-		var salt [16]byte
+		var salt [saltDigits / 2]byte
 		rand.Read(salt[:]) // never fails
 		v := value{bounded(name, maxText), hex.EncodeToString(salt[:]), bounded(text, maxPersonal)}
 		e.Digests[v.name] = v.digest()

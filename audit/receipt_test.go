@@ -194,6 +194,8 @@ func TestAChangedReceiptSaysWhichPartDoesNotHold(t *testing.T) {
 		{"entry 0", func(r *Receipt) { r.Entries[0].Number = 0 }},
 		{"entry 17", func(r *Receipt) { r.Entries[0].Values[0].Value += " " }},
 		{"entry 17", func(r *Receipt) { r.Entries[0].Values[0].Name = "reason" }},
+		{"entry 17", func(r *Receipt) { moveSalt(&r.Entries[0].Values[0], 1) }},
+		{"entry 17", func(r *Receipt) { moveSalt(&r.Entries[0].Values[0], -1) }},
 		{"entry 17", func(r *Receipt) { r.Entries[0].Values = append(r.Entries[0].Values, r.Entries[0].Values[0]) }},
 		{"entry 17", func(r *Receipt) { r.Entries[0], r.Entries[1] = r.Entries[1], r.Entries[0] }},
 		{"entry 18", func(r *Receipt) { r.Entries[2] = r.Entries[1] }},
@@ -228,6 +230,12 @@ func TestAChangedReceiptSaysWhichPartDoesNotHold(t *testing.T) {
 	if _, err := p.(Receipt).Check(stranger); err == nil || !strings.Contains(err.Error(), "the checkpoint") {
 		t.Errorf("under another's key: %v", err)
 	}
+}
+
+// moveSalt has the salt end so many bytes later: together the two are what they were.
+func moveSalt(d *Disclosed, by int) {
+	both, at := d.Salt+d.Value, len(d.Salt)+by
+	d.Salt, d.Value = both[:at], both[at:]
 }
 
 func TestAReceiptHasOneSpelling(t *testing.T) {

@@ -346,6 +346,9 @@ func TestInsertedRowsAreFound(t *testing.T) {
 		v.want(t, "personal value that was not recorded", 5, func(tx *store.Tx) error {
 			return run(tx, `INSERT INTO audit_values (entry_id, name, salt, value) VALUES ($1, 'reason', '', '')`, v.ids[4])
 		})
+		v.want(t, "personal value whose beginning has become salt", 5, func(tx *store.Tx) error {
+			return run(tx, `UPDATE audit_values SET salt = salt || substr(value, 1, 1), value = substr(value, 2) WHERE entry_id = $1`, v.ids[4])
+		})
 	})
 }
 

@@ -79,7 +79,9 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	now.opener = p.opener
+	if now.opener = p.opener; p.opener != "" {
+		now.opensUntil = first.secrets.ends(p.opener)
+	}
 	now = now.atMost(p.most)
 	if p.Session != "" {
 		return now.signedIn(tx, p.Session)

@@ -91,6 +91,36 @@ func TestWhatIsKnownOfACallerEndsWithTime(t *testing.T) {
 	})
 }
 
+// A call that is under way is not let go on by an old secret whose time is over, also when rights changed in between.
+func TestTheEndOfARotatedSecretOutlivesAChangeOfRights(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		d := newDesk(t, db)
+		k, old := d.mint(Key{Name: "bot", Scopes: []Scope{"orders:read"}})
+		d.rotate(k.ID, time.Minute)
+		p, err := authenticate(t, db, old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		renewed := func() (now Principal, err error) {
+			if failed := db.Read(t.Context(), func(tx *store.Tx) error {
+				now, err = Renew(tx, p)
+				return nil
+			}); failed != nil {
+				t.Fatal(failed)
+			}
+			return now, err
+		}
+		d.in(func(tx *store.Tx) error { return BeginChange(tx, p.Merchant) })
+		if p, err = renewed(); err != nil {
+			t.Fatal(err)
+		}
+		d.now = d.now.Add(time.Minute)
+		if _, err := renewed(); err == nil {
+			t.Error("a secret that was rotated away is good after its end")
+		}
+	})
+}
+
 func TestTheMemoryOfCallersIsBounded(t *testing.T) {
 	var known Known
 	for i := range 3 * maxKnown {

@@ -60,7 +60,8 @@ func (t *tooling) calls(w http.ResponseWriter, r *http.Request, m *plainRequest)
 	}
 	v := visitOf(r.Context())
 	v.speaks("tools/call")
-	d, err := t.decideSafely(v, gate.Request{Tool: tool.Name, Args: m.args, Transport: "mcp", IdempotencyKey: m.idempotencyKey()}, m.tasks && m.modern())
+	q := gate.Request{Tool: tool.Name, Args: m.args, Transport: "mcp", IdempotencyKey: m.idempotencyKey(), Trace: string(m.trace)}
+	d, err := t.decideSafely(v, q, m.tasks && m.modern())
 	refusal := v.refusal()
 	switch {
 	case r.Context().Err() != nil: // the client has gone, and is logged as gone

@@ -24,6 +24,7 @@ type plainRequest struct {
 	capabilities bool   // the _meta tells them
 	tasks        bool   // and the extension for tasks is among them
 	key          []byte // idempotency key, as it is written
+	trace        []byte // W3C traceparent
 }
 
 // readPlain reads a message, and reports false for one that the go-sdk is to read.
@@ -84,6 +85,8 @@ func (m *plainRequest) meta(name []byte) (ok bool) {
 	case metaKey:
 		m.key, ok = m.in.Value()
 		ok = ok && bytes.IndexByte(m.key, '\\') < 0
+	case metaTrace:
+		m.trace, ok = m.in.Text()
 	default:
 		_, ok = m.in.Value()
 	}

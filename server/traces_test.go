@@ -224,21 +224,23 @@ func TestAFaultIsMarkedAndNotTold(t *testing.T) {
 
 // MCP clients name their trace under _meta (SEP-414); HTTP libraries below them name their own in a header.
 func TestAMessagesOwnTraceIsTakenUp(t *testing.T) {
+	const short, long = "application/json, text/event-stream", "text/event-stream;q=1, application/json"
 	for _, v := range []struct {
-		name, meta string
-		own        bool
+		name, accept, meta string
+		own                bool
 	}{
-		{"another trace", "00-" + callerTrace + "-" + callerSpan + "-01", true},
-		{"not kept by its caller", "00-" + callerTrace + "-" + callerSpan + "-00", false},
-		{"no trace", "sq_agt_something; drop", false},
-		{"all zero", "00-00000000000000000000000000000000-0000000000000000-01", false},
+		{"another trace", short, "00-" + callerTrace + "-" + callerSpan + "-01", true},
+		{"another trace, the long way", long, "00-" + callerTrace + "-" + callerSpan + "-01", true},
+		{"not kept by its caller", short, "00-" + callerTrace + "-" + callerSpan + "-00", false},
+		{"no trace", short, "sq_agt_something; drop", false},
+		{"all zero", short, "00-00000000000000000000000000000000-0000000000000000-01", false},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			c := newCollector(t)
 			g := newTracedRig(t, storetest.New(t, "sqlite"), fakes, c.tracer(1))
 			bot := "Authorization: Bearer " + g.mint("bot", false, "orders:read", "orders:write")
 			g.do("POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"notes_get","arguments":{"note_id":"1"},"_meta":{"traceparent":"`+v.meta+`"}}}`,
-				bot, jsonBody, "Accept: application/json, text/event-stream")
+				bot, jsonBody, "Accept: "+v.accept, "Mcp-Protocol-Version: 2025-11-25")
 			call, request := c.span("gate.call"), c.span("POST /mcp")
 			if own := hex.EncodeToString(call.TraceId) == callerTrace && hex.EncodeToString(call.ParentSpanId) == callerSpan; own != v.own {
 				t.Errorf("the call is of trace %x under %x", call.TraceId, call.ParentSpanId)

@@ -25,7 +25,8 @@ type brought[T any] struct {
 	done chan error
 }
 
-// Do writes what with whatever else is to be written, and returns when it is durable. A context that ends meanwhile leaves it to the others.
+// Do writes what with whatever else is to be written, and returns when it is durable. The time that there is for it is that of whoever writes,
+// who came before: all that come should have about as much.
 func (g *Gathered[T]) Do(ctx context.Context, what T) error {
 	b := &brought[T]{what, make(chan error, 1)}
 	if g.add(b) {
@@ -76,8 +77,8 @@ func (g *Gathered[T]) write(ctx context.Context) {
 	if err == nil || len(all) < 2 || errors.Is(err, ErrUnavailable) {
 		return
 	}
-	for _, b := range all {
-		b.done <- g.DB.InTx(ctx, func(tx *Tx) error { return g.Write(tx, []T{b.what}) })
+	for len(all) > 0 {
+		all[0].done <- g.DB.InTx(ctx, func(tx *Tx) error { return g.Write(tx, []T{all[0].what}) })
+		all = all[1:]
 	}
-	all = []*brought[T]{}
 }

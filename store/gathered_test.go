@@ -74,6 +74,38 @@ func TestGatheredWritesAreOneTransaction(t *testing.T) {
 	}
 }
 
+// One that panics when each is tried by itself takes with it who was not tried yet, and nobody else.
+func TestAPanicAmongThoseThatAreTriedOneByOneHoldsUpNobody(t *testing.T) {
+	db := sqliteThings(t)
+	holding, gathered := make(chan struct{}), make(chan struct{})
+	g := &store.Gathered[string]{DB: db, Write: func(tx *store.Tx, ids []string) error {
+		if len(ids) > 1 {
+			return errors.New("not together")
+		}
+		if ids[0] == "1" {
+			panic("no")
+		}
+		return addAll(tx, ids)
+	}}
+	var all sync.WaitGroup
+	all.Go(func() {
+		inTx(t, db, func(*store.Tx) error { close(holding); <-gathered; return nil })
+	})
+	<-holding
+	for i := range 3 {
+		all.Go(func() {
+			defer func() { _ = recover() }()
+			if err := g.Do(t.Context(), fmt.Sprint(i)); (err == nil) != (i == 0) {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+		waitFor(func() bool { return store.Brought(g) == i+1 })
+	}
+	close(gathered)
+	all.Wait()
+	wantIDs(t, db, "0")
+}
+
 // Whoever was to write for the others may fail, panic or have no more time: nobody waits for ever, and the next one begins anew.
 func TestNobodyWaitsForAWriterThatIsGone(t *testing.T) {
 	db := sqliteThings(t)
