@@ -9,11 +9,13 @@
 // primary key of audit_sequence lets one of two win. It extends only a tree whose root is signed already.
 //
 // Entries, sequence, tree and checkpoints are never changed, and both databases refuse to. Personal values stay outside:
-// an entry holds their salted digests, so Erase can forget a value and every proof still holds.
+// an entry holds their salted digests, so Erase can forget a value and every proof still holds. Entries are removed only
+// behind a horizon that is itself on record (package retention); their numbers and hashes stay, and with them every proof.
 //
 // Verify recomputes all of it and names the first entry that does not fit. Who owns the database and the signing key
 // can still rewrite everything, or cut the end off together with its checkpoints: against that, keep checkpoints
-// elsewhere and hand them to Verify.
+// elsewhere (package witness) and hand them to Verify. A Receipt proves what is on record about a call, and a Consistency
+// that two checkpoints are of one record, to somebody who has the public key and nothing else.
 package audit
 
 import (

@@ -9,9 +9,11 @@
 // asking: scopes, actions, tools, resources, networks, a ceiling on risk, the wish that people confirm what it does. What
 // follows from these is decided in package gate, not here.
 //
-// Nothing is cached. A chain is read from the database when a request comes (Authenticate), again in the transaction of
-// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. Hold also keeps
-// the merchant's rights from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
+// Nothing is believed from memory. A chain is asked of the database when a request comes (Authenticate), again in the transaction of
+// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. What a chain came to
+// is kept in memory beside the revision of its merchant's rights at which it was read (Known), and is used again only while the
+// database, in the snapshot of the one who asks, has that revision: every change of rights moves it. Hold also keeps the merchant's
+// rights from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
 //
 // Authenticate answers ErrUnknownCredential for a secret that is wrong, revoked or expired alike: the caller learns
 // nothing from the difference. The reason is for the record only.

@@ -2,7 +2,8 @@
 //
 // Open opens and migrates. Rooms own their SQL and run it in a *Tx, which DB.InTx, DB.Read or DB.Bulk hands them. InTx
 // returns nil only when its work is durable. On SQLite concurrent callers of InTx share one fsynced commit, with a
-// savepoint each (group.go); on PostgreSQL each has its own transaction. A failed statement dooms its transaction on
+// savepoint each (group.go), and on both engines Gathered writes what many callers brought in one statement; on PostgreSQL
+// each transaction has a connection to itself. A failed statement dooms its transaction on
 // both engines, as PostgreSQL has it. Whatever the database itself cannot do (locked, full, read-only, lost, a failed
 // commit) comes back as ErrUnavailable, nothing of the transaction is kept, and the next call tries afresh.
 //

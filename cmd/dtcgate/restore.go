@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/audit/backup"
+	"github.com/dtcgate/dtcgate/audit/witness"
 	"github.com/dtcgate/dtcgate/auth/secret"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
@@ -29,7 +29,7 @@ type restoreFrom struct {
 	asJSON
 	Dir     string   `arg:"" help:"The folder of the backup."`
 	To      string   `required:"" placeholder:"PATH|postgres://…" help:"Where the database is to be: a file that does not exist, or an empty PostgreSQL database."`
-	Outside []string `placeholder:"FILE,…" help:"Checkpoints of the record that were kept elsewhere. They show what was rewritten, and what was lost since the backup."`
+	Outside []string `placeholder:"FILE,…" help:"Checkpoints of the record that were kept elsewhere: files of a witness, or of one signed checkpoint. They show what was rewritten, and what was lost since the backup."`
 }
 
 // restoredTold is what a restore says of what it did.
@@ -43,7 +43,7 @@ type restoredTold struct {
 
 func (c *restoreFrom) Run(ctx context.Context, a *app) (err error) {
 	told := restoredTold{}
-	kept, err := readNotes(c.Outside)
+	kept, err := readNotes(ctx, c.Outside)
 	if err != nil {
 		return err
 	}
@@ -75,13 +75,14 @@ func (c *restoreFrom) Run(ctx context.Context, a *app) (err error) {
 	return c.print(a, told, func(w io.Writer) { told.write(w) })
 }
 
-func readNotes(files []string) (notes []string, err error) {
+// readNotes reads files as a witness keeps them, or of one signed checkpoint each.
+func readNotes(ctx context.Context, files []string) (notes []string, err error) {
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		kept, err := witness.Read(ctx, file, nil)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--outside: %w", err)
 		}
-		notes = append(notes, string(text))
+		notes = append(notes, kept.Notes...)
 	}
 	return notes, nil
 }
