@@ -113,10 +113,16 @@ func (p *Principal) policyAt(tx *store.Tx, merchant string) (err error) {
 
 // inForceAt reads what is in force at a merchant, and under which revision of its rights.
 func (p *Principal) inForceAt(tx *store.Tx, merchant string) error {
-	err := tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &p.revision)
+	err := p.revisionAt(tx, merchant)
 	if !tx.Snapshot() {
 		p.revision = 0 // what was read before may be older
 	}
+	return err
+}
+
+// revisionAt is inForceAt for who compares the revision with another and takes nothing else for read under it.
+func (p *Principal) revisionAt(tx *store.Tx, merchant string) error {
+	err := tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &p.revision)
 	if err != nil {
 		return fmt.Errorf("reading the version of the policy: %w", err)
 	}

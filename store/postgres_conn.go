@@ -3,17 +3,21 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
-	// copyFrom is the number of rows from which COPY is faster than INSERT.
-	copyFrom = 50
+	// copyFrom is the number of rows from which COPY, which takes round trips of its own, is faster than INSERT.
+	copyFrom = 256
 	// mostUnsent bounds the statements that wait to be sent, and so what a transaction keeps in memory.
 	mostUnsent = 32
 )
+
+// insertRows are the numbers of rows that one INSERT has.
+var insertRows = [...]int{64, 16, 4, 1}
 
 // pgConn is a transaction and the connection it runs on. A round trip to the server takes longer than most statements, so what begins the
 // transaction goes with its first statement, and what nobody needs the answer of (inserts, locks) with the statement after it or with the
@@ -107,17 +111,29 @@ func (c *pgConn) insert(ctx context.Context, into string, cols []string, rows []
 		return nil
 	}
 	if len(rows) < copyFrom {
-		args := make([]any, 0, len(rows)*len(cols))
-		for _, r := range rows {
-			args = append(args, r...)
-		}
-		return c.later(ctx, insertSQL("INSERT INTO", into, cols, len(rows), numbered), args)
+		return c.insertLater(ctx, into, cols, rows)
 	}
 	if err := c.flush(ctx); err != nil {
 		return err
 	}
 	_, err := c.conn.Conn().CopyFrom(ctx, pgx.Identifier{into}, cols, pgx.CopyFromRows(rows))
 	return err
+}
+
+// insertLater inserts in statements of a few lengths, so that a connection need not prepare one for every number of rows.
+func (c *pgConn) insertLater(ctx context.Context, into string, cols []string, rows [][]any) error {
+	for _, n := range insertRows {
+		if len(rows) < n {
+			continue
+		}
+		text := insertSQL("INSERT INTO", into, cols, n, numbered)
+		for ; len(rows) >= n; rows = rows[n:] {
+			if err := c.later(ctx, text, slices.Concat(rows[:n]...)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // flush begins the transaction, unless that is done, and runs what waits.
