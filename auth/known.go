@@ -70,7 +70,8 @@ func (k *Known) forget(sum string) {
 }
 
 // holds reports whether p is what it would be found to be if it were read again: no rights at the merchant have changed since, and nothing of
-// it has ended with time. It is false where that is not known.
+// it has ended with time. It is false where that is not known. p was read on a snapshot, or has no revision; so one statement tells, also in a
+// transaction that reads on no snapshot.
 func (p Principal) holds(tx *store.Tx) (bool, error) {
 	if p.revision == 0 || !p.Agent() || p.endsBy(tx.Now) {
 		return false, nil

@@ -106,3 +106,10 @@ func (c *faultyConn) insert(ctx context.Context, into string, cols []string, row
 	}
 	return c.conn.insert(ctx, into, cols, rows)
 }
+
+func (c *faultyConn) later(ctx context.Context, q string, args []any) error {
+	if err := failed(c.fault()); err != nil {
+		return err
+	}
+	return c.conn.later(ctx, q, args)
+}

@@ -41,7 +41,13 @@ func (r *Rows) Columns() ([]string, error) { return r.of.columns() }
 func (r *Rows) Err() error { return r.err }
 
 // Close ends the answer. It may be called again.
-func (r *Rows) Close() error { return r.of.close() }
+func (r *Rows) Close() error {
+	err := r.of.close()
+	if r.err == nil {
+		r.err = err
+	}
+	return err
+}
 
 // assign is what database/sql does with a value that a column has: text, a whole number, or NULL.
 func assign(dest, value any) error {
@@ -96,23 +102,14 @@ func assignTo(to reflect.Value, value any) error {
 			to.SetFloat(v)
 			return nil
 		}
+	case bool:
+		if to.Kind() == reflect.Bool {
+			to.SetBool(v)
+			return nil
+		}
 	}
 	return fmt.Errorf("store: a column that holds %T cannot be read into %s", value, to.Type())
 }
-
-// sqlRows are the rows of database/sql.
-type sqlRows struct{ *sql.Rows }
-
-func (r sqlRows) next() (bool, error) {
-	if r.Rows.Next() {
-		return true, nil
-	}
-	return false, r.Err()
-}
-
-func (r sqlRows) columns() ([]string, error) { return r.Columns() }
-func (r sqlRows) scan(dest []any) error      { return r.Scan(dest...) }
-func (r sqlRows) close() error               { return r.Close() }
 
 // valueOf is an argument as a database takes it: nil, int64, float64, string or []byte.
 func valueOf(arg any) (driver.Value, error) {

@@ -133,6 +133,11 @@ func (s *session) exec(ctx context.Context, q string, args []any) (int64, error)
 	return 0, interrupted(ctx, err)
 }
 
+func (s *session) later(ctx context.Context, q string, args []any) error {
+	_, err := s.exec(ctx, q, args)
+	return err
+}
+
 // interrupted tells an ended context from a fault.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt {

@@ -93,7 +93,7 @@ func (s *sqliteEngine) stats(to *Stats) {
 }
 
 func (p *postgresEngine) stats(to *Stats) {
-	pool := p.db.Stats()
-	to.Connections, to.InUse = pool.MaxOpenConnections, pool.InUse
-	to.Waits, to.Waited = pool.WaitCount, pool.WaitDuration
+	pool := p.pool.Stat()
+	to.Connections, to.InUse = int(pool.MaxConns()), max(0, int(pool.AcquiredConns())-int(p.ending.Load()))
+	to.Waits, to.Waited = pool.EmptyAcquireCount(), pool.EmptyAcquireWaitTime()
 }

@@ -41,6 +41,8 @@ type conn interface {
 	// the same statement could be run again meanwhile.
 	query(ctx context.Context, once bool, q string, args []any) (*Rows, error)
 	insert(ctx context.Context, into string, cols []string, rows [][]any) error
+	// later runs a statement whose answer nobody needs, before the next one or with the commit, which then fails in its place.
+	later(ctx context.Context, q string, args []any) error
 }
 
 var (
@@ -78,8 +80,7 @@ func (tx *Tx) take(q, name string) error {
 	if q == "" {
 		return tx.usable()
 	}
-	_, err := tx.Exec(q, name)
-	return err
+	return tx.Later(q, name)
 }
 
 // TryShare is Share for a transaction that holds something already. It waits for nobody, and reports whether it has the name.
@@ -101,8 +102,7 @@ func (tx *Tx) Lock(q string, args ...any) error {
 	if lock == "" {
 		return tx.usable()
 	}
-	_, err := All(tx, func(Row) (struct{}, error) { return struct{}{}, nil }, q+lock, args...)
-	return err
+	return tx.Later(q+lock, args...)
 }
 
 // Exec runs a statement and returns how many rows it changed.
@@ -118,6 +118,22 @@ func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 		return 0, tx.fail(err)
 	}
 	return n, nil
+}
+
+// Later runs a statement when nobody needs to know how many rows it changed. PostgreSQL is given it with the next statement, or with the commit,
+// and saves a round trip; what it fails with then comes from there. What is read of anything but the database before the next statement may be older
+// than what it does.
+func (tx *Tx) Later(q string, args ...any) error {
+	if err := tx.usable(); err != nil {
+		return err
+	}
+	if tx.watch != nil {
+		tx.watch(q, args)
+	}
+	if err := tx.conn.later(tx.stmts, q, args); err != nil {
+		return tx.fail(err)
+	}
+	return nil
 }
 
 // Query runs a statement for its rows. Prefer All: the caller closes the rows before the next statement.
@@ -237,7 +253,7 @@ func (tx *Tx) fail(err error) error {
 // closeRows closes what Query handed out, and notices a failure that nobody looked for.
 func (tx *Tx) closeRows() {
 	for _, rows := range tx.open {
-		rows.Close()
+		_ = rows.Close() // Err says it
 		if err := rows.Err(); err != nil {
 			tx.fail(err)
 		}

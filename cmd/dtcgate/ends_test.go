@@ -12,6 +12,7 @@ var forTests = []string{"cmd/bench", "cmd/docs", "cmd/conformance", "store/store
 
 // endings says of every function that begins a goroutine how that one ends. WaitGroup.Go is not among them: somebody waits for what it begins.
 var endings = map[string]string{
+	"store.close":      "within endWithin, and DB.Close waits for it: it ends a snapshot and gives the connection back to the pool",
 	"server.Serve":     "with Shutdown or Close, of which one is always called",
 	"gate.join":        "when its last listener leaves: follow.stop",
 	"gate.StartReplay": "after replayTime; its row says then that it is taken for dead",
