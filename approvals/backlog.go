@@ -43,7 +43,7 @@ func CountJobs(tx *store.Tx) (w JobTotal, err error) {
 		into   *int64
 	}{{"running", &w.Running}, {"indeterminate", &w.Indeterminate}} {
 		if err == nil { // the status stands in the text, so that the index of that status is used
-			err = tx.QueryRow(`SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE status = '`+c.status+`' LIMIT $1) some`, countMost).Scan(c.into)
+			err = tx.QueryRow(`SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE status = '`+c.status+`' LIMIT $1) counted`, countMost).Scan(c.into)
 		}
 	}
 	if err != nil {

@@ -73,7 +73,7 @@ type Entry struct {
 	// Facts are what a policy decided by, in the form of package gate/policy. They name nobody but by id.
 	Facts json.RawMessage `json:"facts,omitempty"`
 
-	// Personal holds what must stay erasable, by name ("arguments", "reason"). Only Append reads it.
+	// Personal holds what must stay erasable, by name ("arguments", "reason"). Append takes it out, ReadStretch may put it back.
 	Personal map[string]string `json:"-"`
 	// Digests is set by Append: name to hex SHA-256 of salt and value, as in audit_values.
 	Digests map[string]string `json:"digests,omitempty"`
@@ -82,34 +82,58 @@ type Entry struct {
 // Append records e with the transaction and returns its id. Nothing is on record until the transaction commits; an
 // error here must end it.
 func Append(tx *store.Tx, e Entry) (string, error) {
-	if e.Event == "" {
-		return "", errors.New("appending to the audit log: the entry has no event")
+	sealed, err := Seal(e, tx.Now)
+	if err != nil {
+		return "", err
 	}
-	e.complete(tx.Now)
+	return sealed.entry[0].(string), AppendSealed(tx, []Sealed{sealed})
+}
+
+// A Sealed is an entry as it is stored. Making one takes longer than storing it, and takes no transaction.
+type Sealed struct {
+	entry  []any
+	values [][]any
+}
+
+// Seal makes an entry ready to be stored; now is its time if it has none.
+func Seal(e Entry, now time.Time) (Sealed, error) {
+	if e.Event == "" {
+		return Sealed{}, errors.New("appending to the audit log: the entry has no event")
+	}
+	e.complete(now)
 	values := e.seal()
 	body, err := encode(e)
 	if err != nil {
-		return "", fmt.Errorf("appending to the audit log: %w", err)
+		return Sealed{}, fmt.Errorf("appending to the audit log: %w", err)
 	}
-	if err := insert(tx, e, body, values); err != nil {
-		return "", fmt.Errorf("appending to the audit log: %w", err)
+	s := Sealed{entry: []any{e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body}}
+	for _, v := range values {
+		s.values = append(s.values, []any{e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource})
 	}
-	return e.ID, nil
+	return s, nil
 }
 
-func insert(tx *store.Tx, e Entry, body string, values []value) error {
-	if _, err := tx.Exec(`INSERT INTO audit_entries (id, at, merchant, event, call_id, job_id, actor, tool, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body); err != nil {
-		return err
+// The columns that Sealed has values for.
+var (
+	entryColumns   = []string{"id", "at", "merchant", "event", "call_id", "job_id", "actor", "tool", "body"}
+	pendingColumns = []string{"entry_id"}
+	valueColumns   = []string{"entry_id", "name", "salt", "value", "merchant", "about"}
+)
+
+// AppendSealed is Append for entries that are sealed.
+func AppendSealed(tx *store.Tx, all []Sealed) error {
+	entries, pending, values := make([][]any, len(all)), make([][]any, len(all)), make([][]any, 0, len(all))
+	for i, s := range all {
+		entries[i], pending[i] = s.entry, s.entry[:1]
+		values = append(values, s.values...)
 	}
-	if _, err := tx.Exec(`INSERT INTO audit_pending (entry_id) VALUES ($1)`, e.ID); err != nil {
-		return err
-	}
-	for _, v := range values {
-		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value, merchant, about) VALUES ($1, $2, $3, $4, $5, $6)`,
-			e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource); err != nil {
-			return err
+	for _, t := range []struct {
+		name    string
+		columns []string
+		rows    [][]any
+	}{{"audit_entries", entryColumns, entries}, {"audit_pending", pendingColumns, pending}, {"audit_values", valueColumns, values}} {
+		if err := tx.Insert(t.name, t.columns, t.rows); err != nil {
+			return fmt.Errorf("appending to the audit log: %w", err)
 		}
 	}
 	return nil

@@ -151,7 +151,7 @@ func TestEntryVanishesWithItsTransaction(t *testing.T) {
 }
 
 func TestEntryNeedsAnEvent(t *testing.T) {
-	if _, err := Append(nil, Entry{Merchant: "mer_1"}); err == nil {
+	if _, err := Append(&store.Tx{}, Entry{Merchant: "mer_1"}); err == nil {
 		t.Error("an entry without an event was appended")
 	}
 }

@@ -113,6 +113,11 @@ func LastCheckpoint(tx *store.Tx) (Checkpoint, error) {
 	return storedCheckpoint(tx, `ORDER BY size DESC LIMIT 1`)
 }
 
+// FirstCheckpoint gives the oldest checkpoint, or store.ErrNotFound.
+func FirstCheckpoint(tx *store.Tx) (Checkpoint, error) {
+	return storedCheckpoint(tx, `ORDER BY size LIMIT 1`)
+}
+
 // CheckpointOf gives the checkpoint of that many entries, or store.ErrNotFound.
 func CheckpointOf(tx *store.Tx, size int64) (Checkpoint, error) {
 	return storedCheckpoint(tx, `WHERE size = $1`, size)
@@ -130,6 +135,17 @@ func storedCheckpoint(tx *store.Tx, which string, args ...any) (Checkpoint, erro
 func OpenCheckpoint(note string, trusted note.Verifiers) (Checkpoint, error) {
 	c, err := openCheckpoint(note, trusted)
 	return Checkpoint{c.size, c.at, note}, err
+}
+
+// KeyOf names the key that signed a note, by the name and the hash that stand before each signature: the first two parts of
+// the public key, with a plus sign between. It is empty for what is no signed note. It says nothing about who signed.
+func KeyOf(signed string) string {
+	_, err := note.Open([]byte(signed), note.VerifierList())
+	if unknown := (*note.UnverifiedNoteError)(nil); errors.As(err, &unknown) {
+		s := unknown.Note.UnverifiedSigs[0]
+		return fmt.Sprintf("%s+%08x", s.Name, s.Hash)
+	}
+	return ""
 }
 
 // canonical rewrites a note's signature. Base64 leaves bits of its last character unused, and a note may repeat

@@ -16,12 +16,8 @@ type Lag struct {
 	Signed  time.Time // when that was; zero when there is none
 }
 
-const (
-	// lagMost bounds the pending entries that are counted: beyond it the number says that there are at least so many.
-	lagMost = 100_000
-	// leasesMost bounds the leases that are told. Their names are constants of the program, of which there are few.
-	leasesMost = 64
-)
+// lagMost bounds the pending entries that are counted: beyond it the number says that there are at least so many.
+const lagMost = 100_000
 
 // ReadLag reads how far the tree is behind. The age of the oldest pending entry is read off its id.
 func ReadLag(tx *store.Tx) (l Lag, err error) {
@@ -36,23 +32,4 @@ func ReadLag(tx *store.Tx) (l Lag, err error) {
 		return l, fmt.Errorf("reading how far the tree is: %w", err)
 	}
 	return l, nil
-}
-
-// Leases gives until when each lease of the database is held, by its name.
-func Leases(tx *store.Tx) (map[string]time.Time, error) {
-	type lease struct {
-		name  string
-		until time.Time
-	}
-	all, err := store.All(tx, func(r store.Row) (l lease, err error) {
-		return l, r.Scan(&l.name, store.At(&l.until))
-	}, `SELECT name, until FROM leases WHERE until > $1 ORDER BY name LIMIT $2`, store.Micros(tx.Now), leasesMost)
-	if err != nil {
-		return nil, fmt.Errorf("reading leases: %w", err)
-	}
-	held := map[string]time.Time{}
-	for _, l := range all {
-		held[l.name] = l.until
-	}
-	return held, nil
 }

@@ -26,7 +26,7 @@ const FormatReceipt = "dtcgate.receipt/v1"
 // digests, so that a receipt is the same before and after they are erased.
 type Receipt struct {
 	Format     string         `json:"format"`
-	Subject    string         `json:"subject"`    // call_…, or aud_… of one entry
+	Subject    string         `json:"subject"`    // call_…, job_…, or aud_… of one entry
 	Key        string         `json:"key"`        // name and hash of the key that signed, to find the public one by
 	Checkpoint string         `json:"checkpoint"` // signed
 	Entries    []ProvedEntry  `json:"entries"`    // by number
@@ -86,7 +86,7 @@ var (
 	ErrTooLong    = fmt.Errorf("it has more than %d entries", maxProved)
 )
 
-// MakeReceipt collects what is on record about a call, or about one entry, and proves it to the newest checkpoint. It is
+// MakeReceipt collects what is on record about a call or a job, or one entry, and proves it to the newest checkpoint. It is
 // checked before it is given. store.ErrNotFound: nothing is on record about it.
 func MakeReceipt(tx *store.Tx, subject string, o ReceiptOptions) (Receipt, error) {
 	r, err := makeReceipt(tx, subject, o)
@@ -111,7 +111,7 @@ func makeReceipt(tx *store.Tx, subject string, o ReceiptOptions) (Receipt, error
 	if err != nil {
 		return Receipt{}, err
 	}
-	r := Receipt{FormatReceipt, subject, keyOf(c.Note), c.Note, []ProvedEntry{}, []ProvedPolicy{}}
+	r := Receipt{FormatReceipt, subject, KeyOf(c.Note), c.Note, []ProvedEntry{}, []ProvedPolicy{}}
 	for _, e := range entries {
 		p, err := prove(tx, e, c.Size, o.Values)
 		if err != nil {
@@ -123,17 +123,6 @@ func makeReceipt(tx *store.Tx, subject string, o ReceiptOptions) (Receipt, error
 		r.Policies, err = provePolicies(tx, entries, c.Size, o)
 	}
 	return r, err
-}
-
-// keyOf names the key that signed a note: its name, a plus sign and its hash, the public key's first two parts. A note
-// names the hash in the first four bytes of the signature.
-func keyOf(signed string) string {
-	n, err := note.Open([]byte(signed), note.VerifierList())
-	if unknown := (*note.UnverifiedNoteError)(nil); errors.As(err, &unknown) && len(unknown.Note.UnverifiedSigs) > 0 {
-		n = unknown.Note
-		return fmt.Sprintf("%s+%08x", n.UnverifiedSigs[0].Name, n.UnverifiedSigs[0].Hash)
-	}
-	return ""
 }
 
 // kept is an entry as it is stored, with its number, 0 if it has none.
@@ -163,21 +152,22 @@ func caseOf(tx *store.Tx, subject string) ([]kept, error) {
 	if strings.HasPrefix(subject, "aud_") {
 		return numbered(store.All(tx, scanKept, keptColumns+`e.id = $1`, subject))
 	}
-	found, err := store.All(tx, scanKept, keptColumns+`e.call_id = $1 AND e.call_id <> '' AND e.event <> $2 ORDER BY e.id LIMIT $3`,
-		subject, progress, maxProved+1)
-	if err != nil {
-		return nil, err
+	if strings.HasPrefix(subject, "job_") {
+		return numbered(entriesOf(tx, "job_id", subject))
 	}
+	found, err := entriesOf(tx, "call_id", subject)
 	// A call that asked what was asked already has its job, and so its votes, from another call.
 	for _, job := range jobsOf(found) {
-		of, err := store.All(tx, scanKept, keptColumns+`e.job_id = $1 AND e.job_id <> '' AND e.event <> $2 ORDER BY e.id LIMIT $3`,
-			job, progress, maxProved+1)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, of...)
+		of, failed := entriesOf(tx, "job_id", job)
+		found, err = append(found, of...), errors.Join(err, failed)
 	}
-	return numbered(found, nil)
+	return numbered(found, err)
+}
+
+// entriesOf gives the entries of a call or a job. That the column is not ” lets both engines use its partial index.
+func entriesOf(tx *store.Tx, column, id string) ([]kept, error) {
+	return store.All(tx, scanKept, keptColumns+`e.`+column+` = $1 AND e.`+column+` <> '' AND e.event <> $2 ORDER BY e.id LIMIT $3`,
+		id, progress, maxProved+1)
 }
 
 func jobsOf(entries []kept) (jobs []string) {

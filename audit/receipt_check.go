@@ -53,10 +53,10 @@ func (r Receipt) Check(trusted note.Verifiers) (Findings, error) {
 	}
 	c, err := openCheckpoint(r.Checkpoint, trusted)
 	if err != nil {
-		return Findings{}, unproved("the checkpoint", "%v; it names the key %.80q", err, keyOf(r.Checkpoint))
+		return Findings{}, unproved("the checkpoint", "%v; it names the key %.80q", err, KeyOf(r.Checkpoint))
 	}
-	if r.Key != keyOf(r.Checkpoint) {
-		return Findings{}, unproved("the key", "the receipt says %.80q and its checkpoint %.80q", r.Key, keyOf(r.Checkpoint))
+	if r.Key != KeyOf(r.Checkpoint) {
+		return Findings{}, unproved("the key", "the receipt says %.80q and its checkpoint %.80q", r.Key, KeyOf(r.Checkpoint))
 	}
 	f := Findings{Subject: r.Subject, Log: c.origin, Checkpoint: Checkpoint{c.size, c.at, r.Checkpoint}, Entries: []Shown{}, Policies: []PolicyShown{}}
 	for _, p := range r.Entries {
@@ -151,7 +151,7 @@ func (f *Findings) together() error {
 			return unproved("the receipt", "it names no subject")
 		case e.Merchant != f.Entries[0].Merchant:
 			return unproved(part, "it is another merchant's")
-		case e.CallID == f.Subject || e.ID == f.Subject:
+		case e.CallID == f.Subject || e.JobID == f.Subject || e.ID == f.Subject:
 			own = true
 		case e.JobID == "" || !slices.Contains(jobs, e.JobID):
 			return unproved(part, "it is not about %.80q", f.Subject)

@@ -56,6 +56,7 @@ type Principal struct {
 	RequiresApproval bool      // every tool of an approval class waits for a person
 	PolicyVersion    int64     // in force at the merchant; 0: none
 	PolicyShadow     string    // hash of the draft that runs beside it; "": none
+	Frozen           Freeze    // that stops its writes; none for most
 	Ceiling          Level     // the riskiest call it may make
 	ExpiresAt        time.Time // of the link that ends first; zero: never
 

@@ -109,12 +109,12 @@ func TryHold(tx *store.Tx, merchant string) (bool, error) { return tx.TryShare(r
 
 // Same reports whether p and q are the same principal with the same rights. It compares the rights themselves and not the
 // versions of rows: what somebody forgot to count up would be a right that outlives its revocation. Under another version of the policy
-// the same rights are others.
+// the same rights are others, and so they are while they are frozen.
 func (p Principal) Same(q Principal) bool {
 	if p.revision != 0 && p.revision == q.revision && p.ID == q.ID {
 		return true
 	}
-	return p.PolicyVersion == q.PolicyVersion && reflect.DeepEqual(p.Links, q.Links)
+	return p.PolicyVersion == q.PolicyVersion && p.Frozen.ID == q.Frozen.ID && reflect.DeepEqual(p.Links, q.Links)
 }
 
 // climb reads a chain of a merchant from its first link up.

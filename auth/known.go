@@ -70,7 +70,7 @@ func (p Principal) holds(tx *store.Tx) (bool, error) {
 		return false, nil
 	}
 	now := Principal{}
-	if err := now.policyAt(tx, p.Merchant); err != nil {
+	if err := now.inForceAt(tx, p.Merchant); err != nil {
 		return false, err
 	}
 	return now.revision == p.revision && now.PolicyVersion == p.PolicyVersion && now.PolicyShadow == p.PolicyShadow, nil

@@ -36,16 +36,25 @@ func EnsureMerchant(tx *store.Tx, name string) (Merchant, error) {
 
 // OnlyMerchant gives the one merchant there is, for a command that names none.
 func OnlyMerchant(tx *store.Tx) (Merchant, error) {
-	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	all, err := ListMerchants(tx)
 	switch {
 	case err != nil:
-		return Merchant{}, fmt.Errorf("reading merchants: %w", err)
+		return Merchant{}, err
 	case len(all) == 0:
 		return Merchant{}, ErrNoMerchant
 	case len(all) > 1:
 		return Merchant{}, fmt.Errorf("there are %d merchants; say which with --merchant: %s", len(all), names(all))
 	}
 	return all[0], nil
+}
+
+// ListMerchants gives all that there are, oldest first.
+func ListMerchants(tx *store.Tx) ([]Merchant, error) {
+	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	if err != nil {
+		return nil, fmt.Errorf("reading merchants: %w", err)
+	}
+	return all, nil
 }
 
 // FindMerchant gives a merchant by name or id.
@@ -94,8 +103,16 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 	return version, nil
 }
 
-// policyAt reads what is in force at a merchant, and what runs beside it.
-func (p *Principal) policyAt(tx *store.Tx, merchant string) error {
+// policyAt reads what is in force at a merchant, what runs beside it, and what stops p.
+func (p *Principal) policyAt(tx *store.Tx, merchant string) (err error) {
+	if err = p.inForceAt(tx, merchant); err == nil {
+		p.Frozen, err = frozenBy(tx, merchant, p.Links)
+	}
+	return err
+}
+
+// inForceAt reads what is in force at a merchant, and under which revision of its rights.
+func (p *Principal) inForceAt(tx *store.Tx, merchant string) error {
 	err := tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow, &p.revision)
 	if !tx.Snapshot() {
 		p.revision = 0 // what was read before may be older

@@ -68,12 +68,14 @@ type Gate struct {
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
 	known     auth.Known // the callers of late
+	records   store.Gathered[audit.Sealed]
 	policies  policies
 	shadows   shadows
 	used      used
 	feed      feed
 	touched   touched
 	outside   *outside
+	frozen    noticed
 	observe   func(Observed)
 	spans     *spans.Tracer
 	load      load
@@ -83,7 +85,8 @@ type Gate struct {
 func New(c Config) *Gate {
 	return &Gate{
 		db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, webhooks: c.Webhooks,
-		wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
+		records: store.Gathered[audit.Sealed]{DB: c.DB, Write: audit.AppendSealed},
+		wake:    make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
 		observe: c.Observe, spans: c.Spans,
 	}
 }
@@ -211,6 +214,9 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 	store.Reach(store.ReadDone)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
+	if g.leavesOnlyARecord(c) {
+		return g.recordAmong(ctx, c)
+	}
 	return g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
 		if err := g.judgeTx(c, toldChecks); err != nil {
@@ -218,6 +224,24 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		}
 		return g.record(tx, c, string(tools.Done))
 	})
+}
+
+// leavesOnlyARecord reports whether nothing but its entry is to be stored of a read that was answered.
+func (g *Gate) leavesOnlyARecord(c *call) bool {
+	return !c.QuotesOutsider() && c.Principal.PolicyShadow == "" && len(c.charges()) == 0
+}
+
+// recordAmong records a read together with those of others.
+func (g *Gate) recordAmong(ctx context.Context, c *call) error {
+	c.Tx = nil
+	if err := g.judge(ctx, c, toldChecks); err != nil {
+		return err
+	}
+	sealed, err := audit.Seal(g.entry(c, policy.EventCall, string(tools.Done)), g.db.Now())
+	if err != nil {
+		return err
+	}
+	return g.records.Do(ctx, sealed)
 }
 
 // readSettled reads until the answer is settled, or gives the one in hand when there is no more time.

@@ -11,6 +11,7 @@ import (
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/lease"
 	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -119,7 +120,7 @@ type Backlogs struct {
 	Jobs      approvals.JobTotal
 	Outbox    notify.Waiting
 	Record    audit.Lag
-	Leases    map[string]time.Time // until when, by name
+	Leases    map[string]time.Time // until when by its holder's clock, by name
 	Policies  map[string]int64     // versions in force, by merchant
 }
 
@@ -132,7 +133,7 @@ func (g *Gate) Backlogs(ctx context.Context) (b Backlogs, err error) {
 		b.Jobs, errs[1] = approvals.CountJobs(tx)
 		b.Outbox, errs[2] = notify.CountWaiting(tx)
 		b.Record, errs[3] = audit.ReadLag(tx)
-		b.Leases, errs[4] = audit.Leases(tx)
+		b.Leases, errs[4] = lease.All(tx)
 		b.Policies, errs[5] = auth.PolicyVersions(tx)
 		return errors.Join(errs[:]...)
 	})

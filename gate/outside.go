@@ -208,6 +208,7 @@ func (g *Gate) notYet(ctx context.Context, s *sending) error {
 // sendAgain judges a call once more, for what its caller may do may have become less, and makes another attempt.
 func (g *Gate) sendAgain(ctx context.Context, s *sending) error {
 	var c *call
+	halted := false
 	err := g.work(ctx, func(tx *store.Tx) error {
 		j, err := approvals.Hold(tx, s.job.JobID, s.job.Owner)
 		if err != nil {
@@ -216,13 +217,16 @@ func (g *Gate) sendAgain(ctx context.Context, s *sending) error {
 		if c, err = g.rebuild(tx, j); err != nil {
 			return err
 		}
+		if halted, err = c.halted(tx, j); halted {
+			return err
+		}
 		if err := g.judgeTx(c, stepChecks); err != nil {
 			return err
 		}
 		return approvals.Intend(tx, j, j.Owner, s.execution.ID)
 	})
 	switch {
-	case outOfReach(err):
+	case outOfReach(err) || halted:
 		return unlessLost(err)
 	case err != nil:
 		s.barred = asRefusal(err)

@@ -150,6 +150,9 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answere
 	if j.Tool == grantTool {
 		return c, g.enact(tx, c, j)
 	}
+	if halted, err := c.halted(tx, j); halted {
+		return nil, err
+	}
 	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err
 	}
@@ -333,7 +336,9 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 			done = true
 			return g.stop(tx, j, "cancelled", "The caller stopped it.")
 		}
-		done, err = g.stepOnce(tx, c, j, worker)
+		if done, err = c.halted(tx, j); !done {
+			done, err = g.stepOnce(tx, c, j, worker)
+		}
 		return err
 	})
 	if err == nil {

@@ -121,5 +121,5 @@ func (g *Gate) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(g.supersede(ctx), g.writeStrangers(ctx, false), g.writeUsed(ctx))
+	return errors.Join(g.supersede(ctx), g.noticeFreezes(ctx), g.writeStrangers(ctx, false), g.writeUsed(ctx))
 }

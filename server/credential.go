@@ -41,15 +41,15 @@ func (s *Server) challengeTo(r *http.Request, refusal tools.Refusal) string {
 // that what stands in the way between does not decide which of them counts; so is a scheme that is not Bearer. The query
 // is never looked at: it ends up in logs.
 func credential(h http.Header) string {
-	var all []string
-	for _, value := range h.Values("Authorization") {
-		scheme, token, _ := strings.Cut(value, " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			token = "not a bearer: " + value
-		}
-		all = append(all, strings.TrimSpace(token))
+	bearers, keys := h["Authorization"], h["X-Agent-Key"]
+	if len(bearers) == 1 && keys == nil {
+		return bearer(bearers[0])
 	}
-	all = append(all, h.Values("X-Agent-Key")...)
+	var all []string
+	for _, value := range bearers {
+		all = append(all, bearer(value))
+	}
+	all = append(all, keys...)
 	for _, other := range all {
 		if subtle.ConstantTimeCompare([]byte(other), []byte(all[0])) != 1 {
 			return strings.Join(all, " ")
@@ -59,4 +59,12 @@ func credential(h http.Header) string {
 		return ""
 	}
 	return all[0]
+}
+
+func bearer(value string) string {
+	scheme, token, _ := strings.Cut(value, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = "not a bearer: " + value
+	}
+	return strings.TrimSpace(token)
 }

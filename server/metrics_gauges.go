@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/approvals/notify"
 	"github.com/dtcgate/dtcgate/gate"
@@ -19,6 +20,7 @@ import (
 type Sources struct {
 	DB       *store.DB
 	Gate     *gate.Gate
+	Log      zerolog.Logger
 	Webhooks *notify.Webhooks          // nil: there are none
 	Traces   func() (sent, lost int64) // spans; nil: nothing is traced
 }
@@ -41,7 +43,7 @@ func (m *Metrics) Watch(s Sources) {
 		m.counter("dtcgate_trace_spans_total", "Spans that were offered to the collector.", prometheus.Labels{"result": "sent"}, func() float64 { n, _ := t(); return float64(n) })
 		m.counter("dtcgate_trace_spans_total", "Spans that were offered to the collector.", prometheus.Labels{"result": "lost"}, func() float64 { _, n := t(); return float64(n) })
 	}
-	m.registry.MustRegister(&database{db: s.DB}, &backlog{db: s.DB, gate: s.Gate})
+	m.registry.MustRegister(&database{db: s.DB}, &backlog{db: s.DB, gate: s.Gate, log: s.Log})
 }
 
 // desc describes a metric that is read on demand.
@@ -97,6 +99,7 @@ const (
 type backlog struct {
 	db   *store.DB
 	gate *gate.Gate
+	log  zerolog.Logger
 
 	mu    sync.Mutex // one question at a time; guards what follows
 	asked time.Time
@@ -116,6 +119,9 @@ func (b *backlog) read() (gate.Backlogs, error) {
 	defer cancel()
 	b.last, b.err = b.gate.Backlogs(ctx)
 	b.asked = now
+	if b.err != nil {
+		b.log.Warn().Err(b.err).Msg("reading what waits, for the metrics")
+	}
 	return b.last, b.err
 }
 
@@ -131,7 +137,7 @@ var (
 	descPendingAge    = desc("audit_pending_oldest_age_seconds", "Age of the oldest of them, which is the sequencer's lag; 0 when there is none.")
 	descSize          = desc("audit_checkpoint_entries", "Entries that the last checkpoint is about.")
 	descCheckpointAge = desc("audit_checkpoint_age_seconds", "Age of the last checkpoint; 0 when there is none.")
-	descLease         = desc("lease_remaining_seconds", "Time for which a lease is held yet, by whichever process. None is told that nobody holds.", "lease")
+	descLease         = desc("lease_remaining_seconds", "Time until a lease has to be renewed, by its holder's clock, whichever process that is; below 0 when it was not. Leases that were given up are not told.", "lease")
 	descPolicy        = desc("policy_version", "Version of the policy in force, of 100 merchants at most.", "merchant")
 )
 

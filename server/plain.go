@@ -16,7 +16,7 @@ import (
 type plainRequest struct {
 	in schemas.Plain
 
-	protocol, id, method, params []byte // id as it is written
+	protocol, id, method []byte // id as it is written
 
 	tool, args, cursor []byte
 

@@ -24,20 +24,25 @@ func (s *Server) handleTools() {
 // tool answers calls to one tool over one of its routes.
 func (s *Server) tool(t *tools.Tool, route tools.Route) http.HandlerFunc {
 	inPath := placeholders(route.Path)
-	return func(w http.ResponseWriter, r *http.Request) {
-		args, err := arguments(w, r, t, inPath, route.Accept)
-		wrong := wrongArguments(err)
-		if err != nil && wrong == nil {
-			s.refuse(w, r, err)
-			return
-		}
-		s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, Wrong: wrong, FillFacts: route.FillFacts}, route)
+	return func(w http.ResponseWriter, r *http.Request) { s.callTool(w, r, t, route, inPath) }
+}
+
+func (s *Server) callTool(w http.ResponseWriter, r *http.Request, t *tools.Tool, route tools.Route, inPath []string) {
+	args, err := arguments(w, r, t, inPath, route.Accept)
+	wrong := wrongArguments(err)
+	if err != nil && wrong == nil {
+		s.refuse(w, r, err)
+		return
 	}
+	s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, Wrong: wrong, FillFacts: route.FillFacts}, route)
 }
 
 // wrongArguments gives the refusal of a request that is a call all the same, and only has the wrong arguments: the gate
 // judges and records it. Any other error is nil here.
 func wrongArguments(err error) *tools.Refusal {
+	if err == nil {
+		return nil
+	}
 	var r *tools.Refusal
 	if errors.As(err, &r) && r.Code == tools.InvalidArguments {
 		return r
@@ -50,7 +55,7 @@ func wrongArguments(err error) *tools.Refusal {
 func (s *Server) named(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	if t, ok := s.tools.Find(name); ok {
-		s.tool(t, tools.Route{})(w, r)
+		s.callTool(w, r, t, tools.Route{}, nil)
 		return
 	}
 	s.callREST(w, r, gate.Request{Tool: name}, tools.Route{})

@@ -66,6 +66,7 @@ type Server struct {
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
+	mcp      http.HandlerFunc
 	routes   []string // every pattern of mux
 	metrics  *Metrics
 	scrape   string // token
@@ -110,9 +111,9 @@ func New(c Config) (*Server, error) {
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	mcp := s.known(s.newMCP(c))
-	s.handle("POST "+mcpPath, mcp)
-	s.handle("POST "+keyPath, mcp)
+	s.mcp = s.known(s.newMCP(c))
+	s.handle("POST "+mcpPath, s.mcp)
+	s.handle("POST "+keyPath, s.mcp)
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
@@ -120,6 +121,7 @@ func New(c Config) (*Server, error) {
 	s.handlePages()
 	s.handleApprovals()
 	s.handleJobs()
+	s.handleFreezes()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()
@@ -138,15 +140,14 @@ func (s *Server) handle(pattern string, h http.HandlerFunc) {
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now()}
-	v.ctx, v.span = s.spans.Request(ctx, r.Header)
+	here := &arrival{visit: visit{started: time.Now()}, answer: answer{ResponseWriter: w}, visited: visited{Context: r.Context()}}
+	here.until = until{request: r.Context(), hurried: s.hurried}
+	defer here.until.over()
+	v, a := &here.visit, &here.answer
+	here.visited.visit, v.ctx = v, &here.until
+	r = r.WithContext(&here.visited)
 	s.metrics.serve(1)
 	defer s.metrics.serve(-1)
-	a := &answer{ResponseWriter: w}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer s.finish(a, r, v)
 	if s.unready.Load() {
 		w.Header().Set("Connection", "close") // who comes again is to come to another server
@@ -164,26 +165,47 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(a, r, err)
 		return
 	}
-	s.route(a, r)
+	s.route(a, s.traced(r, v))
+}
+
+// traced begins the span of a request. Who is not served is not traced, so that nobody outside fills the collector; nor are probes, of which
+// there is one every few seconds.
+func (s *Server) traced(r *http.Request, v *visit) *http.Request {
+	if s.spans == nil || surfaceOf(r.URL.Path).loopback {
+		return r
+	}
+	v.ctx, v.span = s.spans.Request(v.ctx, r.Header)
+	return r.WithContext(v.span.In(r.Context()))
 }
 
 // route finds what answers r. Paths are taken as they are: the mux would redirect those with // or .. in them.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	h, pattern := s.mux.Handler(r)
 	switch {
 	case r.URL.Path != path.Clean(r.URL.Path):
 		s.refuse(w, r, noRoute())
-	case pattern == "":
-		missing := &headOnly{header: w.Header()}
-		h.ServeHTTP(missing, r)
-		if missing.status == http.StatusMethodNotAllowed {
-			s.refuse(w, r, noMethod(r))
-			return
-		}
-		s.refuse(w, r, noRoute())
+	case r.Method == http.MethodPost && r.URL.Path == mcpPath:
+		r.Pattern = "POST " + mcpPath
+		visitOf(r.Context()).pattern = r.Pattern
+		s.mcp(w, r)
 	default:
-		s.mux.ServeHTTP(w, r)
+		s.routeByMux(w, r)
 	}
+}
+
+func (s *Server) routeByMux(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
+	if pattern != "" {
+		visitOf(r.Context()).pattern = pattern
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	missing := &headOnly{header: w.Header()}
+	h.ServeHTTP(missing, r)
+	if missing.status == http.StatusMethodNotAllowed {
+		s.refuse(w, r, noMethod(r))
+		return
+	}
+	s.refuse(w, r, noRoute())
 }
 
 func noMethod(r *http.Request) error {
@@ -218,8 +240,8 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
 		a.status = statusGone
 	}
-	s.metrics.answered(r.Pattern, a.status)
-	v.span.Answered(r.Pattern, v.method(), a.status)
+	s.metrics.answered(v.pattern, a.status)
+	v.span.Answered(v.pattern, v.method(), a.status)
 	v.span.End(nil)
 	if !v.counted {
 		s.logLine(a, r, v)

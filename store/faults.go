@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -87,14 +86,14 @@ type faultyConn struct {
 	fault func() Fault
 }
 
-func (c *faultyConn) exec(ctx context.Context, q string, args []any) (sql.Result, error) {
+func (c *faultyConn) exec(ctx context.Context, q string, args []any) (int64, error) {
 	if err := failed(c.fault()); err != nil {
-		return nil, err
+		return 0, err
 	}
 	return c.conn.exec(ctx, q, args)
 }
 
-func (c *faultyConn) query(ctx context.Context, once bool, q string, args []any) (*sql.Rows, error) {
+func (c *faultyConn) query(ctx context.Context, once bool, q string, args []any) (*Rows, error) {
 	if err := failed(c.fault()); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ const (
 	payloadMax = 7900             // bytes of one NOTIFY; PostgreSQL takes less than 8000
 	nameMax    = 200              // bytes of a bell's name on the wire; longer ones go by their hash
 	untoldMax  = 10_000           // names that wait to be carried; with more all bells are rung
-	aliveEvery = 15 * time.Second // how often a connection on which nothing comes is asked whether it is alive
+	aliveEvery = 15 * time.Second // how often a connection on which nothing comes is asked whether it is alive, and for the time
 	aliveTime  = 5 * time.Second  // for what is asked on it
 	relayPause = 250 * time.Millisecond
 	relayMost  = 5 * time.Second // between two tries to connect
@@ -220,5 +220,7 @@ func (db *DB) hear(ctx context.Context, conn *pgx.Conn) error {
 	}
 	ctx, stop := context.WithTimeout(ctx, aliveTime)
 	defer stop()
-	return conn.Ping(ctx)
+	return db.clock.set(ctx, func(ctx context.Context) (micros int64, err error) {
+		return micros, conn.QueryRow(ctx, databaseTime).Scan(&micros)
+	})
 }

@@ -24,17 +24,9 @@ const (
 type postgresEngine struct{ db *sql.DB }
 
 func openPostgres(ctx context.Context, dsn string) (engine, error) {
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := postgresConfig(dsn)
 	if err != nil {
-		// The parser quotes what it stumbles over, which may be a piece of the password.
-		return nil, errors.New("store: the PostgreSQL address cannot be read (it is not shown, as it may hold a password); " +
-			"it is postgres://user:password@host:port/database, with special characters percent-encoded")
-	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = connectWithin
-	}
-	if cfg.RuntimeParams["application_name"] == "" {
-		cfg.RuntimeParams["application_name"] = "dtcgate"
+		return nil, err
 	}
 	p := &postgresEngine{db: stdlib.OpenDB(*cfg)}
 	p.db.SetMaxOpenConns(poolSize)
@@ -50,6 +42,20 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 		return nil, errors.Join(err, p.db.Close())
 	}
 	return p, nil
+}
+
+func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errAddress
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectWithin
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "dtcgate"
+	}
+	return cfg, nil
 }
 
 func (p *postgresEngine) name() string { return "postgres" }
@@ -134,12 +140,20 @@ func (c *pgConn) close() {
 	_ = c.conn.Close()
 }
 
-func (c *pgConn) exec(ctx context.Context, q string, args []any) (sql.Result, error) {
-	return c.tx.ExecContext(ctx, q, args...)
+func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) {
+	done, err := c.tx.ExecContext(ctx, q, args...)
+	if err != nil {
+		return 0, err
+	}
+	return done.RowsAffected()
 }
 
-func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*sql.Rows, error) {
-	return c.tx.QueryContext(ctx, q, args...)
+func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*Rows, error) {
+	rows, err := c.tx.QueryContext(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &Rows{of: sqlRows{rows}}, nil
 }
 
 func (c *pgConn) insert(ctx context.Context, into string, cols []string, rows [][]any) error {

@@ -45,7 +45,7 @@ var ErrUnavailable = errors.New("the store is unavailable")
 
 // DB is an open database. All its methods may be used concurrently.
 type DB struct {
-	// Now is the clock of Tx.Now. Tests replace it before they use the DB.
+	// Now is the clock of Tx.Now: on PostgreSQL the database's (clock.go). Tests replace it before they use the DB.
 	Now func() time.Time
 	// Spans traces transactions of calls that are traced; nil: none. It is set before the DB is used.
 	Spans *spans.Tracer
@@ -54,6 +54,7 @@ type DB struct {
 	dsn    string
 	bells  bells
 	untold untold // to other processes
+	clock  clock
 
 	transactions, unavailable atomic.Int64 // see Stats
 }
@@ -84,7 +85,14 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &DB{Now: time.Now, engine: e, dsn: dsn}, nil
+	db := &DB{engine: e, dsn: dsn}
+	db.Now = db.clock.now
+	if isPostgres(dsn) {
+		if err := db.clock.set(ctx, db.askTime); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return db, nil
 }
 
 func isPostgres(dsn string) bool {

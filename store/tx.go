@@ -17,7 +17,7 @@ type Tx struct {
 	conn     conn
 	engine   string
 	snapshot bool
-	open     []*sql.Rows // handed out by Query, closed at the end at the latest
+	open     []*Rows // handed out by Query, closed at the end at the latest
 	// failed is the first failed statement: nothing runs after it, and the transaction cannot commit. SQLite would let
 	// it go on, and on a full disk even outside any transaction.
 	failed  error
@@ -36,10 +36,10 @@ func Watch(ctx context.Context, fn func(q string, args []any)) context.Context {
 
 // conn runs statements inside a transaction. *session and *pgConn are the two.
 type conn interface {
-	exec(ctx context.Context, q string, args []any) (sql.Result, error)
+	exec(ctx context.Context, q string, args []any) (int64, error)
 	// query may be given a statement that is run often; once says that it is not read to its end at once, so that
 	// the same statement could be run again meanwhile.
-	query(ctx context.Context, once bool, q string, args []any) (*sql.Rows, error)
+	query(ctx context.Context, once bool, q string, args []any) (*Rows, error)
 	insert(ctx context.Context, into string, cols []string, rows [][]any) error
 }
 
@@ -113,15 +113,15 @@ func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 	if tx.watch != nil {
 		tx.watch(q, args)
 	}
-	res, err := tx.conn.exec(tx.stmts, q, args)
+	n, err := tx.conn.exec(tx.stmts, q, args)
 	if err != nil {
 		return 0, tx.fail(err)
 	}
-	return res.RowsAffected()
+	return n, nil
 }
 
 // Query runs a statement for its rows. Prefer All: the caller closes the rows before the next statement.
-func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
+func (tx *Tx) Query(q string, args ...any) (*Rows, error) {
 	rows, err := tx.query(true, q, args)
 	if err == nil {
 		tx.open = append(tx.open, rows)
@@ -129,7 +129,7 @@ func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
 	return rows, err
 }
 
-func (tx *Tx) query(once bool, q string, args []any) (*sql.Rows, error) {
+func (tx *Tx) query(once bool, q string, args []any) (*Rows, error) {
 	if err := tx.usable(); err != nil {
 		return nil, err
 	}

@@ -43,15 +43,15 @@ var fileNames = map[string]string{"sqlite": "dtcgate.db", "postgres": "dtcgate.d
 
 // A Manifest says what is in a backup.
 type Manifest struct {
-	Format     int        `json:"format"`
-	Engine     string     `json:"engine"` // sqlite or postgres
-	File       string     `json:"file"`
-	Size       int64      `json:"size"` // bytes of File
-	SHA256     string     `json:"sha256"`
-	Schema     int64      `json:"schema"`              // the last migration
-	Namespace  string     `json:"namespace,omitempty"` // PostgreSQL's schema, to which alone it can be restored
-	MadeAt     time.Time  `json:"made_at"`             // when the snapshot was taken, by this machine's clock
-	MadeBy     string     `json:"made_by"`             // the program's version
+	Format     int            `json:"format"`
+	Engine     string         `json:"engine"` // sqlite or postgres
+	File       string         `json:"file"`
+	Size       int64          `json:"size"` // bytes of File
+	SHA256     string         `json:"sha256"`
+	Schema     int64          `json:"schema"`              // the last migration
+	Namespace  string         `json:"namespace,omitempty"` // PostgreSQL's schema, to which alone it can be restored
+	MadeAt     time.Time      `json:"made_at"`             // when the snapshot was taken, by this machine's clock
+	MadeBy     string         `json:"made_by"`             // the program's version
 	Checkpoint audit.TreeHead `json:"checkpoint"`          // the last in the snapshot; none when nothing was signed yet
 }
 

@@ -2,12 +2,9 @@ package backup_test
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,45 +68,6 @@ func (s source) take(t *testing.T) (dir string, m backup.Manifest) {
 	return dir, m
 }
 
-// elsewhere is a place to restore to: a file that does not exist, or a schema of the same name in a database of its own.
-func elsewhere(t *testing.T, engine, namespace string) string {
-	t.Helper()
-	if engine == "sqlite" {
-		return filepath.Join(t.TempDir(), "restored.db")
-	}
-	address, err := url.Parse(os.Getenv(storetest.URLVariable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := "restored_" + strings.ToLower(rand.Text())
-	shared, err := sql.Open("pgx", address.String())
-	if err == nil {
-		_, err = shared.Exec("CREATE DATABASE " + name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, err := shared.Exec("DROP DATABASE " + name + " WITH (FORCE)")
-		if err := errors.Join(err, shared.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	address.Path = "/" + name
-	q := address.Query()
-	q.Set("search_path", `"`+namespace+`"`)
-	address.RawQuery = q.Encode()
-	own, err := sql.Open("pgx", address.String())
-	if err == nil {
-		_, err = own.Exec(fmt.Sprintf("CREATE SCHEMA %q", namespace))
-		err = errors.Join(err, own.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address.String()
-}
-
 func nothingToSettle(*store.Tx, backup.Manifest) error { return nil }
 
 func engines(t *testing.T, fn func(t *testing.T, engine string)) {
@@ -138,7 +96,7 @@ func TestABackupTakenWhileOthersWriteIsOneMomentAndCanBeRestored(t *testing.T) {
 		if _, _, checked, err := backup.Verify(t.Context(), dir, t.TempDir(), s.trust); err != nil || checked != (engine == "sqlite") {
 			t.Fatalf("verify: checked %t, %v", checked, err)
 		}
-		to := elsewhere(t, engine, m.Namespace)
+		to := storetest.Elsewhere(t, s.dsn)
 		_, report, err := backup.Restore(t.Context(), dir, to, s.trust, nothingToSettle)
 		if err != nil {
 			t.Fatal(err)
@@ -186,7 +144,9 @@ func TestADamagedBackupIsFound(t *testing.T) {
 		"cut off": func(t *testing.T, dir string, m backup.Manifest) {
 			check(t, os.Truncate(filepath.Join(dir, m.File), m.Size-4096))
 		},
-		"no manifest": func(t *testing.T, dir string, _ backup.Manifest) { check(t, os.Remove(filepath.Join(dir, "manifest.json"))) },
+		"no manifest": func(t *testing.T, dir string, _ backup.Manifest) {
+			check(t, os.Remove(filepath.Join(dir, "manifest.json")))
+		},
 		"another file": func(t *testing.T, dir string, m backup.Manifest) {
 			m.File = "../../other.db"
 			rewrite(t, dir, m)
@@ -241,8 +201,8 @@ func TestARestoreThatDoesNotEndIsNotServed(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		s := newSource(t, engine)
 		s.write(t, 3)
-		dir, m := s.take(t)
-		to := elsewhere(t, engine, m.Namespace)
+		dir, _ := s.take(t)
+		to := storetest.Elsewhere(t, s.dsn)
 		cut := errors.New("cut")
 		if _, _, err := backup.Restore(t.Context(), dir, to, s.trust, func(*store.Tx, backup.Manifest) error { return cut }); !errors.Is(err, cut) {
 			t.Fatal(err)

@@ -56,8 +56,8 @@ type used struct {
 
 // runServer is a server process: it serves until its input ends.
 func runServer(ctx context.Context, role string, stdout io.Writer) error {
-	debug.SetGCPercent(400) // as dtcgate serve sets it
-	debug.SetMemoryLimit(1 << 30)
+	// GOGC is as Go has it and the limit is as without a control group: so does dtcgate serve.
+	debug.SetMemoryLimit(512 << 20)
 	if file := os.Getenv(profileVariable); file != "" {
 		stop, err := profile(file)
 		if err != nil {

@@ -95,8 +95,9 @@ func (c *backupVerify) Run(ctx context.Context, a *app) error {
 
 // trustTold is trusted, which notes where the keys came from.
 func (a *app) trustTold(from *string) backup.Trust {
-	return func(ctx context.Context, db *store.DB) (keys note.Verifiers, err error) {
-		keys, *from, err = a.trusted(ctx, db)
-		return keys, err
+	return func(ctx context.Context, db *store.DB) (note.Verifiers, error) {
+		t, err := a.trusted(ctx, db)
+		*from = t.from
+		return t.verifiers, err
 	}
 }

@@ -240,7 +240,7 @@ func (r *rig) opens(path string, told []*call) {
 		if err := tx.QueryRow(`PRAGMA integrity_check`).Scan(&whole); err != nil || whole != "ok" {
 			r.t.Errorf("after the cut the database is %s: %v", whole, err)
 		}
-		lost, err := kept(tx, told)
+		lost, err := stillThere(tx, told)
 		for _, f := range lost {
 			r.t.Errorf("after the cut: %s", f)
 		}

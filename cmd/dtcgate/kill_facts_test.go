@@ -123,7 +123,7 @@ func readFacts(tx *store.Tx, outbox, abroad string, before map[string]bool) (f f
 		func() error { return f.readDeliveries(tx, before) },
 		func() error { return f.readFiles(outbox) },
 		func() error { return f.readOutside(tx, abroad) },
-		func() (err error) { f.keys, err = readKeys(tx); return err },
+		func() (err error) { f.keys, err = keysKept(tx); return err },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -21,10 +21,10 @@ func (l *ledger) acknowledged() []*call {
 	return l.told
 }
 
-// kept is what can be said right after a kill, while work goes on: whatever was acknowledged is in the database (C4).
+// stillThere is what can be said right after a kill, while work goes on: whatever was acknowledged is in the database (C4).
 // Whether it all fits together is for the checker, when everything has come to rest.
-func kept(tx *store.Tx, told []*call) (found []finding, err error) {
-	keys, err := readKeys(tx)
+func stillThere(tx *store.Tx, told []*call) (found []finding, err error) {
+	keys, err := keysKept(tx)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (r *rig) checkKept() {
 	told := r.book.acknowledged()
 	r.withDB(func(db *store.DB) error {
 		return db.Read(r.t.Context(), func(tx *store.Tx) error {
-			found, err := kept(tx, told[r.kept:])
+			found, err := stillThere(tx, told[r.kept:])
 			for _, f := range found {
 				r.t.Errorf("after a kill: %s", f)
 			}

@@ -102,7 +102,7 @@ type keyRow struct {
 	revoked bool
 }
 
-func readKeys(tx *store.Tx) (map[string]keyRow, error) {
+func keysKept(tx *store.Tx) (map[string]keyRow, error) {
 	keys := map[string]keyRow{}
 	_, err := store.All(tx, func(r store.Row) (struct{}, error) {
 		var id string

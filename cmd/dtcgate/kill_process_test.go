@@ -46,7 +46,7 @@ func (r *rig) launch(environment ...string) *process {
 	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn, "--agent-networks", "127.0.0.1", "--admin-networks", "127.0.0.1",
 		"--webhook-networks", loopback)
 	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", vendorsVariable+"="+r.abroad.at)
-	p.cmd.Env = append(p.cmd.Env, environment...)
+	p.cmd.Env = append(append(p.cmd.Env, r.env...), environment...)
 	log, err := os.Create(p.log)
 	if err != nil {
 		r.t.Fatal(err)

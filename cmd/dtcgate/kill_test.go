@@ -134,6 +134,7 @@ type rig struct {
 	shop    *stock
 	parties map[string]*party
 	abroad  *abroad
+	env     []string        // of the servers, beside the test's own
 	servers int             // that run at once
 	hired   int             // callers
 	alive   time.Duration   // for how long there was a server under load

@@ -97,6 +97,14 @@ func (t *Tracer) Check(ctx context.Context, name, verdict string) {
 	trace.SpanFromContext(ctx).AddEvent("check", trace.WithAttributes(attribute.String("dtcgate.check", name), attribute.String("dtcgate.verdict", verdict)))
 }
 
+// In gives a context in which the span is the one that parts belong to.
+func (s *Span) In(ctx context.Context) context.Context {
+	if s == nil {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, s.otel)
+}
+
 // Trace is the id of the trace, for the log; "" when there is none.
 func (s *Span) Trace() string {
 	if s == nil {

@@ -123,7 +123,7 @@ func linkOf(to trace.SpanContext) link {
 func attributesOf(all []attribute.KeyValue) []keyValue {
 	list := make([]keyValue, 0, len(all))
 	for _, a := range all {
-		text := a.Value.Emit()
+		text := a.Value.String()
 		v := anyValue{String: &text}
 		if a.Value.Type() == attribute.INT64 {
 			v = anyValue{Int: &text}
