@@ -103,7 +103,7 @@ var faultyPrograms = []faultyProgram{
 	{
 		what: "a worker that is alive loses its job to another", borders: "sent,sweep-between", deaths: 10, want: "C2",
 		edits: []edit{
-			{"approvals/jobs.go", "(status = 'running' AND lease_until <= $1))`", "(status = 'running' AND lease_until >= 0 AND $1 > 0))`"},
+			{"approvals/jobs.go", "OR (status = 'running' AND lease_until <= $1))", "OR (status = 'running' AND lease_until >= 0 AND $1 > 0))"},
 			{"approvals/jobs.go", "AND status = 'running' AND lease_until <= $3`,\n		worker", "AND status = 'running'`,\n		worker"},
 			{"approvals/outside.go", "WHERE id = $3 AND status = 'running' AND lease_owner = $4`", "WHERE id = $3 AND status = 'running' AND $4 <> '-'`"},
 			{"approvals/jobs.go", "(j.Status != tools.JobRunning || j.Owner != worker)", "(j.Status != tools.JobRunning)"},
