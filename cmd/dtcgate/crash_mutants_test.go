@@ -97,13 +97,13 @@ var faultyPrograms = []faultyProgram{
 		edits: []edit{{"gate/idempotency.go", "	if n == 1 {\n		return false, nil\n	}\n", "	if n >= 0 {\n		return false, nil\n	}\n"}},
 	},
 	{
-		what: "an approval is not used up", borders: "job-claimed", deaths: 3, want: "C3",
+		what: "an approval is not used up", borders: "job-claimed,sweep-between", deaths: 8, want: "C3",
 		edits: []edit{{"gate/resume.go", "if err := approvals.Consume(tx, j, c.approval); err != nil {\n			return c,", "if err := error(nil); err != nil {\n			return c,"}},
 	},
 	{
-		what: "a worker that is alive loses its job to another", borders: "sent", deaths: 8, want: "C2",
+		what: "a worker that is alive loses its job to another", borders: "sent,sweep-between", deaths: 10, want: "C2",
 		edits: []edit{
-			{"approvals/jobs.go", "(status = 'running' AND lease_until <= $1))", "(status = 'running' AND lease_until >= 0 AND $1 > 0))"},
+			{"approvals/jobs.go", "OR (status = 'running' AND lease_until <= $1))", "OR (status = 'running' AND lease_until >= 0 AND $1 > 0))"},
 			{"approvals/jobs.go", "AND status = 'running' AND lease_until <= $3`,\n		worker", "AND status = 'running'`,\n		worker"},
 			{"approvals/outside.go", "WHERE id = $3 AND status = 'running' AND lease_owner = $4`", "WHERE id = $3 AND status = 'running' AND $4 <> '-'`"},
 			{"approvals/jobs.go", "(j.Status != tools.JobRunning || j.Owner != worker)", "(j.Status != tools.JobRunning)"},

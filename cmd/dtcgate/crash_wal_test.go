@@ -21,11 +21,15 @@ import (
 // A power cut may lose of SQLite's WAL whatever comes after the last commit that was flushed, byte by byte, and leave anything in its place. The
 // rig stops the server (SIGSTOP) at a random moment under load, copies database and WAL as they are on the disk, and cuts the copy's WAL wherever
 // it likes, with garbage after the cut. What was acknowledged before a commit that lies in front of the cut has to be there.
+//
+// One thing bounds the cut: SQLite flushes the WAL before it begins to copy pages from it into the database (a checkpoint), so that frames whose
+// pages were copied are on the disk. A disk that loses what it has flushed is survived by no database.
 
 // cutsVariable says how often to cut; of each copy at most cutsEach are made.
 const (
 	cutsVariable = "DTCGATE_TEST_WAL_CUTS"
 	usualCuts    = 4
+	heldAtOnce   = 300 // answers are held against a cut; those before were held against earlier ones
 	cutsEach     = 10
 )
 
@@ -78,6 +82,24 @@ func (w *walFile) follow() error {
 			w.end = w.next
 		}
 	}
+}
+
+// flushed is where the frames of a stopped server's WAL end whose pages were copied into the database, as its index tells; 0: none were. The index's
+// format: https://www.sqlite.org/walformat.html#the_wal_index_file_format. Its numbers have the machine's byte order, its salts the WAL's.
+func (w *walFile) flushed(index string) (int64, error) {
+	const saltAt, copiedAt, beingCopiedAt = 32, 96, 128
+	content, err := os.ReadFile(index)
+	if err != nil || len(content) < beingCopiedAt+4 {
+		return 0, err
+	}
+	if binary.BigEndian.Uint64(content[saltAt:]) != w.salt {
+		return w.next, nil // the WAL is about to be begun anew: all of it was copied
+	}
+	frames := max(binary.NativeEndian.Uint32(content[copiedAt:]), binary.NativeEndian.Uint32(content[beingCopiedAt:]))
+	if frames == 0 {
+		return 0, nil
+	}
+	return min(w.next, walHeader+int64(frames)*(frameHeader+w.page)), nil
 }
 
 // marks follows the WAL of a running server until stop is closed.
@@ -142,7 +164,8 @@ func (r *rig) stopped(callers []*caller) (dir string, all []mark) {
 	all = <-marked
 	dir, err := os.MkdirTemp(r.dir, "copy")
 	if err == nil {
-		err = errors.Join(copyFile(r.dsn, filepath.Join(dir, "test.db")), copyFile(r.dsn+"-wal", filepath.Join(dir, "test.db-wal")))
+		err = errors.Join(copyFile(r.dsn, filepath.Join(dir, "test.db")), copyFile(r.dsn+"-wal", filepath.Join(dir, "test.db-wal")),
+			copyFile(r.dsn+"-shm", filepath.Join(dir, "index")))
 	}
 	if err != nil {
 		r.t.Fatal(err)
@@ -168,8 +191,17 @@ func (r *rig) cut(dir string, marks []mark) int {
 	if err := errors.Join(err, wal.follow()); err != nil {
 		r.t.Fatal(err)
 	}
-	at := r.rng.IntN(int(wal.next) + 1) // what lies behind is of an earlier round of the WAL
-	path := filepath.Join(r.t.TempDir(), "test.db")
+	from, err := wal.flushed(filepath.Join(dir, "index"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	at := int(from) + r.rng.IntN(int(wal.next-from)+1) // what lies behind is of an earlier round of the WAL
+	into, err := os.MkdirTemp(dir, "cut")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer os.RemoveAll(into)
+	path := filepath.Join(into, "test.db")
 	err = errors.Join(copyFile(filepath.Join(dir, "test.db"), path), os.WriteFile(path+"-wal", append(content[:at:at], garbage(r.rng)...), 0o600))
 	if err != nil {
 		r.t.Fatal(err)
@@ -180,8 +212,9 @@ func (r *rig) cut(dir string, marks []mark) int {
 			told = max(told, m.told)
 		}
 	}
-	r.opens(path, r.book.acknowledged()[:told])
-	return told
+	since := max(0, told-heldAtOnce)
+	r.opens(path, r.book.acknowledged()[since:told])
+	return told - since
 }
 
 // garbage is nothing, or what may stand where a disk has not written yet.
