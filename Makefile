@@ -9,10 +9,10 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test revocation permutations mutants kills crash differential lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation permutations mutants kills crash differential lint fuzz fuzz-long schemas docs bench clients
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, and serve a demo merchant on 127.0.0.1:8080 with its data in ./dtcgate-data
 	./bin/dtcgate serve --dev
@@ -74,6 +74,9 @@ fuzz: ## Run every fuzz test for FUZZTIME each
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; \
 		done; \
 	done
+
+fuzz-long: ## Run the eight fuzz tests of what strangers send, half an hour each or FUZZTIME, two at a time
+	.ci/fuzz $(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),30m)
 
 schemas: ## Write the golden schemas of all tools to schemas/
 	$(GO) test ./tools/dtc -update
