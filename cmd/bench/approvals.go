@@ -92,7 +92,7 @@ func newPress(ctx context.Context, dsn string, open int) (p *press, done func(),
 
 // flatApprovals compares few open requests with many (figure 3). What is parked is decided at once, so that few stay few.
 func (b *bench) flatApprovals(ctx context.Context) error {
-	b.flatHead(fmt.Sprint(fewOpen, " open requests"), fmt.Sprint(b.open, " open requests"))
+	b.flatHead("open requests")
 	for _, engine := range engines {
 		if err := b.flatApprovalsOn(ctx, engine); err != nil {
 			return fmt.Errorf("%s: %w", engine, err)
@@ -131,10 +131,11 @@ func (b *bench) flatApprovalsOn(ctx context.Context, engine string) error {
 		}
 		return timing(func() error { return both[side].press(parked[side]) })
 	}
+	sides := between(fewOpen, b.open, "open requests")
 	for _, f := range []flatness{
-		{engine, "a whole dtc_whoami", b.calls3(1000), whoamiOn([2]*stand{both[0].stand, both[1].stand})},
-		{engine, "a call that is parked", b.calls3(50), park},
-		{engine, "from approve to done", b.calls3(50), press},
+		{engine, "a whole dtc_whoami", sides, b.calls3(1000), whoamiOn([2]*stand{both[0].stand, both[1].stand})},
+		{engine, "a call that is parked", sides, b.calls3(50), park},
+		{engine, "from approve to done", sides, b.calls3(50), press},
 	} {
 		if err := b.flatness(ctx, f); err != nil {
 			return err

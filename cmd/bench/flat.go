@@ -15,6 +15,7 @@ const flatTarget = 1.20
 // A flatness is something that is timed on little (0) and on much (1).
 type flatness struct {
 	engine, what string
+	sides        [2]string
 	perRound     int
 	once         func(ctx context.Context, side, n int) (time.Duration, error)
 }
@@ -30,8 +31,8 @@ func (b *bench) flat(ctx context.Context) error {
 }
 
 // flatHead prints the head of a table of flatnesses.
-func (b *bench) flatHead(little, much string) {
-	fmt.Printf("| engine | what | %s: min · median · max of %d rounds | %s | ratio: min · median · max |\n|--|--|--|--|--|\n", little, b.rounds, much)
+func (b *bench) flatHead(of string) {
+	fmt.Printf("| engine | %s | what | little, µs: min · median · max of %d rounds | much, µs | ratio: min · median · max |\n|--|--|--|--|--|--|\n", of, b.rounds)
 }
 
 // flatness measures one, prints its row and adds the figure.
@@ -49,8 +50,9 @@ func (b *bench) flatness(ctx context.Context, f flatness) error {
 		}
 	}
 	grown := ratios(medians[1], medians[0])
-	fmt.Printf("| %s | %s | %s µs | %s µs | %s |\n", f.engine, f.what, threeOf(medians[0]), threeOf(medians[1]), threeOf(grown))
-	b.bound(3, f.engine+": "+f.what, flatTarget, grown)
+	between := f.sides[0] + " to " + f.sides[1]
+	fmt.Printf("| %s | %s | %s | %s | %s | %s |\n", f.engine, between, f.what, threeOf(medians[0]), threeOf(medians[1]), threeOf(grown))
+	b.bound(3, f.engine+", "+between+": "+f.what, flatTarget, grown)
 	return nil
 }
 
@@ -72,6 +74,11 @@ func (f flatness) round(ctx context.Context, round int) (p50 [2]time.Duration, e
 		p50[side] = times[side][f.perRound/2]
 	}
 	return p50, nil
+}
+
+// between names the sides of a comparison.
+func between(little, much int, of string) [2]string {
+	return [2]string{fmt.Sprint(little), fmt.Sprint(much, " ", of)}
 }
 
 // timing times something.

@@ -29,70 +29,71 @@ const (
 )
 
 func (b *bench) flatRecord(ctx context.Context) error {
-	for i, engine := range engines {
-		if err := b.flatRecordOn(ctx, engine, i == 0); err != nil {
+	b.flatHead("audit rows")
+	var made []string
+	for _, engine := range engines {
+		told, err := b.flatRecordOn(ctx, engine)
+		if err != nil {
 			return fmt.Errorf("%s: %w", engine, err)
 		}
+		made = append(made, told)
 	}
+	fmt.Printf("\n%s\n", strings.Join(made, "\n"))
 	return nil
 }
 
-func (b *bench) flatRecordOn(ctx context.Context, engine string, first bool) error {
+// flatRecordOn also tells how the long record was made.
+func (b *bench) flatRecordOn(ctx context.Context, engine string) (told string, err error) {
 	var sides [2]*stand
 	var logs [2]*audit.Log
 	var sample audit.Entry
-	for side, rows := range []int{fewRows, b.rows} {
+	made := [2]int{fewRows, b.rows}
+	for side := range made {
 		dsn, end, err := b.database(engine, fmt.Sprint("record", side))
 		if err != nil {
-			return err
+			return "", err
 		}
 		defer end()
 		if sides[side], err = newStand(ctx, dsn, ""); err != nil {
-			return err
+			return "", err
 		}
 		defer sides[side].close()
 		sides[side].db.Now = time.Now
 		if logs[side], sample, err = b.recordOf(ctx, sides[side]); err != nil {
-			return err
+			return "", err
 		}
-		made, err := b.fillRows(ctx, sides[side], sample, rows)
-		if err != nil {
-			return err
+		began, free := time.Now(), b.free()
+		if made[side], err = b.fillRows(ctx, sides[side], sample, made[side]); err != nil {
+			return "", err
 		}
-		if first && side == 1 {
-			b.flatHead(fmt.Sprint(fewRows, " audit rows"), fmt.Sprint(made, " audit rows or as the row says"))
-		}
-		engine := engine + fmt.Sprintf(", %d rows", made)
-		if side == 1 {
-			return b.flatRows(ctx, engine, sides, logs, sample)
-		}
+		told = fmt.Sprintf("%s: %d audit rows were made in %s, and each takes %d bytes of disk.", engine, made[side], time.Since(began).Round(time.Second),
+			(free-b.free())/max(1, int64(made[side])))
 	}
-	return nil
+	return told, b.flatRows(ctx, engine, made, sides, logs, sample)
 }
 
 // flatRows times a recorded call, and a pass of the sequencer.
-func (b *bench) flatRows(ctx context.Context, engine string, sides [2]*stand, logs [2]*audit.Log, sample audit.Entry) error {
-	if err := b.flatness(ctx, flatness{engine, "a whole dtc_whoami", b.calls3(1000), whoamiOn(sides)}); err != nil {
+func (b *bench) flatRows(ctx context.Context, engine string, made [2]int, sides [2]*stand, logs [2]*audit.Log, sample audit.Entry) error {
+	names := between(made[0], made[1], "audit rows")
+	if err := b.flatness(ctx, flatness{engine, "a whole dtc_whoami", names, b.calls3(1000), whoamiOn(sides)}); err != nil {
 		return err
 	}
-	return b.flatness(ctx, flatness{
-		engine, fmt.Sprintf("numbering and signing %d entries", numberedAt), b.calls3(10),
-		func(ctx context.Context, side, _ int) (time.Duration, error) {
-			if _, err := logs[side].Sequence(ctx); err != nil { // what came before is not timed
-				return 0, err
+	pass := func(ctx context.Context, side, _ int) (time.Duration, error) {
+		if _, err := logs[side].Sequence(ctx); err != nil { // what came before is not timed
+			return 0, err
+		}
+		if err := appendRows(ctx, sides[side].db, sample, numberedAt); err != nil {
+			return 0, err
+		}
+		return timing(func() error {
+			n, err := logs[side].Sequence(ctx)
+			if err == nil && n != numberedAt {
+				err = fmt.Errorf("%d entries were numbered", n)
 			}
-			if err := appendRows(ctx, sides[side].db, sample, numberedAt); err != nil {
-				return 0, err
-			}
-			return timing(func() error {
-				n, err := logs[side].Sequence(ctx)
-				if err == nil && n != numberedAt {
-					err = fmt.Errorf("%d entries were numbered", n)
-				}
-				return err
-			})
-		},
-	})
+			return err
+		})
+	}
+	return b.flatness(ctx, flatness{engine, fmt.Sprintf("numbering and signing %d entries", numberedAt), names, b.calls3(10), pass})
 }
 
 // calls3 is how many calls a round of figure 3 takes: a tenth in a quick run.
@@ -124,7 +125,7 @@ func (b *bench) fillRows(ctx context.Context, s *stand, sample audit.Entry, n in
 	if err != nil {
 		return 0, err
 	}
-	began, free := time.Now(), b.free()
+	began := time.Now()
 	for made < n && time.Since(began) < b.fill && b.free() > leastFree && err == nil {
 		some := min(rowsAtOnce, n-made)
 		err = s.db.Bulk(ctx, func(tx *store.Tx) error {
@@ -135,11 +136,8 @@ func (b *bench) fillRows(ctx context.Context, s *stand, sample audit.Entry, n in
 		})
 		made += some
 	}
-	if err == nil {
+	if err == nil && s.db.Engine() == "postgres" { // as it does by itself after a while
 		err = s.db.Bulk(ctx, func(tx *store.Tx) error { _, err := tx.Exec("ANALYZE"); return err })
-	}
-	if made > fewRows {
-		fmt.Printf("%s: %d audit rows made in %s, %d bytes of disk each.\n\n", s.db.Engine(), made, time.Since(began).Round(time.Second), (free-b.free())/max(1, int64(made)))
 	}
 	return made, err
 }

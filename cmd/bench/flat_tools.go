@@ -23,7 +23,7 @@ import (
 
 func (b *bench) flatTools(ctx context.Context) error {
 	few := len(dtc.Tools())
-	b.flatHead(fmt.Sprint(few, " tools"), fmt.Sprint(b.tools, " tools"))
+	b.flatHead("tools")
 	for _, engine := range engines {
 		if err := b.flatToolsOn(ctx, engine, [2]int{few, b.tools}); err != nil {
 			return fmt.Errorf("%s: %w", engine, err)
@@ -50,7 +50,7 @@ func (b *bench) flatToolsOn(ctx context.Context, engine string, sizes [2]int) er
 		}
 	}
 	for _, c := range []struct{ tool, args string }{{"dtc_whoami", `{}`}, {"dtc_get_order", `{"order_no":"` + sides[0].ids["order_no"] + `"}`}} {
-		err := b.flatness(ctx, flatness{engine, c.tool + ", MCP " + era2025, b.calls3(1000), func(ctx context.Context, side, _ int) (time.Duration, error) {
+		err := b.flatness(ctx, flatness{engine, c.tool + ", MCP " + era2025, between(sizes[0], sizes[1], "tools"), b.calls3(1000), func(ctx context.Context, side, _ int) (time.Duration, error) {
 			r := mcpRequest(ctx, sides[side].free, c.tool, c.args)
 			w := httptest.NewRecorder()
 			return timing(func() error {

@@ -74,7 +74,7 @@ func (b *bench) build(ctx context.Context) error {
 		return nil
 	}
 	program := filepath.Join(b.dir, "dtcgate")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "github.com/dtcgate/dtcgate/cmd/dtcgate")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", program, "github.com/dtcgate/dtcgate/cmd/dtcgate")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building dtcgate: %w\n%s", err, out)

@@ -51,7 +51,7 @@ var keyCalls = []keyCall{
 }
 
 func (b *bench) flatKeys(ctx context.Context) error {
-	b.flatHead(fmt.Sprint(fewKeys, " keys"), fmt.Sprint(b.keys, " keys"))
+	b.flatHead("keys")
 	for _, engine := range engines {
 		if err := b.flatKeysOn(ctx, engine); err != nil {
 			return fmt.Errorf("%s: %w", engine, err)
@@ -74,7 +74,7 @@ func (b *bench) flatKeysOn(ctx context.Context, engine string) error {
 		defer both[side].db.Close()
 	}
 	for _, c := range keyCalls {
-		err := b.flatness(ctx, flatness{engine, c.name, b.calls3(1000), func(ctx context.Context, side, n int) (time.Duration, error) {
+		err := b.flatness(ctx, flatness{engine, c.name, between(fewKeys, b.keys, "keys"), b.calls3(1000), func(ctx context.Context, side, n int) (time.Duration, error) {
 			k := both[side]
 			return timing(func() error { return c.do(ctx, k, k.secrets[n*7%len(k.secrets)]) })
 		}})

@@ -251,6 +251,7 @@ func (s *child) run(c benchCall, callers int, during time.Duration) ([]time.Dura
 	return slices.Concat(times...), nil
 }
 
+// caller calls until then. With an error it gives how long the calls before took.
 func (s *child) caller(c benchCall, until time.Time) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", s.Address)
 	if err != nil {
@@ -263,10 +264,10 @@ func (s *child) caller(c benchCall, until time.Time) ([]time.Duration, error) {
 		request := c.make(s.next.Add(1))
 		started := time.Now()
 		if _, err := conn.Write(request); err != nil {
-			return nil, err
+			return times, err
 		}
 		if err := in.next(); err != nil {
-			return nil, err
+			return times, err
 		}
 		times = append(times, time.Since(started))
 	}

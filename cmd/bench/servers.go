@@ -47,7 +47,7 @@ type hello struct {
 	Address string `json:"address"`
 	Control string `json:"control"` // answers used
 	Key     string `json:"key"`
-	OrderNo string `json:"order_no"`
+	OrderNo string `json:"order_no"` // of an order whose answer is about orderBytes long
 }
 
 // used is what a server process has used since it began.

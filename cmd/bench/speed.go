@@ -64,6 +64,8 @@ func (b *bench) speed(ctx context.Context) error {
 	if err := b.run(lanes, speedCallers); err != nil {
 		return err
 	}
+	fmt.Printf("Bare servers run as Go has them (GOGC=100, no memory limit, no log); set up as serve, with GOGC=%d, a memory limit of %d MiB and a line in a file for each request. "+
+		"dtcgate is `dtcgate serve`, which sets itself up and logs each request to a file. CPU is the server process's.\n\n", serveGOGC, serveLimit>>20)
 	printLanes(lanes, speedCallers)
 	b.compare(lanes)
 	return nil
