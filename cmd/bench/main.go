@@ -105,7 +105,7 @@ func flags(s *settings) (only *string) {
 	flag.IntVar(&s.keys, "keys", 1_000_000, "flat: the many keys")
 	flag.IntVar(&s.open, "open", 10_000, "flat, approvals: how many requests wait for people")
 	flag.IntVar(&s.rows, "rows", 10_000_000, "flat: the many audit rows; each takes about 2.5 KB of disk")
-	flag.DurationVar(&s.fill, "fill", 5*time.Minute, "flat: how long audit rows are made for, on each engine, before it is enough")
+	flag.DurationVar(&s.fill, "fill", 8*time.Minute, "flat: how long audit rows are made for, on each engine, before it is enough")
 	flag.IntVar(&s.tools, "tools", 1000, "flat: the many tools")
 	flag.DurationVar(&s.soak, "soak", 10*time.Minute, "memory: how long the load goes on, on both engines at once")
 	flag.IntVar(&s.verified, "entries", 100_000, "verify: how many entries are checked")
