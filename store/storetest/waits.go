@@ -77,26 +77,34 @@ func SampleWaits(t testing.TB, dsn string, every time.Duration) (end func() Wait
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	w := Waits{Events: map[string]int{}}
+	var w Waits
 	var looking sync.WaitGroup
 	looking.Go(func() {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if err := w.look(ctx, db, applicationOf(dsn)); err != nil && ctx.Err() == nil {
-				t.Errorf("looking at what sessions wait for: %v", err)
-				return
-			}
+		var err error
+		if w, err = Watch(ctx, db, applicationOf(dsn), every); err != nil {
+			t.Errorf("looking at what sessions wait for: %v", err)
 		}
 	})
 	end = func() Waits { stop(); looking.Wait(); return w }
 	t.Cleanup(func() { end() })
 	return end
+}
+
+// Watch looks every so often at the sessions of an application, until ctx ends. db is where they are.
+func Watch(ctx context.Context, db *sql.DB, application string, every time.Duration) (Waits, error) {
+	w := Waits{Events: map[string]int{}}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return w, nil
+		case <-tick.C:
+		}
+		if err := w.look(ctx, db, application); err != nil && ctx.Err() == nil {
+			return w, err
+		}
+	}
 }
 
 // applicationOf is the name by which the sessions of an address are known.
