@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,11 +69,11 @@ func (r *runningGate) copyOut(ctx context.Context) (end func() error) {
 		return func() error { return nil }
 	}
 	ctx, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); _ = r.witness.Run(ctx) }()
+	var copying sync.WaitGroup
+	copying.Go(func() { _ = r.witness.Run(ctx) })
 	return func() error {
 		stop()
-		<-done
+		copying.Wait()
 		return r.outside()
 	}
 }
