@@ -36,7 +36,7 @@ type JobTotal struct {
 
 // CountJobs counts what workers have to do.
 func CountJobs(tx *store.Tx) (w JobTotal, err error) {
-	err = tx.QueryRow(`SELECT COUNT(*), MIN(run_after) FROM (SELECT run_after FROM jobs WHERE status = 'queued' AND run_after <= $1 ORDER BY run_after LIMIT $2) due`,
+	err = tx.QueryRow(`SELECT COUNT(*), MIN(run_after) FROM (SELECT run_after FROM jobs WHERE status = 'queued' AND run_after <= $1 AND halted_at IS NULL ORDER BY run_after LIMIT $2) due`,
 		store.Micros(tx.Now), countMost).Scan(&w.Due, store.At(&w.Oldest))
 	for _, c := range []struct {
 		status string

@@ -131,6 +131,9 @@ func TestPeopleVoteWhileAllIsFrozenAndNothingRunsUntilItIsLifted(t *testing.T) {
 		if j := h.job(id); j.Status != tools.JobQueued || !strings.Contains(j.Why, "frozen") {
 			t.Fatalf("with one freeze of two lifted it is %s: %s", j.Status, j.Why)
 		}
+		if b, err := h.Backlogs(t.Context()); err != nil || b.Jobs.Due != 0 {
+			t.Errorf("workers seem to be %d jobs behind, %v", b.Jobs.Due, err)
+		}
 		h.lift(second)
 		h.resume()
 		h.resume()

@@ -69,6 +69,18 @@ func TestEveryOutgoingClientHasLimits(t *testing.T) {
 	}
 }
 
+// TestNoServerPlantsFaults: package store has its faults where tests of other packages reach them, and nothing else may.
+func TestNoServerPlantsFaults(t *testing.T) {
+	eachFunction(t, func(name string, fn *ast.FuncDecl) {
+		ast.Inspect(fn.Body, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && id.Name == "Faulty" {
+				t.Errorf("%s lets a database fail", name)
+			}
+			return true
+		})
+	})
+}
+
 // eachFunction gives every function that a server may run, by its room and name.
 func eachFunction(t *testing.T, fn func(name string, f *ast.FuncDecl)) {
 	t.Helper()
