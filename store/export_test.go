@@ -58,10 +58,3 @@ func Learned(took, off time.Duration) time.Duration {
 	c.learn(asked, took, asked.Add(took/2+off))
 	return time.Duration(c.ahead.Load())
 }
-
-// Settle waits until no snapshot of a PostgreSQL database is being ended any more.
-func Settle(db *DB) {
-	for db.engine.(*postgresEngine).ending.Load() > 0 {
-		time.Sleep(time.Millisecond)
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,10 +26,7 @@ const (
 )
 
 // postgresEngine is a PostgreSQL database. Every transaction has a connection of the pool for itself (postgres_conn.go).
-type postgresEngine struct {
-	pool   *pgxpool.Pool
-	ending atomic.Int64 // snapshots that are being ended while nobody waits
-}
+type postgresEngine struct{ pool *pgxpool.Pool }
 
 func openPostgres(ctx context.Context, dsn string) (engine, error) {
 	cfg, err := postgresConfig(dsn)
@@ -49,7 +45,7 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &postgresEngine{pool: pool}, nil
+	return &postgresEngine{pool}, nil
 }
 
 // preparePostgres brings the schema to this program's, through database/sql, which the library for migrations speaks.

@@ -224,11 +224,7 @@ func (c *pgConn) close() {
 	case c.conn.Conn().IsClosed() || c.conn.Conn().PgConn().TxStatus() == 'I':
 		c.conn.Release()
 	case c.snapshot:
-		c.of.ending.Add(1)
-		go func() {
-			defer c.of.ending.Add(-1)
-			c.rollback()
-		}()
+		go c.rollback()
 	default:
 		c.rollback()
 	}

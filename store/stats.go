@@ -94,6 +94,6 @@ func (s *sqliteEngine) stats(to *Stats) {
 
 func (p *postgresEngine) stats(to *Stats) {
 	pool := p.pool.Stat()
-	to.Connections, to.InUse = int(pool.MaxConns()), max(0, int(pool.AcquiredConns())-int(p.ending.Load()))
+	to.Connections, to.InUse = int(pool.MaxConns()), int(pool.AcquiredConns())
 	to.Waits, to.Waited = pool.EmptyAcquireCount(), pool.EmptyAcquireWaitTime()
 }

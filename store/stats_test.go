@@ -44,6 +44,7 @@ func TestWhatTheDatabaseCouldNotDoIsCounted(t *testing.T) {
 		if s := db.Stats(); s.Unavailable != 0 || s.Transactions == 0 || s.Connections == 0 {
 			t.Errorf("%+v", s)
 		}
+		storetest.Settle(db)
 		inside := 0
 		if err := db.InTx(t.Context(), func(*store.Tx) error { inside = db.Stats().InUse; return nil }); err != nil || inside != 1 {
 			t.Errorf("%d connections in use: %v", inside, err)

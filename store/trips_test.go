@@ -38,14 +38,14 @@ func TestATransactionMakesNoRoundTripThatItCanSpare(t *testing.T) {
 			return db.Read(t.Context(), func(tx *store.Tx) error { return cmp.Or(count(tx), count(tx)) })
 		}, 3},
 	} {
-		var took int64
-		for range 2 {
+		took := c.want + 1
+		for range 4 { // the first one prepares statements
 			before := trips.Count()
 			if err := c.in(); err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
-			store.Settle(db)
-			took = trips.Count() - before
+			storetest.Settle(db)
+			took = min(took, trips.Count()-before)
 		}
 		if took != c.want {
 			t.Errorf("%s: %d round trips, want %d", c.name, took, c.want)

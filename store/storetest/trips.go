@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/dtcgate/dtcgate/store"
 )
 
 // Trips are the round trips to a PostgreSQL server: how often somebody who had been answered asked again.
@@ -87,4 +90,11 @@ type noting struct {
 func (n noting) Write(b []byte) (int, error) {
 	n.note()
 	return n.Conn.Write(b)
+}
+
+// Settle waits until no connection of the database is in a transaction: what nobody waits for is over then.
+func Settle(db *store.DB) {
+	for db.Stats().InUse > 0 {
+		time.Sleep(time.Millisecond)
+	}
 }
