@@ -32,11 +32,11 @@ func quiet(raw syscall.Conn) bool {
 		return false
 	}
 	nothing := false
-	err = socket.Read(func(fd uintptr) bool {
+	// Not Read, which waits for its turn: pgx may have somebody read in the background, who waits for the server to say something.
+	err = socket.Control(func(fd uintptr) {
 		var one [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		nothing = errors.Is(err, syscall.EAGAIN)
-		return true
 	})
 	return err == nil && nothing
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/dtcgate/dtcgate/tools"
@@ -20,7 +21,8 @@ type caller struct {
 	rng   *rand.Rand
 	shop  *stock
 	turns []turn
-	alone bool // nobody decides about what it parks
+	over  *atomic.Bool // no more turns are taken; nil: never
+	alone bool         // nobody decides about what it parks
 
 	wire   *wire
 	keys   int
@@ -67,6 +69,9 @@ func (k *caller) work(w *wire) {
 }
 
 func (k *caller) turn() bool {
+	if k.over != nil && k.over.Load() {
+		return false
+	}
 	n := k.rng.IntN(100)
 	for _, t := range k.turns {
 		if n -= t.weight; n < 0 {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -65,6 +67,7 @@ func (f *fleet) part(signal syscall.Signal) *process {
 // load has all callers work until rest. Whoever got no answer asks the same again.
 func (f *fleet) load() {
 	for _, k := range f.callers {
+		k.over = &f.done
 		f.busy.Go(func() {
 			for !f.done.Load() {
 				k.work(f.wire)
@@ -80,9 +83,6 @@ func (f *fleet) rest() {
 	for _, b := range f.front.all() {
 		b.doomed.Store(true)
 		b.stop()
-	}
-	for _, k := range f.callers {
-		k.turns = []turn{{100, func(*caller) bool { return false }}}
 	}
 	f.busy.Wait()
 	f.complain()
