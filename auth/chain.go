@@ -117,7 +117,7 @@ func (p Principal) Same(q Principal) bool {
 	if p.revision != 0 && p.revision == q.revision && p.ID == q.ID {
 		return true
 	}
-	return p.PolicyVersion == q.PolicyVersion && p.Frozen.ID == q.Frozen.ID && reflect.DeepEqual(p.Links, q.Links)
+	return p.PolicyVersion == q.PolicyVersion && p.PolicyShadow == q.PolicyShadow && p.Frozen.ID == q.Frozen.ID && reflect.DeepEqual(p.Links, q.Links)
 }
 
 // climb reads a chain of a merchant from its first link up.
