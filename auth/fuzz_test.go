@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -40,19 +42,27 @@ func fuzzed(t testing.TB) (*Issuers, ed25519.PrivateKey, time.Time) {
 }
 
 // FuzzJWT signs any header and claims, or takes any signature. What is accepted must be signed by the key, and must say what
-// a second reading of it says, with encoding/json and by the plain words of the standards.
+// a second reading of it says, with encoding/json and by the plain words of the standards. Of a good token no byte can be changed.
 func FuzzJWT(f *testing.F) {
 	issuers, key, now := fuzzed(f)
 	const header = `{"alg":"EdDSA","kid":"k","typ":"at+jwt"}`
 	const claims = `{"iss":"https://login.example.com","sub":"robot","aud":"https://gate.example.com/mcp","env":"prod","m":"demo",` +
 		`"iat":1799999990,"exp":1800000100,"scope":"orders:read x"}`
-	f.Add(header, claims, []byte(nil))
-	f.Add(header, claims, []byte("signature"))
-	f.Add(`{"alg":"none"}`, claims, []byte(nil))
-	f.Add(strings.ToUpper(header), claims, []byte(nil))
-	f.Add(header, strings.Replace(claims, `"exp"`, `"EXP":1,"exp"`, 1), []byte(nil))
-	f.Add(header, strings.Replace(claims, `"scope":"orders:read x"`, `"scp":["orders:write"],"nbf":1800000030.5`, 1), []byte(nil))
-	f.Fuzz(func(t *testing.T, header, claims string, signature []byte) {
+	add := func(header, claims string, signature []byte) { f.Add(header, claims, signature, uint16(90), "\n") }
+	add(header, claims, nil)
+	add(header, claims, []byte("signature"))
+	for _, change := range []string{"A", "=", ".", "..", "\r\n", "+", "/", "eyJhbGciOiJub25lIn0."} {
+		for _, at := range []uint16{0, 20, 56, 60, 300, 385, 1000} {
+			f.Add(header, claims, []byte(nil), at, change)
+		}
+	}
+	add(`{"alg":"none","kid":"k","typ":"at+jwt"}`, claims, nil)
+	add(`{"alg":"HS256","kid":"k","typ":"at+jwt"}`, claims, hmacOf(key.Public().(ed25519.PublicKey), `{"alg":"HS256","kid":"k","typ":"at+jwt"}`, claims))
+	add(`{"alg":"EdDSA","kid":"k","typ":"at+jwt","jwk":{"kty":"OKP","crv":"Ed25519","x":"AAAA"},"crit":["exp"]}`, claims, nil)
+	add(strings.ToUpper(header), claims, nil)
+	add(header, strings.Replace(claims, `"exp"`, `"EXP":1,"exp"`, 1), nil)
+	add(header, strings.Replace(claims, `"scope":"orders:read x"`, `"scp":["orders:write"],"nbf":1800000030.5`, 1), nil)
+	f.Fuzz(func(t *testing.T, header, claims string, signature []byte, at uint16, change string) {
 		text := base64.RawURLEncoding.EncodeToString
 		signed := text([]byte(header)) + "." + text([]byte(claims))
 		right := ed25519.Sign(key, []byte(signed))
@@ -73,7 +83,25 @@ func FuzzJWT(f *testing.F) {
 		if !ok || !reflect.DeepEqual(got, want) {
 			t.Fatalf("accepted as %+v; the second reading is %t, %+v", got, ok, want)
 		}
+		token := signed + "." + text(signature)
+		changed := changedAt(token, int(at), change)
+		if _, err := issuers.Verify(context.Background(), changed, now); err == nil && changed != token {
+			t.Fatalf("%q is accepted, which %q was made of", changed, token)
+		}
 	})
+}
+
+// changedAt writes over a text from a place in it, or behind it.
+func changedAt(text string, at int, change string) string {
+	at = min(at, len(text))
+	return text[:at] + change + text[min(at+len(change), len(text)):]
+}
+
+// hmacOf signs with a public key as if it were a secret: what a library takes that lets the token choose the algorithm.
+func hmacOf(public []byte, header, claims string) []byte {
+	mac := hmac.New(sha256.New, public)
+	mac.Write([]byte(base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))))
+	return mac.Sum(nil)
 }
 
 // plainly reads a token of the fuzzed issuer naively and says what it is good for, if it is.

@@ -35,7 +35,7 @@ func Unseal(tx *store.Tx, sealed, binding string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(sealed)
+	raw, err := unbase64(sealed)
 	if err != nil || len(raw) < aead.NonceSize() {
 		return nil, ErrForeign
 	}

@@ -1,13 +1,11 @@
 package dtc
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,7 +13,6 @@ import (
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -374,38 +371,4 @@ func cancelJobStopsAndRepeats(h *house) {
 	}
 	_, err := write[cancelJobOut](h, "dtc_cancel_job", args{"job_id": "job_9"})
 	h.refused("another's job", err, tools.NotFound, "")
-}
-
-// FuzzCursor holds that whatever is sent as a cursor is a page or a refusal, and that nobody reads with another's.
-func FuzzCursor(f *testing.F) {
-	db := storetest.New(f, "sqlite")
-	f.Add([]byte("AAAA"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		h := newHouse(t, db)
-		c := must[*tools.Call](h)(h.call("dtc_list_campaigns", args{"limit": 3}))
-		h.key.ID = "key_other"
-		other := must[*tools.Call](h)(h.call("dtc_list_campaigns", args{"limit": 3}))
-		err := db.Read(t.Context(), func(tx *store.Tx) error {
-			c.Tx, other.Tx = tx, tx
-			for _, text := range []string{string(raw), base64.RawURLEncoding.EncodeToString(raw)} {
-				if _, err := (Paging{Cursor: text}).cut(c); text != "" {
-					h.refused(text, err, tools.InvalidArguments, "cursor")
-				}
-			}
-			at := shop.Place{Rank: int64(len(raw)), ID: strings.ToValidUTF8(string(raw), "")}
-			text, err := cursorAt(c, at)
-			if err != nil {
-				return err
-			}
-			if cut, err := (Paging{Cursor: text}).cut(c); err != nil || *cut.After != at {
-				t.Errorf("%q comes back as %+v, %v", raw, cut.After, err)
-			}
-			_, err = Paging{Cursor: text}.cut(other)
-			h.refused("another's cursor", err, tools.InvalidArguments, "cursor")
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	})
 }
