@@ -26,10 +26,20 @@ func newPages(t *testing.T) (*rig, *moment) {
 	t.Helper()
 	db := storetest.New(t, "sqlite")
 	m := &moment{}
+	m.pass(untilNoon(time.Now())) // or what was decided a moment ago was, once a night, not decided today
 	db.Now = m.now
 	g := newRig(t, db, fakes)
 	g.person("mia")
 	return g, m
+}
+
+// untilNoon is how far ahead the next noon is, in the time zone of the pages.
+func untilNoon(now time.Time) time.Duration {
+	noon := now.UTC().Truncate(24 * time.Hour).Add(12 * time.Hour)
+	if noon.Before(now) {
+		noon = noon.AddDate(0, 0, 1)
+	}
+	return noon.Sub(now)
 }
 
 // once is do without following where an answer leads.
