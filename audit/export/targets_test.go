@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,27 +118,36 @@ func at(v any, path string) any {
 
 // A moody receiver over HTTP breaks off half-way, is busy, and then takes what it is sent.
 type moody struct {
+	mu      sync.Mutex
 	bodies  []string
 	headers []http.Header
 	answer  string
 }
 
 func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch len(m.bodies) {
-	case 0:
-		part := make([]byte, 100)
-		_, _ = io.ReadFull(r.Body, part)
-		m.bodies, m.headers = append(m.bodies, string(part)), append(m.headers, r.Header)
-		panic(http.ErrAbortHandler)
+	switch m.take(r) { // whole, before it is answered: the next attempt follows at once
 	case 1:
+		panic(http.ErrAbortHandler)
+	case 2:
 		w.Header().Set("Retry-After", "30")
 		w.WriteHeader(http.StatusServiceUnavailable)
-	case 2:
+	case 3:
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	}
-	body, _ := io.ReadAll(r.Body)
-	m.bodies, m.headers = append(m.bodies, string(body)), append(m.headers, r.Header)
 	_, _ = io.WriteString(w, m.answer)
+}
+
+// take keeps what the nth attempt sends, of the first one only the beginning.
+func (m *moody) take(r *http.Request) (nth int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from := io.Reader(r.Body)
+	if len(m.bodies) == 0 {
+		from = io.LimitReader(from, 100)
+	}
+	body, _ := io.ReadAll(from)
+	m.bodies, m.headers = append(m.bodies, string(body)), append(m.headers, r.Header)
+	return len(m.bodies)
 }
 
 // attempts sends a batch until it is taken and gives what came of the attempts before.
