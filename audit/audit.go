@@ -25,6 +25,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -97,6 +99,23 @@ type Sealed struct {
 	values [][]any
 }
 
+// rooms are where entries are written before they are strings. A large one is not kept, or each would be as large as the largest entry ever was.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+const largestRoom = 16 << 10
+
+// body is the entry as it is stored.
+func (e *Entry) body() (string, error) {
+	room := rooms.Get().(*[]byte)
+	text, err := e.appendJSON((*room)[:0])
+	body := visible(string(text))
+	if cap(text) <= largestRoom {
+		*room = text
+		rooms.Put(room)
+	}
+	return body, err
+}
+
 // Seal makes an entry ready to be stored; now is its time if it has none.
 func Seal(e Entry, now time.Time) (Sealed, error) {
 	if e.Event == "" {
@@ -104,11 +123,10 @@ func Seal(e Entry, now time.Time) (Sealed, error) {
 	}
 	e.complete(now)
 	values := e.seal()
-	text, err := e.appendJSON(make([]byte, 0, 2048))
+	body, err := e.body()
 	if err != nil {
 		return Sealed{}, fmt.Errorf("appending to the audit log: %w", err)
 	}
-	body := visible(string(text))
 	s := Sealed{entry: []any{e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body}}
 	for _, v := range values {
 		s.values = append(s.values, []any{e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource})
@@ -157,16 +175,22 @@ func (e *Entry) complete(now time.Time) {
 	} {
 		*s = bounded(*s, maxText)
 	}
-	// New slices: the caller's own must not change.
-	chain := make([]string, len(e.Chain))
-	for i, s := range e.Chain {
-		chain[i] = bounded(s, maxText)
+	e.Chain = replaced(e.Chain, func(s string) string { return bounded(s, maxText) })
+	e.Checks = replaced(e.Checks, func(c Check) Check { return Check{bounded(c.Name, maxText), bounded(c.Verdict, maxText)} })
+}
+
+// replaced is all with each made anew, in another slice where one has changed: the caller's own must not.
+func replaced[T comparable](all []T, anew func(T) T) []T {
+	own := false
+	for i, old := range all {
+		if one := anew(old); one != old {
+			if !own {
+				all, own = slices.Clone(all), true
+			}
+			all[i] = one
+		}
 	}
-	checks := make([]Check, len(e.Checks))
-	for i, c := range e.Checks {
-		checks[i] = Check{Name: bounded(c.Name, maxText), Verdict: bounded(c.Verdict, maxText)}
-	}
-	e.Chain, e.Checks = chain, checks
+	return all
 }
 
 // value is a personal value as stored. Hashing salt and text as they are stored leaves no byte of the row unproved.

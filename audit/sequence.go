@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/lease"
@@ -232,13 +233,15 @@ func number(r store.Row) (int64, error) {
 
 // grow adds pending entries to the tree.
 func grow(tree edge, pending []waiting) (*batch, error) {
-	b := &batch{first: tree.size + 1}
+	b := &batch{first: tree.size + 1, ids: make([]string, 0, len(pending)), trees: make([]string, 0, len(pending))}
+	var hash tlog.Hash
+	var room []byte
 	for _, w := range pending {
 		if !w.body.Valid || w.seq.Valid {
 			return nil, fmt.Errorf("%w: pending entry %s is gone or has a number", ErrTampered, w.id)
 		}
-		b.ids = append(b.ids, w.id)
-		b.trees = append(b.trees, row(tree.add(leaf(w.id, w.body.String))))
+		hash, room = leafIn(room, w.id, w.body.String)
+		b.ids, b.trees = append(b.ids, w.id), append(b.trees, row(tree.add(hash)))
 	}
 	b.head.size, b.head.root = tree.size, tree.root()
 	return b, nil

@@ -131,6 +131,7 @@ type call struct {
 	action   string // that it asks for, if there is such a one
 	policy   *policy.Policy
 	facts    policy.Facts    // what the policy is asked about it
+	taint    *auth.Taint     // of the caller; nil: none
 	said     *trust.Asked    // by the outside source of trust, if there is one
 	ask      approvals.Rule  // whose consent it waits for
 	parked   bool            // it does
@@ -144,14 +145,14 @@ type call struct {
 	objects  []tools.Object // that it is about
 	rows     []tools.Object // that its answer shows
 	out      Outcome
-	job      string        // of a parked or queued call
-	stored   approvals.Job // of a call that is resumed
+	job      string         // of a parked or queued call
+	stored   *approvals.Job // of a call that is resumed
 	approval approvals.Request
-	question approvals.Request // that people are to be asked
-	changed  []tools.Change    // what is not as people saw it
-	parts    []*call           // of a batch: its calls
-	batch    *call             // that it is part of; nil: of none
-	nth      int               // of the calls of its batch, from 1
+	question *approvals.Request // that people are to be asked
+	changed  []tools.Change     // what is not as people saw it
+	parts    []*call            // of a batch: its calls
+	batch    *call              // that it is part of; nil: of none
+	nth      int                // of the calls of its batch, from 1
 }
 
 // take is Call but for those who watch it (observe.go).

@@ -276,7 +276,7 @@ func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
 		c.class = c.Tool.Class
 	}
 	c.Resumed = true
-	c.stored, c.approval.ID = j, j.ApprovalID
+	c.stored, c.approval.ID = &j, j.ApprovalID
 	return c
 }
 
