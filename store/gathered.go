@@ -53,7 +53,8 @@ func (g *Gathered[T]) take() []*brought[T] {
 	return all
 }
 
-// write writes what waits. When one of several cannot be written, each is tried by itself, so that nobody fails for another.
+// write writes what waits. When one of several cannot be written, each is tried by itself, so that nobody fails for another. What failed later is
+// not tried again: it may be committed all the same.
 func (g *Gathered[T]) write(ctx context.Context) {
 	var all []*brought[T]
 	err := errors.New("store: gathered writes were given up")
@@ -65,6 +66,7 @@ func (g *Gathered[T]) write(ctx context.Context) {
 			b.done <- err
 		}
 	}()
+	var refused error
 	runtime.Gosched() // whoever is ready comes along, and a commit is shared by more
 	err = g.DB.InTx(ctx, func(tx *Tx) error {
 		all = g.take()
@@ -72,9 +74,10 @@ func (g *Gathered[T]) write(ctx context.Context) {
 		for i, b := range all {
 			what[i] = b.what
 		}
-		return g.Write(tx, what)
+		refused = g.Write(tx, what)
+		return refused
 	})
-	if err == nil || len(all) < 2 || errors.Is(err, ErrUnavailable) {
+	if refused == nil || len(all) < 2 || errors.Is(err, ErrUnavailable) {
 		return
 	}
 	for len(all) > 0 {

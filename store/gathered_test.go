@@ -74,6 +74,46 @@ func TestGatheredWritesAreOneTransaction(t *testing.T) {
 	}
 }
 
+// What is committed and then looks as if it were not, as when there is no more time for the answer, is there once and is not tried again.
+func TestWhatMayBeCommittedIsNotTriedAgainOneByOne(t *testing.T) {
+	db := sqliteThings(t)
+	var plan []store.Fault
+	var mu sync.Mutex
+	store.Faulty(db, func() (next store.Fault) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(plan) > 0 {
+			next, plan = plan[0], plan[1:]
+		}
+		return next
+	})
+	holding, gathered := make(chan struct{}), make(chan struct{})
+	g := &store.Gathered[string]{DB: db, Write: addAll}
+	var all sync.WaitGroup
+	all.Go(func() {
+		inTx(t, db, func(*store.Tx) error {
+			close(holding)
+			<-gathered
+			return nil
+		})
+	})
+	<-holding
+	mu.Lock()
+	plan = []store.Fault{store.NoFault, store.Cancelled} // at the beginning, and at the end
+	mu.Unlock()
+	for i := range 3 {
+		all.Go(func() {
+			if err := g.Do(t.Context(), fmt.Sprint(i)); !errors.Is(err, context.Canceled) {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	waitFor(func() bool { return store.Brought(g) == 3 })
+	close(gathered)
+	all.Wait()
+	wantIDs(t, db, "0", "1", "2")
+}
+
 // One that panics when each is tried by itself takes with it who was not tried yet, and nobody else.
 func TestAPanicAmongThoseThatAreTriedOneByOneHoldsUpNobody(t *testing.T) {
 	db := sqliteThings(t)
