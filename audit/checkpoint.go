@@ -123,6 +123,11 @@ func CheckpointOf(tx *store.Tx, size int64) (Checkpoint, error) {
 	return storedCheckpoint(tx, `WHERE size = $1`, size)
 }
 
+// CheckpointAfter gives the first checkpoint of more entries than that, or store.ErrNotFound.
+func CheckpointAfter(tx *store.Tx, size int64) (Checkpoint, error) {
+	return storedCheckpoint(tx, `WHERE size > $1 ORDER BY size LIMIT 1`, size)
+}
+
 func storedCheckpoint(tx *store.Tx, which string, args ...any) (Checkpoint, error) {
 	s, err := store.One(tx, scanStored, `SELECT size, note, at FROM audit_checkpoints `+which, args...)
 	if err != nil {

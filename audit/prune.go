@@ -45,7 +45,8 @@ func SetHorizon(tx *store.Tx, seq int64, e Entry) error {
 }
 
 // Remove removes the entries from a number up to another with their personal values, and gives how many they were. The database refuses it
-// when one of them is not behind a horizon in force.
+// when one of them is not behind a horizon in force. Of the publishing of a policy the personal values go and the entry stays: receipts of calls
+// that are younger prove by it under which text they were decided. There are as many as versions, whose texts are kept, too.
 func Remove(tx *store.Tx, from, upTo int64) (int64, error) {
 	if err := tx.Own(horizonLock); err != nil {
 		return 0, err
@@ -55,7 +56,7 @@ func Remove(tx *store.Tx, from, upTo int64) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("removing the personal values of entries %d to %d: %w", from, upTo, err)
 	}
-	n, err := tx.Exec(`DELETE FROM audit_entries WHERE id`+which, from, upTo)
+	n, err := tx.Exec(`DELETE FROM audit_entries WHERE event <> $3 AND id`+which, from, upTo, policyPublished)
 	if err != nil {
 		return 0, fmt.Errorf("removing entries %d to %d: %w", from, upTo, err)
 	}

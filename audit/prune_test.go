@@ -69,6 +69,59 @@ func TestWhatIsKeptVerifiesAfterOldEntriesWent(t *testing.T) {
 	})
 }
 
+// TestThePublishingOfAPolicyIsNotPruned: a receipt of a young call proves the policy that decided it by the entry that published it, however old that is.
+func TestThePublishingOfAPolicyIsNotPruned(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		a := &aged{victim: &victim{db: db}}
+		a.log, a.verifiers = newLog(t, db)
+		then := time.Now().Add(-oldDays)
+		db.Now = func() time.Time { return then }
+		appendCalls(t, db, 3)
+		appendOne(t, db, Entry{
+			Event: policyPublished, Merchant: "mer_1", Resource: "policy:7", Reason: policyReason + digestOf(policySource) + ": Spring",
+			Personal: map[string]string{"note": "as Ada wished"},
+		})
+		appendCalls(t, db, 3)
+		sequence(t, a.log)
+		db.Now = time.Now
+		appendOne(t, db, Entry{Event: "call", CallID: "call_young", Merchant: "mer_1", Tool: "dtc_send", Status: "done", PolicyVersion: 7})
+		sequence(t, a.log)
+		a.horizon(t, 7)
+		for _, done := range [][2]int64{{0, 1}, {2, 3}, {3, 5}, {5, 6}, {7, 8}} { // what was removed up to, and what is the first after it
+			a.remove(t, 1, done[0])
+			if r := verify(t, db, a.verifiers); r.Bad != nil {
+				t.Fatalf("after %d were removed: %v", done[0], r.Bad)
+			}
+			inTx(t, db, func(tx *store.Tx) error {
+				if first, err := FirstKept(tx); err != nil || first != done[1] {
+					t.Errorf("after %d were removed the first is %d, %v", done[0], first, err)
+				}
+				return nil
+			})
+			_, r := receiptOf(t, db, "call_young", ReceiptOptions{Trusted: a.verifiers, Policy: somePolicy(then)})
+			if len(r.Policies) != 1 || r.Policies[0].Text != policySource {
+				t.Fatalf("after %d were removed a receipt has no policy: %+v", done[0], r.Policies)
+			}
+		}
+		inTx(t, db, func(tx *store.Tx) error {
+			var left int64
+			err := tx.QueryRow(`SELECT COUNT(*) FROM audit_values v JOIN audit_sequence s ON s.entry_id = v.entry_id WHERE s.seq <= 7`).Scan(&left)
+			if left != 0 {
+				t.Errorf("%d personal values are left", left)
+			}
+			return err
+		})
+	})
+}
+
+func appendOne(t *testing.T, db *store.DB, e Entry) {
+	t.Helper()
+	inTx(t, db, func(tx *store.Tx) error {
+		_, err := Append(tx, e)
+		return err
+	})
+}
+
 func theCheckpoint(t *testing.T, db *store.DB, size int64) (note string) {
 	t.Helper()
 	inTx(t, db, func(tx *store.Tx) (err error) {

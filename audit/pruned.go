@@ -55,14 +55,16 @@ type Place struct {
 	Pruned bool   `json:"pruned"`
 }
 
+func scanPlace(r store.Row) (p Place, err error) {
+	var there int64
+	err = r.Scan(&p.Seq, &p.ID, &there)
+	p.Pruned = there == 0
+	return p, err
+}
+
 // Locate finds the place of a numbered entry by its number or its id. It returns store.ErrNotFound when there is none.
 func Locate(tx *store.Tx, seq int64, id string) (Place, error) {
-	p, err := store.One(tx, func(r store.Row) (p Place, err error) {
-		var there int64
-		err = r.Scan(&p.Seq, &p.ID, &there)
-		p.Pruned = there == 0
-		return p, err
-	}, `SELECT s.seq, s.entry_id, (SELECT COUNT(*) FROM audit_entries e WHERE e.id = s.entry_id)
+	p, err := store.One(tx, scanPlace, `SELECT s.seq, s.entry_id, (SELECT COUNT(*) FROM audit_entries e WHERE e.id = s.entry_id)
 		FROM audit_sequence s WHERE s.seq = $1 OR s.entry_id = $2`, seq, id)
 	if err != nil {
 		return Place{}, fmt.Errorf("locating an entry of the audit log: %w", err)
@@ -70,22 +72,37 @@ func Locate(tx *store.Tx, seq int64, id string) (Place, error) {
 	return p, nil
 }
 
-// FirstKept is the least number whose entry is still there, and the one after the last when none is. Entries go in the order of their numbers,
-// so it is found by halving.
+// FirstKept is the least number whose entry is still there, and the one after the horizon when none behind it is. Those that Remove leaves are passed
+// over; the others go in the order of their numbers, so that it is found by halving.
 func FirstKept(tx *store.Tx) (int64, error) {
 	h, err := LastHorizon(tx, true)
 	if err != nil || h.Seq == 0 {
 		return 1, err
 	}
 	var failed error
-	first := sort.Search(int(h.Seq), func(i int) bool {
-		p, err := Locate(tx, int64(i)+1, "")
+	from := func(seq int64) Place {
+		p, err := firstPassing(tx, seq, h.Seq)
 		if err != nil && failed == nil {
 			failed = err
 		}
-		return !p.Pruned
-	})
-	return int64(first) + 1, failed
+		return p
+	}
+	first := sort.Search(int(h.Seq), func(i int) bool { return !from(int64(i) + 1).Pruned })
+	return from(int64(first) + 1).Seq, failed
+}
+
+// firstPassing is the first place, between two numbers, of an entry that Remove removes or has removed; the place after them when there is none.
+func firstPassing(tx *store.Tx, from, upTo int64) (Place, error) {
+	p, err := store.One(tx, scanPlace, `SELECT s.seq, s.entry_id, CASE WHEN e.id IS NULL THEN 0 ELSE 1 END
+		FROM audit_sequence s LEFT JOIN audit_entries e ON e.id = s.entry_id
+		WHERE s.seq >= $1 AND s.seq <= $2 AND (e.id IS NULL OR e.event <> $3) ORDER BY s.seq LIMIT 1`, from, upTo, policyPublished)
+	if errors.Is(err, store.ErrNotFound) {
+		return Place{Seq: upTo + 1}, nil
+	}
+	if err != nil {
+		return Place{}, fmt.Errorf("looking for the first entry of the audit log that is kept: %w", err)
+	}
+	return p, nil
 }
 
 // pruning is what Verify knows of the horizon in force. An entry may be missing when its number is not above it, an entry of the log names it,

@@ -13,8 +13,9 @@ const maxKnown = 2048
 
 // Known keeps what credentials of agents were found to open, so that a chain is climbed once and not with every request. Nothing of it
 // counts by itself: a principal from here was read at a revision of its merchant's rights, and Renew and Hold take it as it is only while
-// that is still the revision in the database. Whatever changes rights moves the revision, in the same transaction; the database sees to
-// it itself (migration 39), so that this holds for a change that somebody makes by hand, too. Its methods may be used concurrently.
+// that is still the revision in the database. What changes rights moves the revision, in the same transaction: triggers do (migration 39), on every
+// UPDATE and DELETE in the tables of rights, and on every INSERT of a person's role or a freeze, so that this holds for those that somebody sends by
+// hand, too. It does not for what fires no trigger; store.countRevisions says what that is. Its methods may be used concurrently.
 type Known struct {
 	mu       sync.RWMutex
 	bySecret map[string]Principal // by the secret's hash

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,49 @@ func TestWhatIsKnownOfACallerEndsWithTheNextChangeOfRights(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The tables whose new rows move no revision: what of them would change what somebody may do who was let in before, the database does not take.
+func TestAnInsertWithoutATriggerChangesNobodysRights(t *testing.T) {
+	const key = `INSERT INTO agent_keys (id, merchant_id, name, secret_sha256, hint, scopes, requires_approval, ceiling, created_at)
+		SELECT {id}, merchant_id, name, {secret}, hint, '["*"]', requires_approval, ceiling, created_at FROM agent_keys WHERE name = 'bot'`
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		d := newDesk(t, db)
+		owner, _ := d.person("Ada", "admin")
+		k, secret := d.mint(Key{Name: "bot", Owner: owner.ID, Scopes: []Scope{"orders:read"}, Ceiling: MaxLevel, Profile: "admin", Depth: 1})
+		var known Known
+		before, err := d.known(&known, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.in(func(tx *store.Tx) error {
+			_, _, err := MintSubToken(tx, before, Delegation{Name: "child"})
+			return err
+		})
+		spell := func(id, sum string) string { return strings.NewReplacer("{id}", id, "{secret}", sum).Replace(key) }
+		for _, q := range []string{
+			spell("id", "'new'"), spell("'key_new'", "secret_sha256"),
+			`INSERT INTO sub_tokens SELECT * FROM sub_tokens`,
+			`INSERT INTO people SELECT * FROM people`,
+			`INSERT INTO roles SELECT merchant_id, name, '["*"]' FROM roles WHERE name = 'admin'`,
+			`INSERT INTO person_roles (person_id, merchant_id, role) SELECT id, merchant_id, 'later' FROM people`,
+		} {
+			err := db.InTx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(q)
+				return err
+			})
+			if !store.IsConstraint(err) {
+				t.Errorf("%s: %v, want a refusal by the database", q, err)
+			}
+		}
+		d.in(func(tx *store.Tx) error {
+			_, err := tx.Exec(spell("'key_new'", "'new'"))
+			return err
+		})
+		if now, err := d.known(&known, secret); err != nil || now.revision != before.revision || now.ID != k.ID || !now.Same(before) {
+			t.Errorf("another key moved the revision or changed this one: %+v, %v", now, err)
+		}
+	})
 }
 
 // known authenticates with a memory, on a snapshot, as the gate does.

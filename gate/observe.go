@@ -9,6 +9,7 @@ import (
 	"github.com/dtcgate/dtcgate/approvals"
 	"github.com/dtcgate/dtcgate/approvals/notify"
 	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/export"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/lease"
@@ -122,19 +123,21 @@ type Backlogs struct {
 	Record    audit.Lag
 	Leases    map[string]time.Time // until when by its holder's clock, by name
 	Policies  map[string]int64     // versions in force, by merchant
+	Exports   []export.Cursor      // how far each copy of the record has come
 }
 
 // Backlogs reads what waits, on one snapshot. It scans nothing but indexes of what is open, and no more than a bound of each.
 func (g *Gate) Backlogs(ctx context.Context) (b Backlogs, err error) {
 	err = g.db.Read(ctx, func(tx *store.Tx) error {
 		b.At = tx.Now
-		var errs [6]error
+		var errs [7]error
 		b.Approvals, errs[0] = approvals.CountOpen(tx)
 		b.Jobs, errs[1] = approvals.CountJobs(tx)
 		b.Outbox, errs[2] = notify.CountWaiting(tx)
 		b.Record, errs[3] = audit.ReadLag(tx)
 		b.Leases, errs[4] = lease.All(tx)
 		b.Policies, errs[5] = auth.PolicyVersions(tx)
+		b.Exports, errs[6] = export.Cursors(tx)
 		return errors.Join(errs[:]...)
 	})
 	return b, err

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dtcgate/dtcgate/approvals/notify"
+	"github.com/dtcgate/dtcgate/audit/witness"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -22,6 +23,7 @@ type Sources struct {
 	Gate     *gate.Gate
 	Log      zerolog.Logger
 	Webhooks *notify.Webhooks          // nil: there are none
+	Witness  *witness.Witness          // nil: checkpoints stay here
 	Traces   func() (sent, lost int64) // spans; nil: nothing is traced
 }
 
@@ -42,6 +44,9 @@ func (m *Metrics) Watch(s Sources) {
 	if t := s.Traces; t != nil {
 		m.counter("dtcgate_trace_spans_total", "Spans that were offered to the collector.", prometheus.Labels{"result": "sent"}, func() float64 { n, _ := t(); return float64(n) })
 		m.counter("dtcgate_trace_spans_total", "Spans that were offered to the collector.", prometheus.Labels{"result": "lost"}, func() float64 { _, n := t(); return float64(n) })
+	}
+	if s.Witness != nil {
+		m.registry.MustRegister(&witnesses{s.Witness, s.DB.Now})
 	}
 	m.registry.MustRegister(&database{db: s.DB}, &backlog{db: s.DB, gate: s.Gate, log: s.Log})
 }
@@ -137,6 +142,9 @@ var (
 	descPendingAge    = desc("audit_pending_oldest_age_seconds", "Age of the oldest of them, which is the sequencer's lag; 0 when there is none.")
 	descSize          = desc("audit_checkpoint_entries", "Entries that the last checkpoint is about.")
 	descCheckpointAge = desc("audit_checkpoint_age_seconds", "Age of the last checkpoint; 0 when there is none.")
+	descExport        = desc("audit_export_behind_entries", "Entries of the record that an export has not delivered.", "export")
+	descExportAge     = desc("audit_export_oldest_age_seconds", "Age of the oldest of them; 0 when there is none.", "export")
+	descExportFails   = desc("audit_export_failing_seconds", "Time since when the receiver of an export takes nothing; 0 when it does.", "export")
 	descLease         = desc("lease_remaining_seconds", "Time until a lease has to be renewed, by its holder's clock, whichever process that is; below 0 when it was not. Leases that were given up are not told.", "lease")
 	descPolicy        = desc("policy_version", "Version of the policy in force, of 100 merchants at most.", "merchant")
 )
@@ -167,12 +175,48 @@ func (b *backlog) Collect(to chan<- prometheus.Metric) {
 	tell(descPendingAge, age(l.At, l.Record.Oldest))
 	tell(descSize, float64(l.Record.Size))
 	tell(descCheckpointAge, age(l.At, l.Record.Signed))
+	for _, x := range l.Exports {
+		tell(descExport, float64(x.Behind), x.Name)
+		tell(descExportAge, age(l.At, x.Oldest), x.Name)
+		tell(descExportFails, age(l.At, x.Failing), x.Name)
+	}
 	for name, until := range l.Leases {
 		tell(descLease, until.Sub(l.At).Seconds(), name)
 	}
 	merchants := slices.Sorted(maps.Keys(l.Policies)) // by age: ids are in order of time
 	for _, m := range merchants[:min(len(merchants), policyMost)] {
 		tell(descPolicy, float64(l.Policies[m]), m)
+	}
+}
+
+// witnesses tells how far the places outside are behind to which this process copies checkpoints.
+type witnesses struct {
+	*witness.Witness
+	now func() time.Time
+}
+
+var (
+	descWitness       = desc("audit_witness_behind_entries", "Signed entries that no checkpoint at a witness covers, as this process last found.", "witness")
+	descWitnessFails  = desc("audit_witness_failing_seconds", "Time since when nothing could be copied to a witness; 0 when it works.", "witness")
+	descWitnessDenies = desc("audit_witness_contradicts", "1 when the record is not the one that a witness keeps, 0 when it is.", "witness")
+)
+
+// Describe implements prometheus.Collector.
+func (w *witnesses) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(w, to) }
+
+// Collect implements prometheus.Collector.
+func (w *witnesses) Collect(to chan<- prometheus.Metric) {
+	tell := func(d *prometheus.Desc, value float64, witness string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, witness)
+	}
+	for _, s := range w.State() {
+		denies := 0.0
+		if s.Tampered {
+			denies = 1
+		}
+		tell(descWitness, float64(s.Behind), s.Destination)
+		tell(descWitnessFails, age(w.now(), s.FailingAt), s.Destination)
+		tell(descWitnessDenies, denies, s.Destination)
 	}
 }
 

@@ -2,11 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +21,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	sumdb "golang.org/x/mod/sumdb/note"
 
+	"github.com/dtcgate/dtcgate/audit"
+	"github.com/dtcgate/dtcgate/audit/export"
+	"github.com/dtcgate/dtcgate/audit/witness"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -230,6 +237,62 @@ func TestWhatWaitsIsTold(t *testing.T) {
 		if len(g.series("dtcgate_calls_total")) == 0 {
 			t.Error("without a database nothing is told of calls")
 		}
+	})
+}
+
+// away is a receiver that takes nothing while it has a reason.
+type away struct{ why error }
+
+func (a *away) Send(context.Context, export.Batch) error { return a.why }
+
+// A copy of the record that nobody takes is told for as long as that is so.
+func TestHowFarCopiesOfTheRecordAreBehindIsTold(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := time.Now()
+		db.Now = func() time.Time { return now }
+		g := newRig(t, db, fakes)
+		secret, key, err := sumdb.GenerateKey(nil, "test.example/audit")
+		g.must(err)
+		signer, err := sumdb.NewSigner(secret)
+		g.must(err)
+		siem := &away{errors.New("it is away")}
+		sink := export.Sink{Name: "siem", Target: siem}
+		copies := export.New(export.Config{DB: db, Sinks: []export.Sink{sink}})
+		dir := filepath.Join(t.TempDir(), "later")
+		outside := witness.New(witness.Config{DB: db, Key: key, Every: time.Hour, Destinations: []witness.Destination{witness.File{Path: filepath.Join(dir, "kept")}}})
+		g.metrics.registry.MustRegister(&witnesses{outside, db.Now})
+		g.mint("bot", false, "orders:read")
+		n, err := audit.New(audit.Config{DB: db, Signer: signer, VerifierKey: key}).Sequence(t.Context())
+		g.must(err)
+
+		try := func(wantErr bool) {
+			t.Helper()
+			_, exported := copies.Step(t.Context(), sink)
+			if witnessed := outside.Once(t.Context()); exported != nil != wantErr || witnessed != nil != wantErr {
+				t.Errorf("the export says %v, and the witness %v", exported, witnessed)
+			}
+			now = now.Add(time.Minute)
+		}
+		told := func(behind, minutes float64) {
+			t.Helper()
+			for name, want := range map[string]float64{
+				"audit_export_behind_entries": behind, "audit_export_oldest_age_seconds": 60 * minutes, "audit_export_failing_seconds": 60 * minutes,
+				"audit_witness_behind_entries": behind, "audit_witness_failing_seconds": 60 * minutes, "audit_witness_contradicts": 0,
+			} {
+				of := map[bool]string{true: "siem", false: "file"}[strings.Contains(name, "export")]
+				if got, ok := g.series("dtcgate_" + name)[of]; got != want || !ok {
+					t.Errorf("%s of %s is %v, not %v", name, of, got, want)
+				}
+			}
+		}
+		try(true)
+		told(float64(n), 1)
+		try(true)
+		told(float64(n), 2)
+		siem.why = nil
+		g.must(os.Mkdir(dir, 0o700))
+		try(false)
+		told(0, 0)
 	})
 }
 

@@ -244,8 +244,12 @@ var rights = []struct{ table, columns string }{
 	{"merchants", "policy_version, policy_shadow"},
 }
 
-// countRevisions has the database move merchants.revision with every change of rights, whoever makes it and however, because what is kept in
-// memory is good for one revision.
+// countRevisions has the database move merchants.revision because what is kept in memory is good for one revision: with each row of these tables that
+// an UPDATE or (but of merchants, without which nobody is let in) a DELETE reaches, and with each INSERT of a person's role or a freeze, whoever sends it.
+//
+// An INSERT into the others changes nobody's rights that were read before it: every link of a chain that was read has its row, ids and secrets are
+// unique, and a role that is given is there (a foreign key says so). What fires no trigger of a row moves nothing: SQLite's INSERT OR REPLACE over
+// a row that is there, PostgreSQL's TRUNCATE, triggers that were turned off. The gate does none of that; who does it by hand moves the revision by hand.
 func countRevisions(engine string) func(context.Context, *sql.Tx) error {
 	return func(ctx context.Context, tx *sql.Tx) error {
 		for _, r := range rights {
@@ -259,7 +263,7 @@ func countRevisions(engine string) func(context.Context, *sql.Tx) error {
 	}
 }
 
-// revisionSQL makes a trigger for every kind of change that may matter. New rows do where somebody has rights by them that has called already.
+// revisionSQL makes a trigger for every kind of change that may matter, see countRevisions.
 func revisionSQL(engine, table, columns string) (all []string) {
 	id, kinds := "merchant_id", map[string]string{"UPDATE": "OLD", "DELETE": "OLD"}
 	switch table {

@@ -123,7 +123,7 @@ func (s *session) exec(ctx context.Context, q string, args []any) (int64, error)
 		return 0, interrupted(ctx, err)
 	}
 	if err := st.bind(args); err != nil {
-		return 0, err
+		return 0, errors.Join(err, s.done(st))
 	}
 	err = st.drain()
 	if err == nil {
@@ -156,15 +156,16 @@ func (st *statement) drain() error {
 
 // query begins a statement. Rows of the same statement may be open already, when somebody reads two answers at once.
 func (s *session) query(ctx context.Context, once bool, q string, args []any) (*Rows, error) {
-	st, err := s.prepare(q)
-	if err == nil && (once || st.busy) {
-		st, err = s.transient(q)
+	prepare := s.prepare
+	if once {
+		prepare = s.transient
 	}
+	st, err := prepare(q)
 	if err != nil {
 		return nil, interrupted(ctx, err)
 	}
 	if err := st.bind(args); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.done(st))
 	}
 	st.busy = true
 	return &Rows{of: &sessionRows{session: s, of: st, ctx: ctx}}, nil
@@ -192,6 +193,9 @@ func (s *session) prepare(q string) (*statement, error) {
 
 // transient gives a statement that done ends.
 func (s *session) transient(q string) (*statement, error) {
+	if err := s.open(); err != nil {
+		return nil, err
+	}
 	st, rest, err := s.conn.PrepareTransient(q)
 	if err == nil && rest > 0 {
 		err = errors.Join(errors.New("store: more than one statement at once"), st.Finalize())

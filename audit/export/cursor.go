@@ -16,7 +16,7 @@ type Cursor struct {
 	Name    string    `json:"name"`
 	Seq     int64     `json:"seq"`      // all up to it was taken
 	Behind  int64     `json:"behind"`   // how many entries were not
-	Oldest  time.Time `json:"oldest"`   // when the first of them happened; zero when there is none
+	Oldest  time.Time `json:"oldest"`   // when the first of them happened, and MovedAt when that cannot be read; zero when there is none
 	MovedAt time.Time `json:"moved_at"` // when something was taken last
 	Failing time.Time `json:"failing"`  // since when nothing is; zero when all is well
 	Problem string    `json:"problem"`
@@ -47,6 +47,7 @@ func Cursors(tx *store.Tx) ([]Cursor, error) {
 		if c.Behind = head - c.Seq; c.Behind == 0 {
 			continue
 		}
+		c.Oldest = c.MovedAt // of what is gone from the record nothing else can be told
 		next, err := audit.ReadStretch(tx, c.Seq, head, 1, 1, false)
 		if err == nil && len(next.Entries) == 1 {
 			c.Oldest = next.Entries[0].At

@@ -306,6 +306,10 @@ func TestAHoleInTheLogIsNotSkipped(t *testing.T) {
 		if _, err := x.Step(t.Context(), x.Sinks[0]); !errors.Is(err, audit.ErrTampered) || len(to.batches) > 0 {
 			t.Errorf("%v, %d batches", err, len(to.batches))
 		}
+		r.exec(`UPDATE audit_exports SET seq = 1, upto = 1`)
+		if all, err := x.Lag(t.Context()); err != nil || len(all) != 1 || all[0].Behind != 2 || !all[0].Oldest.Equal(all[0].MovedAt) {
+			t.Errorf("before the hole it lags by %+v, %v", all, err)
+		}
 	})
 }
 

@@ -13,6 +13,7 @@
 // # What stays although it is old
 //
 // What an export has not delivered (its place stays until it is forgotten by name), and everything from the beginning of the oldest job or request that is open.
+// And the entries that published a policy, without their personal values: receipts of younger calls prove by them under which text they were decided.
 //
 // Run it beside a server or by hand (dtcgate audit prune). Two at once do no harm: they hold a lock by turns. Killed half-way it goes on where it was.
 package retention

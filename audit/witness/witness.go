@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -160,14 +161,14 @@ func (w *Witness) next(ctx context.Context, i int) (c audit.Checkpoint, there bo
 		}
 	}
 	err = w.DB.Read(ctx, func(tx *store.Tx) error {
-		c, err = w.newest(tx, kept)
+		c, err = grownFrom(tx, kept, w.Key)
 		return err
 	})
 	return c, c.Note == kept, err
 }
 
-// newest is the newest checkpoint of a record that holds all of what is kept.
-func (w *Witness) newest(tx *store.Tx, kept string) (audit.Checkpoint, error) {
+// grownFrom is the newest checkpoint of a record that holds all of what is kept.
+func grownFrom(tx *store.Tx, kept, key string) (audit.Checkpoint, error) {
 	c, err := audit.LastCheckpoint(tx)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && kept != "":
@@ -177,20 +178,28 @@ func (w *Witness) newest(tx *store.Tx, kept string) (audit.Checkpoint, error) {
 	case err != nil || kept == "":
 		return c, err
 	}
-	trusted, err := w.trusted(tx)
+	trusted, err := trusted(tx, key)
 	if err == nil {
 		_, err = audit.ProveConsistency(tx, kept, c.Note, trusted)
 	}
 	return c, err
 }
 
-// trusted are the keys whose checkpoints are copied: replicas may each have their own.
-func (w *Witness) trusted(tx *store.Tx) (note.Verifiers, error) {
-	keys, err := audit.Keys(tx)
+func trusted(tx *store.Tx, key string) (note.Verifiers, error) {
+	keys, err := trustedKeys(tx, key)
 	if err != nil {
 		return nil, err
 	}
-	return audit.Verifiers(append(keys, w.Key)...)
+	return audit.Verifiers(keys...)
+}
+
+// trustedKeys are those whose checkpoints are copied: replicas may each have their own.
+func trustedKeys(tx *store.Tx, key string) ([]string, error) {
+	keys, err := audit.Keys(tx)
+	if key != "" && !slices.Contains(keys, key) {
+		keys = append(keys, key)
+	}
+	return keys, err
 }
 
 // note keeps what came of a copy, and logs when that is news.

@@ -190,6 +190,58 @@ func TestARewrittenRecordIsNotCopiedAndIsFound(t *testing.T) {
 	})
 }
 
+// TestAPlaceTellsHowFarItIsBehind asks places as doctor does, which changes nothing there.
+func TestAPlaceTellsHowFarItIsBehind(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		g := newGate(t, db)
+		now := time.Now()
+		db.Now = func() time.Time { return now }
+		places := g.places()
+		ask := func(place string) Distance {
+			t.Helper()
+			d, err := DistanceTo(t.Context(), db, place, "")
+			g.must(err)
+			return d
+		}
+		none := filepath.Join(t.TempDir(), "none")
+		if d := ask(none); d != (Distance{}) {
+			t.Errorf("of a record without a checkpoint %+v is missing", d)
+		}
+		g.grow(3)
+		first := newest(g).At
+		if d := ask(none); d.Behind != 3 || !d.Since.Equal(first) {
+			t.Errorf("where there is nothing, %+v is missing", d)
+		}
+		if _, err := os.Stat(none); err == nil {
+			t.Error("asking made the place")
+		}
+		for _, to := range places {
+			g.must(g.witness(to).Once(t.Context()))
+		}
+		for place, to := range places {
+			if d := ask(place); d != (Distance{}) {
+				t.Errorf("%T has all, and %+v is missing", to, d)
+			}
+		}
+		now = now.Add(time.Hour)
+		g.grow(2)
+		next := newest(g).At
+		now = now.Add(time.Hour)
+		g.grow(2)
+		for place, to := range places {
+			if d := ask(place); d.Behind != 4 || !d.Since.Equal(next) {
+				t.Errorf("%T lacks four since %v, and %+v is missing", to, next, d)
+			}
+		}
+		g.rewrite(20)
+		for place, to := range places {
+			if _, err := DistanceTo(t.Context(), db, place, g.key); !errors.Is(err, audit.ErrTampered) {
+				t.Errorf("%T: of a record that was rewritten it says %v", to, err)
+			}
+		}
+	})
+}
+
 // receiver is a webhook's other side.
 type receiver struct {
 	mu     sync.Mutex

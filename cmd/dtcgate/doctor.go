@@ -78,6 +78,8 @@ var (
 	kept = []diagnosis{
 		{"clock", lookClock},
 		{"record", lookRecord},
+		{"exports", lookExports},
+		{"witnesses", lookWitnesses},
 		{"workers", lookWorkers},
 		{"merchants", lookMerchants},
 	}

@@ -222,16 +222,16 @@ func (c *serve) assemble(a *app, db *store.DB, issuers *auth.Issuers, settings f
 		DB: db, Tools: registry, Log: log, Exports: exports, Issuers: issuers, OIDC: provider, Webhooks: hooks,
 		Observe: metrics.Called, Spans: watch.spans,
 	})
-	metrics.Watch(server.Sources{DB: db, Gate: g, Log: log, Webhooks: hooks, Traces: watch.sent})
+	witnessed, outside, err := c.witness(db, key, log)
+	if err != nil {
+		return nil, err
+	}
+	metrics.Watch(server.Sources{DB: db, Gate: g, Log: log, Webhooks: hooks, Witness: witnessed, Traces: watch.sent})
 	web, err := server.New(server.Config{
 		Gate: g, Tools: registry, DB: db, Log: log, Version: releaseName(), AllowedHosts: c.AllowedHosts, Networks: c.networks,
 		PublicURL: c.PublicURL, Issuers: issuers, Vault: v, Metrics: metrics, ScrapeToken: c.MetricsToken, Spans: watch.spans,
 		Slow: c.SlowMCP,
 	})
-	if err != nil {
-		return nil, err
-	}
-	witnessed, outside, err := c.witness(db, key, log)
 	if err != nil {
 		return nil, err
 	}
