@@ -9,10 +9,10 @@ FUZZTIME ?= 30s
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test revocation permutations mutants kills differential lint fuzz schemas docs bench clients
+.PHONY: help run build test revocation permutations mutants kills crash differential lint fuzz fuzz-long schemas docs bench clients
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, and serve a demo merchant on 127.0.0.1:8080 with its data in ./dtcgate-data
 	./bin/dtcgate serve --dev
@@ -44,6 +44,18 @@ kills: ## Kill servers KILLS times under load, and let people vote at once in RA
 	DTCGATE_TEST_KILLS=$(KILLS) DTCGATE_TEST_VOTE_RACES=$(RACES) $(GO) run ./store/storetest/postgres -- $(GO) test -count=1 -v -timeout 6h \
 		-run 'KilledAtAnyTime|KillChecker|TwoPeopleAtOnce|OnePersonAtTwoScreens|AnApprovalIsUsedUpOnce' ./cmd/dtcgate ./gate
 
+DEATHS := 50
+CRASH  := $(GO) test -count=1 -v -timeout 6h
+
+# A machine that does other things beside takes QUIET= to be held to its usual time to get ready, and not to its longest.
+QUIET ?= 1
+
+crash: ## Kill servers KILLS times and DEATHS times at each border, fail their store, disk and WAL, and require that broken programs are caught
+	DTCGATE_TEST_KILLS=$(KILLS) DTCGATE_TEST_QUIET=$(QUIET) DTCGATE_TEST_DEATHS=$(DEATHS) DTCGATE_TEST_WAL_CUTS=1000 $(GO) run ./store/storetest/postgres -- \
+		$(CRASH) -tags failpoints -run 'KilledAtAnyTime|KilledAtEveryBorder|KillChecker|AWALThatIsCut' ./cmd/dtcgate
+	DTCGATE_TEST_FAULTS=100000 DTCGATE_TEST_REFUSED=2000 $(GO) run ./store/storetest/postgres -- $(CRASH) -run 'AStoreThatFailsAtRandom|RefusesAndRecovers' ./gate
+	DTCGATE_TEST_BROKEN=all $(CRASH) -run TheRigCatchesBrokenPrograms ./cmd/dtcgate
+
 TUPLES := 10000000
 PAIRS  := 1000000
 
@@ -63,14 +75,20 @@ fuzz: ## Run every fuzz test for FUZZTIME each
 		done; \
 	done
 
+fuzz-long: ## Run the eight fuzz tests of what strangers send, half an hour each or FUZZTIME, two at a time
+	.ci/fuzz $(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),30m)
+
 schemas: ## Write the golden schemas of all tools to schemas/
 	$(GO) test ./tools/dtc -update
 
 docs: ## Write docs/tools.md from the tools and their examples
 	$(GO) run ./cmd/docs
 
-bench: ## Measure calls over HTTP, and what a call of each tool and a decision cost
-	$(GO) run ./cmd/bench
+# BENCH holds flags of cmd/bench, such as BENCH='-only speed' or BENCH=-quick.
+BENCH ?=
+
+bench: build ## Measure the five promised figures (docs/benchmark.md), and where the time goes; 45 minutes and 40 GB of disk
+	$(GO) run ./cmd/bench -dtcgate bin/dtcgate $(BENCH)
 
 clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate
 	.ci/clients

@@ -57,10 +57,14 @@ const (
 	MaxTimeToDecide = 30 * 24 * time.Hour
 	// TimeToRun is how long an answer is good for, counted from the decision or from the time the call was set for.
 	TimeToRun = 30 * time.Minute
-	// LeaseTime is how long a worker holds a running job without renewing it. Each step renews it, and a worker that sends does four times
-	// in it. A step that takes longer is undone where another worker has taken the job meanwhile, so steps are to be a small part of it.
-	LeaseTime = time.Minute
+	// LeaseTime is how long a worker holds a running job without renewing it, and so how long the job of one that was killed stands still. Each
+	// step renews it, and a worker that sends does four times in it. A step that takes longer is undone where another worker has taken the job
+	// meanwhile, so steps are to be a small part of it.
+	LeaseTime = 10 * time.Second
 )
+
+// QueueBell is told (store.Tx.Tell) when there is a job for a worker to claim.
+const QueueBell = "queue"
 
 // ErrLeaseLost means that another worker holds the job.
 var ErrLeaseLost = errors.New("another worker holds the job")

@@ -43,7 +43,7 @@ func insertJob(tx *store.Tx, j Job) error {
 	return nil
 }
 
-const due = `((status = 'queued' AND run_after <= $1) OR (status = 'running' AND lease_until <= $1))`
+const due = `((status = 'queued' AND run_after <= $1) OR (status = 'running' AND lease_until <= $1)) AND halted_at IS NULL`
 
 // notEnded are the states in which something may yet come of a job.
 const notEnded = `('pending_approval', 'queued', 'running', 'indeterminate')`
@@ -75,7 +75,7 @@ func Claim(tx *store.Tx, worker string) (j Job, ok bool, err error) {
 // Take is Claim for one queued job, in a transaction that had to take other locks first. ok is false when it waits no more, or another
 // worker holds it.
 func Take(tx *store.Tx, id string) (j Job, ok bool, err error) {
-	j, err = store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE id = $1 AND status = 'queued' AND run_after <= $2`+tx.SkipLocked(), id, store.Micros(tx.Now))
+	j, err = store.One(tx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE id = $1 AND status = 'queued' AND run_after <= $2 AND halted_at IS NULL`+tx.SkipLocked(), id, store.Micros(tx.Now))
 	if errors.Is(err, store.ErrNotFound) {
 		return Job{}, false, nil
 	}
@@ -308,7 +308,7 @@ func cancel(tx *store.Tx, j Job, p auth.Principal, reason string) error {
 }
 
 func askToStop(tx *store.Tx, j Job, p auth.Principal) error {
-	n, err := tx.Exec(`UPDATE jobs SET cancel_requested_at = $1 WHERE id = $2 AND status = 'running'`, store.Micros(tx.Now), j.JobID)
+	n, err := tx.Exec(`UPDATE jobs SET cancel_requested_at = $1, halted_at = NULL WHERE id = $2 AND status = 'running'`, store.Micros(tx.Now), j.JobID)
 	if err := one(n, err, ErrDecided); err != nil {
 		return err
 	}

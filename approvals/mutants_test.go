@@ -74,7 +74,7 @@ var mutants = []mutant{
 	{what: "a vote after a withdrawal is stored as withdrawn", file: "approvals/votes.go", old: "at = excluded.at, withdrawn_at = NULL", new: "at = excluded.at"},
 	{what: "an absent person who may not decide is stood in for", file: "approvals/votes.go", old: "if err != nil || !absent.Decides {", new: "if err != nil {", tests: "TestNobodyStandsIn/sqlite"},
 
-	{what: "what is stored of a job need not be what is bound", file: "gate/binding.go", old: "case !r.Intact(), !r.Binding.Holds(c.stored):", new: "case !r.Intact():", tests: byColumns},
+	{what: "what is stored of a job need not be what is bound", file: "gate/binding.go", old: "case !r.Intact(), !r.Binding.Holds(*c.stored):", new: "case !r.Intact():", tests: byColumns},
 	{what: "a vote for something else counts when the call runs", file: "approvals/machine.go", old: "v.Seen != r.BindingHash, slices", new: "slices", tests: byColumns},
 	{what: "another effect than the one that was shown is stored", file: "approvals/binding.go", old: "if err != nil || effect != r.Binding.EffectHash {", new: "if err != nil || effect == \"\" {", tests: byColumns},
 	{what: "who approved is not asked for when the call runs", file: "gate/binding.go", old: "	if err := agreed(c.Tx, r); err != nil {\n		return err\n	}\n", new: "", tests: byOrders},

@@ -79,7 +79,7 @@ func TestWhatIsRolledBackIsToldNobody(t *testing.T) {
 
 // An event that the package records and nobody thought of would be told nobody.
 func TestEveryEventIsToldOrKnownNotToBe(t *testing.T) {
-	quiet := []string{"approval.consumed", "job.progress", "job.stop_asked"}
+	quiet := []string{"approval.consumed", "job.progress", "job.stop_asked", "job.halted"}
 	for _, event := range recordedEvents(t) {
 		if _, told := messages[event]; told == slices.Contains(quiet, event) {
 			t.Errorf("%s is told: %v; put it among messages, or among those that are told nobody", event, told)

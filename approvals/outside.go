@@ -64,6 +64,9 @@ func Renew(tx *store.Tx, id, worker string) error { return leaseFor(tx, id, work
 
 // Yield lets go of a running job, for anybody to take it up after some time.
 func Yield(tx *store.Tx, j Job, wait time.Duration) error {
+	if wait <= 0 {
+		tx.Tell(QueueBell)
+	}
 	return leaseFor(tx, j.JobID, j.Owner, "", wait)
 }
 
@@ -75,7 +78,11 @@ func leaseFor(tx *store.Tx, id, worker, next string, d time.Duration) error {
 
 // Doubt makes a running job indeterminate: nobody knows whether it happened. With probe the outside system is asked again later.
 func Doubt(tx *store.Tx, j Job, why string, probe bool) error {
-	m := move{from: tools.JobRunning, to: tools.JobIndeterminate, reason: "outcome_unknown", why: why, by: byItself}
+	return inDoubt(tx, j, tools.JobRunning, why, probe)
+}
+
+func inDoubt(tx *store.Tx, j Job, from tools.JobStatus, why string, probe bool) error {
+	m := move{from: from, to: tools.JobIndeterminate, reason: "outcome_unknown", why: why, by: byItself}
 	if err := moveJob(tx, j, m); err != nil || !probe {
 		return err
 	}

@@ -224,6 +224,9 @@ func record(tx *store.Tx, j Job, event string, fill func(*audit.Entry)) error {
 	if strings.HasPrefix(event, "job.") && event != "job.progress" {
 		tx.Tell("job:" + j.JobID)
 	}
+	if event == "job.queued" {
+		tx.Tell(QueueBell)
+	}
 	return announce(tx, j, event)
 }
 

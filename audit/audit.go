@@ -9,11 +9,13 @@
 // primary key of audit_sequence lets one of two win. It extends only a tree whose root is signed already.
 //
 // Entries, sequence, tree and checkpoints are never changed, and both databases refuse to. Personal values stay outside:
-// an entry holds their salted digests, so Erase can forget a value and every proof still holds.
+// an entry holds their salted digests, so Erase can forget a value and every proof still holds. Entries are removed only
+// behind a horizon that is itself on record (package retention); their numbers and hashes stay, and with them every proof.
 //
 // Verify recomputes all of it and names the first entry that does not fit. Who owns the database and the signing key
 // can still rewrite everything, or cut the end off together with its checkpoints: against that, keep checkpoints
-// elsewhere and hand them to Verify.
+// elsewhere (package witness) and hand them to Verify. A Receipt proves what is on record about a call, and a Consistency
+// that two checkpoints are of one record, to somebody who has the public key and nothing else.
 package audit
 
 import (
@@ -23,6 +25,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -73,7 +77,7 @@ type Entry struct {
 	// Facts are what a policy decided by, in the form of package gate/policy. They name nobody but by id.
 	Facts json.RawMessage `json:"facts,omitempty"`
 
-	// Personal holds what must stay erasable, by name ("arguments", "reason"). Only Append reads it.
+	// Personal holds what must stay erasable, by name ("arguments", "reason"). Append takes it out, ReadStretch may put it back.
 	Personal map[string]string `json:"-"`
 	// Digests is set by Append: name to hex SHA-256 of salt and value, as in audit_values.
 	Digests map[string]string `json:"digests,omitempty"`
@@ -82,34 +86,75 @@ type Entry struct {
 // Append records e with the transaction and returns its id. Nothing is on record until the transaction commits; an
 // error here must end it.
 func Append(tx *store.Tx, e Entry) (string, error) {
-	if e.Event == "" {
-		return "", errors.New("appending to the audit log: the entry has no event")
-	}
-	e.complete(tx.Now)
-	values := e.seal()
-	body, err := encode(e)
+	sealed, err := Seal(e, tx.Now)
 	if err != nil {
-		return "", fmt.Errorf("appending to the audit log: %w", err)
+		return "", err
 	}
-	if err := insert(tx, e, body, values); err != nil {
-		return "", fmt.Errorf("appending to the audit log: %w", err)
-	}
-	return e.ID, nil
+	return sealed.entry[0].(string), AppendSealed(tx, []Sealed{sealed})
 }
 
-func insert(tx *store.Tx, e Entry, body string, values []value) error {
-	if _, err := tx.Exec(`INSERT INTO audit_entries (id, at, merchant, event, call_id, job_id, actor, tool, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body); err != nil {
-		return err
+// A Sealed is an entry as it is stored. Making one takes longer than storing it, and takes no transaction.
+type Sealed struct {
+	entry  []any
+	values [][]any
+}
+
+// rooms are where entries are written before they are strings. A large one is not kept, or each would be as large as the largest entry ever was.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+const largestRoom = 16 << 10
+
+// body is the entry as it is stored.
+func (e *Entry) body() (string, error) {
+	room := rooms.Get().(*[]byte)
+	text, err := e.appendJSON((*room)[:0])
+	body := visible(string(text))
+	if cap(text) <= largestRoom {
+		*room = text
+		rooms.Put(room)
 	}
-	if _, err := tx.Exec(`INSERT INTO audit_pending (entry_id) VALUES ($1)`, e.ID); err != nil {
-		return err
+	return body, err
+}
+
+// Seal makes an entry ready to be stored; now is its time if it has none.
+func Seal(e Entry, now time.Time) (Sealed, error) {
+	if e.Event == "" {
+		return Sealed{}, errors.New("appending to the audit log: the entry has no event")
 	}
+	e.complete(now)
+	values := e.seal()
+	body, err := e.body()
+	if err != nil {
+		return Sealed{}, fmt.Errorf("appending to the audit log: %w", err)
+	}
+	s := Sealed{entry: []any{e.ID, e.At.UnixMicro(), e.Merchant, e.Event, e.CallID, e.JobID, e.Actor, e.Tool, body}}
 	for _, v := range values {
-		if _, err := tx.Exec(`INSERT INTO audit_values (entry_id, name, salt, value, merchant, about) VALUES ($1, $2, $3, $4, $5, $6)`,
-			e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource); err != nil {
-			return err
+		s.values = append(s.values, []any{e.ID, v.name, v.salt, v.text, e.Merchant, e.Resource})
+	}
+	return s, nil
+}
+
+// The columns that Sealed has values for.
+var (
+	entryColumns   = []string{"id", "at", "merchant", "event", "call_id", "job_id", "actor", "tool", "body"}
+	pendingColumns = []string{"entry_id"}
+	valueColumns   = []string{"entry_id", "name", "salt", "value", "merchant", "about"}
+)
+
+// AppendSealed is Append for entries that are sealed.
+func AppendSealed(tx *store.Tx, all []Sealed) error {
+	entries, pending, values := make([][]any, len(all)), make([][]any, len(all)), make([][]any, 0, len(all))
+	for i, s := range all {
+		entries[i], pending[i] = s.entry, s.entry[:1]
+		values = append(values, s.values...)
+	}
+	for _, t := range []struct {
+		name    string
+		columns []string
+		rows    [][]any
+	}{{"audit_entries", entryColumns, entries}, {"audit_pending", pendingColumns, pending}, {"audit_values", valueColumns, values}} {
+		if err := tx.Insert(t.name, t.columns, t.rows); err != nil {
+			return fmt.Errorf("appending to the audit log: %w", err)
 		}
 	}
 	return nil
@@ -130,22 +175,35 @@ func (e *Entry) complete(now time.Time) {
 	} {
 		*s = bounded(*s, maxText)
 	}
-	// New slices: the caller's own must not change.
-	chain := make([]string, len(e.Chain))
-	for i, s := range e.Chain {
-		chain[i] = bounded(s, maxText)
+	e.Chain = replaced(e.Chain, func(s string) string { return bounded(s, maxText) })
+	e.Checks = replaced(e.Checks, func(c Check) Check { return Check{bounded(c.Name, maxText), bounded(c.Verdict, maxText)} })
+}
+
+// replaced is all with each made anew, in another slice where one has changed: the caller's own must not.
+func replaced[T comparable](all []T, anew func(T) T) []T {
+	own := false
+	for i, old := range all {
+		if one := anew(old); one != old {
+			if !own {
+				all, own = slices.Clone(all), true
+			}
+			all[i] = one
+		}
 	}
-	checks := make([]Check, len(e.Checks))
-	for i, c := range e.Checks {
-		checks[i] = Check{Name: bounded(c.Name, maxText), Verdict: bounded(c.Verdict, maxText)}
-	}
-	e.Chain, e.Checks = chain, checks
+	return all
 }
 
 // value is a personal value as stored. Hashing salt and text as they are stored leaves no byte of the row unproved.
 type value struct{ name, salt, text string }
 
+const saltDigits = 32 // of 16 bytes in hexadecimal
+
+// digest proves where the salt ends, too: salts are of one length, and a value with another has no digest. Else the last words of a value
+// could be shown as the whole, with those before them as part of the salt.
 func (v value) digest() string {
+	if len(v.salt) != saltDigits {
+		return ""
+	}
 	sum := sha256.Sum256([]byte(v.salt + v.text))
 	return hex.EncodeToString(sum[:])
 }
@@ -159,7 +217,7 @@ func (e *Entry) seal() []value {
 	e.Digests = make(map[string]string, len(e.Personal))
 	values := make([]value, 0, len(e.Personal))
 	for name, text := range e.Personal {
-		var salt [16]byte
+		var salt [saltDigits / 2]byte
 		rand.Read(salt[:]) // never fails
 		v := value{bounded(name, maxText), hex.EncodeToString(salt[:]), bounded(text, maxPersonal)}
 		e.Digests[v.name] = v.digest()

@@ -151,7 +151,7 @@ func TestEntryVanishesWithItsTransaction(t *testing.T) {
 }
 
 func TestEntryNeedsAnEvent(t *testing.T) {
-	if _, err := Append(nil, Entry{Merchant: "mer_1"}); err == nil {
+	if _, err := Append(&store.Tx{}, Entry{Merchant: "mer_1"}); err == nil {
 		t.Error("an entry without an event was appended")
 	}
 }
@@ -290,6 +290,20 @@ func TestHeadIsTheEntrysFirstMembers(t *testing.T) {
 	}
 	if last := e.Field(e.NumField() - 1); last.Name != "Digests" {
 		t.Errorf("the last field of Entry is %s, and proves looks for Digests there", last.Name)
+	}
+}
+
+// TestHeadIsWrittenAsTheEntryIs holds the hand-written form of head to the library's.
+func TestHeadIsWrittenAsTheEntryIs(t *testing.T) {
+	odd := []string{"", "plain", "a\"b\\", "<&>", "\u2028\x7f\u202e\U000E0041", "é\n", "\xff"}
+	for i := range len(odd) * len(odd) {
+		a, b := odd[i%len(odd)], odd[i/len(odd)]
+		h := head{ID: a, At: time.UnixMicro(int64(i) * 1_000_100).UTC(), Merchant: b, Event: a, CallID: b, JobID: a, Actor: b, Tool: a}
+		want, err := encode(h)
+		fatalIf(t, err)
+		if got := string(h.appendTo(nil)) + "}"; got != want {
+			t.Errorf("%+v is written as %s, want %s", h, got, want)
+		}
 	}
 }
 

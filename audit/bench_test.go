@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
@@ -28,6 +30,22 @@ func BenchmarkAppend(b *testing.B) {
 	})
 }
 
+// BenchmarkSeal is what an entry costs before it is stored.
+func BenchmarkSeal(b *testing.B) {
+	b.ReportAllocs()
+	now := time.Now()
+	for i := range b.N {
+		e := call(i)
+		e.Checks = make([]Check, 26)
+		for n := range e.Checks {
+			e.Checks[n] = Check{Name: "profile objects", Verdict: "ok"}
+		}
+		if _, err := Seal(e, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkAppendAndCommit is a transaction of one Append, at 16 callers.
 func BenchmarkAppendAndCommit(b *testing.B) {
 	eachEngine(b, func(b *testing.B, db *store.DB) {
@@ -40,6 +58,39 @@ func BenchmarkAppendAndCommit(b *testing.B) {
 				})
 			}
 		})
+	})
+}
+
+// BenchmarkRows is what the record takes by itself at 64 callers: each entry with a personal value, in a transaction of its own or together with
+// those that others bring meanwhile.
+func BenchmarkRows(b *testing.B) {
+	eachEngine(b, func(b *testing.B, db *store.DB) {
+		gathered := store.Gathered[Sealed]{DB: db, Write: AppendSealed}
+		for name, add := range map[string]func(e Entry) error{
+			"own": func(e Entry) error {
+				return db.InTx(b.Context(), func(tx *store.Tx) error { _, err := Append(tx, e); return err })
+			},
+			"gathered": func(e Entry) error {
+				sealed, err := Seal(e, db.Now())
+				if err != nil {
+					return err
+				}
+				return gathered.Do(b.Context(), sealed)
+			},
+		} {
+			b.Run(name, func(b *testing.B) {
+				b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+				b.RunParallel(func(pb *testing.PB) {
+					for i := 0; pb.Next(); i++ {
+						if err := add(call(i)); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+			})
+		}
 	})
 }
 

@@ -31,6 +31,9 @@ func (c checkpoint) String() string {
 	return fmt.Sprintf("%s\n%d\n%s\nprevious %d at %d\n", c.origin, c.size, c.root, c.previous, c.at.UnixMicro())
 }
 
+// maxSize is more entries than a log can have; the tree's arithmetic is good up to it.
+const maxSize = 1 << 52
+
 // parseCheckpoint reads the text of a note. It is strict: only what String writes is read.
 func parseCheckpoint(text string) (checkpoint, error) {
 	var c checkpoint
@@ -42,7 +45,7 @@ func parseCheckpoint(text string) (checkpoint, error) {
 	}
 	c.origin, c.at = origin, time.UnixMicro(micros).UTC()
 	var err error
-	if c.root, err = tlog.ParseHash(root); err != nil || c.String() != text {
+	if c.root, err = tlog.ParseHash(root); err != nil || c.String() != text || c.previous < 0 || c.size <= c.previous || c.size > maxSize {
 		return c, errors.New("its text is not a checkpoint's")
 	}
 	return c, nil
@@ -96,6 +99,58 @@ func (s stored) open(verifiers note.Verifiers) (checkpoint, error) {
 		return c, errors.New("its signature is not as it was written")
 	}
 	return c, nil
+}
+
+// A Checkpoint is a signed root as it leaves the house.
+type Checkpoint struct {
+	Size int64     `json:"size"` // how many entries it covers
+	At   time.Time `json:"at"`
+	Note string    `json:"note"` // a c2sp.org/tlog-checkpoint in the form of a signed note
+}
+
+// LastCheckpoint gives the newest checkpoint, or store.ErrNotFound when none was signed yet.
+func LastCheckpoint(tx *store.Tx) (Checkpoint, error) {
+	return storedCheckpoint(tx, `ORDER BY size DESC LIMIT 1`)
+}
+
+// FirstCheckpoint gives the oldest checkpoint, or store.ErrNotFound.
+func FirstCheckpoint(tx *store.Tx) (Checkpoint, error) {
+	return storedCheckpoint(tx, `ORDER BY size LIMIT 1`)
+}
+
+// CheckpointOf gives the checkpoint of that many entries, or store.ErrNotFound.
+func CheckpointOf(tx *store.Tx, size int64) (Checkpoint, error) {
+	return storedCheckpoint(tx, `WHERE size = $1`, size)
+}
+
+// CheckpointAfter gives the first checkpoint of more entries than that, or store.ErrNotFound.
+func CheckpointAfter(tx *store.Tx, size int64) (Checkpoint, error) {
+	return storedCheckpoint(tx, `WHERE size > $1 ORDER BY size LIMIT 1`, size)
+}
+
+func storedCheckpoint(tx *store.Tx, which string, args ...any) (Checkpoint, error) {
+	s, err := store.One(tx, scanStored, `SELECT size, note, at FROM audit_checkpoints `+which, args...)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("reading a checkpoint: %w", err)
+	}
+	return Checkpoint{s.size, s.at, s.note}, nil
+}
+
+// OpenCheckpoint checks a checkpoint's signature and reads it.
+func OpenCheckpoint(note string, trusted note.Verifiers) (Checkpoint, error) {
+	c, err := openCheckpoint(note, trusted)
+	return Checkpoint{c.size, c.at, note}, err
+}
+
+// KeyOf names the key that signed a note, by the name and the hash that stand before each signature: the first two parts of
+// the public key, with a plus sign between. It is empty for what is no signed note. It says nothing about who signed.
+func KeyOf(signed string) string {
+	_, err := note.Open([]byte(signed), note.VerifierList())
+	if unknown := (*note.UnverifiedNoteError)(nil); errors.As(err, &unknown) {
+		s := unknown.Note.UnverifiedSigs[0]
+		return fmt.Sprintf("%s+%08x", s.Name, s.Hash)
+	}
+	return ""
 }
 
 // canonical rewrites a note's signature. Base64 leaves bits of its last character unused, and a note may repeat

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/lease"
 )
 
 const (
@@ -21,6 +23,9 @@ const (
 	leaseTime = 2 * time.Second        // how long entries wait for another process when the sequencing one dies
 	lastPass  = 5 * time.Second        // time for the pass at the end
 )
+
+// Bell is told (store.Tx.Tell) when entries got their numbers.
+const Bell = "record"
 
 // Config is what a Log needs.
 type Config struct {
@@ -36,8 +41,7 @@ type Log struct {
 	signer  note.Signer
 	key     string
 	onError func(error)
-	owner   string        // of the lease
-	lease   time.Duration // leaseTime but in tests
+	lease   *lease.Lease
 
 	mu        sync.Mutex // one pass at a time; guards what follows
 	published bool       // key is in audit_keys
@@ -47,7 +51,7 @@ type Log struct {
 func New(c Config) *Log {
 	return &Log{
 		db: c.DB, signer: c.Signer, key: c.VerifierKey, onError: c.OnError,
-		owner: store.NewID("seq", c.DB.Now()), lease: leaseTime,
+		lease: lease.New(leaseName, store.NewID("seq", c.DB.Now()), leaseTime, c.DB.Now),
 	}
 }
 
@@ -79,14 +83,7 @@ func (l *Log) finish(ended context.Context) error {
 	if _, err := l.Sequence(ctx); err != nil {
 		return err
 	}
-	err := l.db.InTx(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`UPDATE leases SET until = 0 WHERE name = $1 AND owner = $2`, leaseName, l.owner)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("giving up the audit lease: %w", err)
-	}
-	return nil
+	return l.db.InTx(ctx, l.lease.GiveUp)
 }
 
 // Sequence numbers all pending entries, adds them to the tree and signs checkpoints. It returns how many entries that
@@ -97,6 +94,7 @@ func (l *Log) Sequence(ctx context.Context) (int, error) {
 	for total := 0; ; {
 		b, err := l.plan(ctx)
 		if err == nil && b != nil {
+			store.Reach(store.NumbersPlanned)
 			err = l.commit(ctx, b)
 		}
 		if errors.Is(err, errOther) || (err == nil && b == nil) {
@@ -199,8 +197,7 @@ func (l *Log) signedTree(tx *store.Tx) (edge, checkpoint, error) {
 	if err != nil {
 		return edge{}, checkpoint{}, err
 	}
-	root, err := tree.root()
-	if err == nil && (head.size != size || head.root != root) {
+	if head.size != size || head.root != tree.root() {
 		err = fmt.Errorf("%w: the tree of %d entries is not that of checkpoint %d", ErrTampered, size, head.size)
 	}
 	return tree, head, err
@@ -236,22 +233,18 @@ func number(r store.Row) (int64, error) {
 
 // grow adds pending entries to the tree.
 func grow(tree edge, pending []waiting) (*batch, error) {
-	b := &batch{first: tree.size + 1}
+	b := &batch{first: tree.size + 1, ids: make([]string, 0, len(pending)), trees: make([]string, 0, len(pending))}
+	var hash tlog.Hash
+	var room []byte
 	for _, w := range pending {
 		if !w.body.Valid || w.seq.Valid {
 			return nil, fmt.Errorf("%w: pending entry %s is gone or has a number", ErrTampered, w.id)
 		}
-		hashes, err := tree.add(leaf(w.id, w.body.String))
-		if err != nil {
-			return nil, err
-		}
-		b.ids = append(b.ids, w.id)
-		b.trees = append(b.trees, row(hashes))
+		hash, room = leafIn(room, w.id, w.body.String)
+		b.ids, b.trees = append(b.ids, w.id), append(b.trees, row(tree.add(hash)))
 	}
-	var err error
-	b.head.size = tree.size
-	b.head.root, err = tree.root()
-	return b, err
+	b.head.size, b.head.root = tree.size, tree.root()
+	return b, nil
 }
 
 // commit stores a batch, all of it or nothing. Of two batches planned on the same tree one is stored: both begin with
@@ -268,9 +261,11 @@ func (l *Log) commit(ctx context.Context, b *batch) error {
 		if n == 0 {
 			return errOther
 		}
+		store.Reach(store.NumbersTaken)
 		if err := l.publish(tx); err != nil {
 			return err
 		}
+		tx.Tell(Bell)
 		return b.insert(tx)
 	})
 	l.published = l.published || err == nil
@@ -314,26 +309,16 @@ func (l *Log) publish(tx *store.Tx) error {
 	return err
 }
 
-// leaseName names the sequencer's row in leases. The lease only saves the work of planning what another commits;
-// nothing depends on clocks that agree.
+// leaseName names the sequencer's lease. It only saves the work of planning what another commits.
 const leaseName = "audit.sequencer"
 
 // yield returns errOther while another process holds the lease.
-func (l *Log) yield(tx *store.Tx) error {
-	n, err := store.One(tx, number, `SELECT COUNT(*) FROM leases WHERE name = $1 AND owner <> $2 AND until > $3`,
-		leaseName, l.owner, tx.Now.UnixMicro())
-	if err == nil && n > 0 {
-		err = errOther
-	}
-	return err
-}
+func (l *Log) yield(tx *store.Tx) error { return unlessFree(l.lease.Free(tx)) }
 
-func (l *Log) takeLease(tx *store.Tx) error {
-	n, err := tx.Exec(`INSERT INTO leases (name, owner, until) VALUES ($1, $2, $3)
-		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
-		WHERE leases.owner = excluded.owner OR leases.until <= $4`,
-		leaseName, l.owner, tx.Now.Add(l.lease).UnixMicro(), tx.Now.UnixMicro())
-	if err == nil && n == 0 {
+func (l *Log) takeLease(tx *store.Tx) error { return unlessFree(l.lease.Take(tx)) }
+
+func unlessFree(free bool, err error) error {
+	if err == nil && !free {
 		err = errOther
 	}
 	return err

@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/dtcgate/dtcgate/store"
 )
@@ -23,17 +23,21 @@ type Report struct {
 	Entries     int64     `json:"entries"`   // on record
 	Sequenced   int64     `json:"sequenced"` // of these, numbered
 	Pending     int64     `json:"pending"`   // of these, not numbered yet
+	Pruned      int64     `json:"pruned"`    // numbered, and removed since as their horizon allows
 	Checkpoints int64     `json:"checkpoints"`
-	Size        int64     `json:"size"` // of the last checkpoint that was checked
-	Root        string    `json:"root"` // of the tree at Size, base64
+	Size        int64     `json:"size"`              // of the last checkpoint that was checked
+	Root        string    `json:"root"`              // of the tree at Size, base64
+	Outside     int64     `json:"outside,omitempty"` // checkpoints kept elsewhere that fit
 	Bad         *BadEntry `json:"bad,omitempty"`
 }
 
 // BadEntry is the first entry that does not fit. Seq is 0 when it has no number, ID is empty when it cannot be told.
+// Checkpoint is the size of the first checkpoint that does not fit, where that is what showed it.
 type BadEntry struct {
-	Seq int64  `json:"seq"`
-	ID  string `json:"id"`
-	Why string `json:"why"`
+	Seq        int64  `json:"seq"`
+	ID         string `json:"id"`
+	Why        string `json:"why"`
+	Checkpoint int64  `json:"checkpoint,omitempty"`
 }
 
 func (b *BadEntry) Error() string { return fmt.Sprintf("entry %d (%s): %s", b.Seq, b.ID, b.Why) }
@@ -69,23 +73,19 @@ type walk struct {
 	kept   map[int64]checkpoint // from outside, by size, not reached yet
 	agreed checkpoint           // the last from outside that was checked
 	values int64                // personal values checked
+	room   []byte               // to work in
+
+	pruning pruning
 }
 
 func (w *walk) all(outside []string) error {
 	if err := w.count(); err != nil {
 		return err
 	}
-	for _, signed := range outside {
-		c, err := openCheckpoint(signed, w.trusted)
-		if err != nil {
-			return fmt.Errorf("checkpoint kept outside: %w", err)
-		}
-		if other, ok := w.kept[c.size]; ok && other.root != c.root {
-			return &BadEntry{Seq: c.size, Why: "two checkpoints kept outside contradict each other"}
-		}
-		w.kept[c.size] = c
+	if err := w.keep(outside); err != nil {
+		return err
 	}
-	for _, step := range []func() error{w.sequence, w.end, w.pending, w.hidden} {
+	for _, step := range []func() error{w.sequence, w.end, w.pruning.holds, w.pending, w.hidden} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -109,7 +109,9 @@ func (w *walk) count() error {
 		}
 		*c.n = n
 	}
-	return nil
+	var err error
+	w.pruning.Horizon, err = LastHorizon(w.tx, true)
+	return err
 }
 
 // record is an entry as stored, with its place and its row of the tree.
@@ -129,11 +131,15 @@ func scanRecord(r store.Row) (record, error) {
 
 const columns = `e.id, e.at, e.merchant, e.event, e.call_id, e.job_id, e.actor, e.tool, e.body`
 
+// perhaps are columns of an entry that may have been removed. It then has no time.
+const perhaps = `s.entry_id, e.at, COALESCE(e.merchant, ''), COALESCE(e.event, ''), COALESCE(e.call_id, ''), COALESCE(e.job_id, ''),
+	COALESCE(e.actor, ''), COALESCE(e.tool, ''), COALESCE(e.body, '')`
+
 // sequence checks all that has a number. Rows that lack a part are not among those it reads, and show as gaps.
 func (w *walk) sequence() error {
 	for from := int64(math.MinInt64); ; {
-		records, err := store.All(w.tx, scanRecord, `SELECT s.seq, `+columns+`, t.hashes
-			FROM audit_sequence s JOIN audit_tree t ON t.seq = s.seq JOIN audit_entries e ON e.id = s.entry_id
+		records, err := store.All(w.tx, scanRecord, `SELECT s.seq, `+perhaps+`, t.hashes
+			FROM audit_sequence s JOIN audit_tree t ON t.seq = s.seq LEFT JOIN audit_entries e ON e.id = s.entry_id
 			WHERE s.seq > $1 AND t.seq > $1 ORDER BY s.seq LIMIT $2`, from, verifyBatch)
 		if err != nil || len(records) == 0 {
 			return err
@@ -159,11 +165,12 @@ func (w *walk) batch(records []record, from, upTo int64) error {
 	if err != nil {
 		return err
 	}
-	checkpoints, err := store.All(w.tx, scanStored, `SELECT size, note, at FROM audit_checkpoints
+	rows, err := store.All(w.tx, scanStored, `SELECT size, note, at FROM audit_checkpoints
 		WHERE size > $1 AND size <= $2 ORDER BY size`, from, upTo)
 	if err != nil {
 		return err
 	}
+	checkpoints := openAll(rows, func(s stored) (checkpoint, error) { return s.open(w.trusted) })
 	for _, r := range records {
 		if r.seq != w.tree.size+1 {
 			return w.gap(r.seq)
@@ -176,7 +183,7 @@ func (w *walk) batch(records []record, from, upTo int64) error {
 			return err
 		}
 		values = values[n:]
-		for len(checkpoints) > 0 && checkpoints[0].size <= r.seq {
+		for len(checkpoints) > 0 && checkpoints[0].of.size <= r.seq {
 			if err := w.checkpoint(checkpoints[0], r); err != nil {
 				return err
 			}
@@ -203,24 +210,33 @@ func scanValue(r store.Row) (sealed, error) {
 
 // entry checks one entry by itself, then against the tree.
 func (w *walk) entry(r record, values []sealed) error {
+	if r.head.At.IsZero() { // no row: an entry has a time
+		return w.gone(r, len(values))
+	}
 	if err := w.contents(r, values); err != nil {
 		return err
 	}
-	hashes, err := w.tree.add(leaf(r.head.ID, r.body))
-	if err != nil {
-		return err
+	w.pruning.see(r)
+	var leaf tlog.Hash
+	leaf, w.room = leafIn(w.room, r.head.ID, r.body)
+	return w.grow(r, leaf)
+}
+
+// grow adds a leaf to the tree, where it must complete the hashes on record.
+func (w *walk) grow(r record, leaf tlog.Hash) error {
+	w.room = appendRow(w.room[:0], w.tree.add(leaf))
+	if r.hashes == string(w.room) {
+		return nil
 	}
-	if want := row(hashes); r.hashes != want {
-		if len(r.hashes) < 64 || r.hashes[:64] != want[:64] {
-			return r.bad("its bytes do not give the hash recorded for it")
-		}
-		return r.bad("with it the hashes of the tree are not those recorded")
+	if !strings.HasPrefix(r.hashes, string(w.room[:hashDigits])) {
+		return r.bad("its bytes do not give the hash recorded for it")
 	}
-	return nil
+	return r.bad("with it the hashes of the tree are not those recorded")
 }
 
 func (w *walk) contents(r record, values []sealed) error {
-	if !r.head.opens(r.body) {
+	var fits bool
+	if fits, w.room = r.head.opens(r.body, w.room); !fits {
 		return r.bad("its columns differ from its body")
 	}
 	for _, v := range values {
@@ -237,65 +253,58 @@ func (r record) bad(why string, args ...any) error {
 }
 
 // checkpoint checks a stored checkpoint where the walk has reached its size, at entry r.
-func (w *walk) checkpoint(s stored, r record) error {
-	c, err := s.open(w.trusted)
-	if err != nil {
-		return r.bad("checkpoint %d: %v", s.size, err)
+func (w *walk) checkpoint(o opened[stored], r record) error {
+	c := o.checkpoint
+	if o.err != nil {
+		return r.bad("checkpoint %d: %v", o.of.size, o.err)
 	}
 	if c.previous != w.head.size {
 		return r.bad("checkpoint %d follows checkpoint %d, which is not here", c.size, c.previous)
 	}
-	root, err := w.tree.root()
-	if err != nil {
-		return err
-	}
-	if c.size != w.tree.size || c.root != root {
+	if c.size != w.tree.size || c.root != w.tree.root() {
 		return w.since(w.head, c)
 	}
 	w.head = c
-	w.report.Size, w.report.Root = c.size, root.String()
-	return nil
-}
-
-// outside checks a checkpoint kept elsewhere once the walk has reached its size.
-func (w *walk) outside(r record) error {
-	c, ok := w.kept[r.seq]
-	if !ok {
-		return nil
-	}
-	delete(w.kept, r.seq)
-	root, err := w.tree.root()
-	if err != nil {
-		return err
-	}
-	if root != c.root {
-		return w.since(w.agreed, c)
-	}
-	w.agreed = c
+	w.pruning.sign(c)
+	w.report.Size, w.report.Root = c.size, c.root.String()
 	return nil
 }
 
 // since blames the entries that c covers and the last good checkpoint does not: their tree agrees with itself and not
 // with the signature, so it was computed anew.
 func (w *walk) since(good, c checkpoint) error {
-	return w.at(good.size+1, fmt.Sprintf("entries %d to %d do not give the root that checkpoint %d of %s signed",
+	bad, err := w.at(good.size+1, fmt.Sprintf("entries %d to %d do not give the root that checkpoint %d of %s signed",
 		good.size+1, c.size, c.size, c.at.Format(time.DateTime)))
+	if err != nil {
+		return err
+	}
+	bad.Checkpoint = c.size
+	return bad
 }
 
 // at names the entry of a number.
-func (w *walk) at(seq int64, why string) error {
+func (w *walk) at(seq int64, why string) (*BadEntry, error) {
 	id, err := store.One(w.tx, text, `SELECT entry_id FROM audit_sequence WHERE seq = $1`, seq)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	return &BadEntry{Seq: seq, ID: id, Why: why}, nil
+}
+
+// blame is at for who has nothing to add.
+func (w *walk) blame(seq int64, why string) error {
+	bad, err := w.at(seq, why)
+	if err != nil {
 		return err
 	}
-	return &BadEntry{Seq: seq, ID: id, Why: why}
+	return bad
 }
 
 // gap tells why the entry after the last good one could not be read; found is the number read instead.
 func (w *walk) gap(found int64) error {
 	seq := w.tree.size + 1
 	if found < seq {
-		return w.at(found, "its number is not part of the sequence")
+		return w.blame(found, "its number is not part of the sequence")
 	}
 	var id, entry, hashes sql.NullString
 	err := w.tx.QueryRow(`SELECT s.entry_id, e.id, t.hashes FROM audit_sequence s
@@ -326,9 +335,8 @@ func (w *walk) end() error {
 	if trees != size {
 		return &BadEntry{Seq: size + 1, Why: fmt.Sprintf("the record ends before it; the tree has hashes of %d entries", trees)}
 	}
-	if len(w.kept) > 0 {
-		return &BadEntry{Seq: size + 1, Why: fmt.Sprintf("the record ends before it; a checkpoint kept outside has %d entries",
-			slices.Max(slices.Collect(maps.Keys(w.kept))))}
+	if err := w.cut(); err != nil {
+		return err
 	}
 	beyond, err := store.One(w.tx, number, `SELECT COALESCE(MAX(size), 0) FROM audit_checkpoints`)
 	if err != nil {
@@ -338,7 +346,7 @@ func (w *walk) end() error {
 		return &BadEntry{Seq: size + 1, Why: fmt.Sprintf("the record ends before it; checkpoint %d has more entries", beyond)}
 	}
 	if w.head.size != size {
-		return w.at(w.head.size+1, fmt.Sprintf("no checkpoint covers it; the last is %d", w.head.size))
+		return w.blame(w.head.size+1, fmt.Sprintf("no checkpoint covers it; the last is %d", w.head.size))
 	}
 	return nil
 }
@@ -380,7 +388,8 @@ func (w *walk) waiting(p waiting) error {
 // hidden checks that each entry has a number or waits for one, and that each personal value has an entry. All numbered
 // and all waiting entries are known to exist and to be different, so counting finds out if there are others.
 func (w *walk) hidden() error {
-	if w.report.Entries != w.report.Sequenced+w.report.Pending {
+	w.report.Pruned = w.pruning.removed
+	if w.report.Entries+w.report.Pruned != w.report.Sequenced+w.report.Pending {
 		return w.stray("it was kept from being numbered", `SELECT e.id FROM audit_entries e
 			WHERE NOT EXISTS (SELECT 1 FROM audit_sequence s WHERE s.entry_id = e.id)
 			AND NOT EXISTS (SELECT 1 FROM audit_pending p WHERE p.entry_id = e.id) ORDER BY e.id LIMIT 1`)

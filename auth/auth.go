@@ -9,9 +9,11 @@
 // asking: scopes, actions, tools, resources, networks, a ceiling on risk, the wish that people confirm what it does. What
 // follows from these is decided in package gate, not here.
 //
-// Nothing is cached. A chain is read from the database when a request comes (Authenticate), again in the transaction of
-// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. Hold also keeps
-// the merchant's rights from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
+// Nothing is believed from memory. A chain is asked of the database when a request comes (Authenticate), again in the transaction of
+// the call (Renew, Hold) and once more when a stored call runs (Live), so a revocation holds from the next call on. What a chain came to
+// is kept in memory beside the revision of its merchant's rights at which it was read (Known), and is used again only while the
+// database, in the snapshot of the one who asks, has that revision: every change of rights moves it. Hold also keeps the merchant's
+// rights from changing until the transaction ends: a revocation waits for what runs, and nothing commits after it.
 //
 // Authenticate answers ErrUnknownCredential for a secret that is wrong, revoked or expired alike: the caller learns
 // nothing from the difference. The reason is for the record only.
@@ -56,6 +58,7 @@ type Principal struct {
 	RequiresApproval bool      // every tool of an approval class waits for a person
 	PolicyVersion    int64     // in force at the merchant; 0: none
 	PolicyShadow     string    // hash of the draft that runs beside it; "": none
+	Frozen           Freeze    // that stops its writes; none for most
 	Ceiling          Level     // the riskiest call it may make
 	ExpiresAt        time.Time // of the link that ends first; zero: never
 
@@ -64,9 +67,16 @@ type Principal struct {
 	Session  string    // ses_…, of a person who signed in; empty for a token
 	StepUpAt time.Time // when the person last showed who they are, in that session
 
-	opener string  // hash of the secret that opened a key or was a person's token, so that what a rotation ended is over for calls on their way too
-	most   []Scope // that the credential which let it in carries; nil: all
+	recalled   bool      // from memory, and not held against the database since
+	revision   int64     // of the merchant's rights, on whose snapshot it was read; 0: it was not read on one
+	opensUntil time.Time // when the secret that opened it ends, which was rotated; zero: it is the key's own
+	opener     string    // hash of the secret that opened a key or was a person's token, so that what a rotation ended is over for calls on their way too
+	most       []Scope   // that the credential which let it in carries; nil: all
 }
+
+// Recalled reports whether p is as it was read for an earlier call. Nothing may be told or done before Renew or Hold has found that it
+// still is.
+func (p Principal) Recalled() bool { return p.recalled }
 
 // Agent reports whether p may call tools. People decide; they call none.
 func (p Principal) Agent() bool {

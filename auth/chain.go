@@ -61,6 +61,10 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if p.Kind == KindOperator {
 		return p, p.policyAt(tx, p.Merchant)
 	}
+	if holds, err := p.holds(tx); holds || err != nil {
+		p.recalled = false
+		return p, err
+	}
 	first, err := readLink(tx, p.Merchant, p.ID)
 	if err != nil {
 		return Principal{}, err
@@ -75,7 +79,9 @@ func Renew(tx *store.Tx, p Principal) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	now.opener = p.opener
+	if now.opener = p.opener; p.opener != "" {
+		now.opensUntil = first.secrets.ends(p.opener)
+	}
 	now = now.atMost(p.most)
 	if p.Session != "" {
 		return now.signedIn(tx, p.Session)
@@ -106,9 +112,12 @@ func TryHold(tx *store.Tx, merchant string) (bool, error) { return tx.TryShare(r
 
 // Same reports whether p and q are the same principal with the same rights. It compares the rights themselves and not the
 // versions of rows: what somebody forgot to count up would be a right that outlives its revocation. Under another version of the policy
-// the same rights are others.
+// the same rights are others, and so they are while they are frozen.
 func (p Principal) Same(q Principal) bool {
-	return p.PolicyVersion == q.PolicyVersion && reflect.DeepEqual(p.Links, q.Links)
+	if p.revision != 0 && p.revision == q.revision && p.ID == q.ID {
+		return true
+	}
+	return p.PolicyVersion == q.PolicyVersion && p.PolicyShadow == q.PolicyShadow && p.Frozen.ID == q.Frozen.ID && reflect.DeepEqual(p.Links, q.Links)
 }
 
 // climb reads a chain of a merchant from its first link up.
@@ -132,7 +141,11 @@ func (first storedLink) climb(tx *store.Tx) (p Principal, err error) {
 		links = append(links, l.Link)
 		if l.parent == "" {
 			p = join(first.merchant, links)
-			return p, p.policyAt(tx, first.merchant)
+			err = p.policyAt(tx, first.merchant)
+			if p.Root().Kind == KindJWT {
+				p.revision = 0 // a newer token of its issuer changes it without a change of rights
+			}
+			return p, err
 		}
 		up, err := readLink(tx, first.merchant, l.parent)
 		if errors.Is(err, ErrUnknownCredential) || err == nil && len(links) == maxLinks {

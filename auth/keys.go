@@ -56,6 +56,14 @@ func (s keySecrets) open(sum string, now time.Time) bool {
 	return current == 1 || old == 1 && now.Before(s.until)
 }
 
+// ends gives when a secret of this hash, which opens the key, will not do so any more; the zero time for the key's own.
+func (s keySecrets) ends(sum string) time.Time {
+	if subtle.ConstantTimeCompare([]byte(s.sum), []byte(sum)) == 1 {
+		return time.Time{}
+	}
+	return s.until
+}
+
 // DefaultDepth is how many sub-tokens deep a key may delegate when nobody says.
 const DefaultDepth = 3
 
@@ -172,6 +180,7 @@ func authenticateKey(tx *store.Tx, sum string) (Principal, error) {
 		case k.secrets.open(sum, tx.Now):
 			p, err := k.link().climb(tx)
 			p.opener = sum
+			p.opensUntil = k.secrets.ends(sum)
 			return p, err
 		}
 	}

@@ -36,16 +36,25 @@ func EnsureMerchant(tx *store.Tx, name string) (Merchant, error) {
 
 // OnlyMerchant gives the one merchant there is, for a command that names none.
 func OnlyMerchant(tx *store.Tx) (Merchant, error) {
-	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	all, err := ListMerchants(tx)
 	switch {
 	case err != nil:
-		return Merchant{}, fmt.Errorf("reading merchants: %w", err)
+		return Merchant{}, err
 	case len(all) == 0:
 		return Merchant{}, ErrNoMerchant
 	case len(all) > 1:
 		return Merchant{}, fmt.Errorf("there are %d merchants; say which with --merchant: %s", len(all), names(all))
 	}
 	return all[0], nil
+}
+
+// ListMerchants gives all that there are, oldest first.
+func ListMerchants(tx *store.Tx) ([]Merchant, error) {
+	all, err := store.All(tx, scanMerchant, `SELECT id, name FROM merchants ORDER BY created_at`)
+	if err != nil {
+		return nil, fmt.Errorf("reading merchants: %w", err)
+	}
+	return all, nil
 }
 
 // FindMerchant gives a merchant by name or id.
@@ -94,13 +103,33 @@ func PolicyVersion(tx *store.Tx, merchant string) (int64, error) {
 	return version, nil
 }
 
-// policyAt reads what is in force at a merchant, and what runs beside it.
-func (p *Principal) policyAt(tx *store.Tx, merchant string) error {
-	err := tx.QueryRow(`SELECT policy_version, policy_shadow FROM merchants WHERE id = $1`, merchant).Scan(&p.PolicyVersion, &p.PolicyShadow)
+// policyAt reads what is in force at a merchant, what runs beside it, and what stops p.
+func (p *Principal) policyAt(tx *store.Tx, merchant string) (err error) {
+	now, err := inForceAt(tx, merchant)
 	if err != nil {
-		return fmt.Errorf("reading the version of the policy: %w", err)
+		return err
 	}
-	return nil
+	p.PolicyVersion, p.PolicyShadow = now.policy, now.shadow
+	if tx.Snapshot() { // else what was read before may be older
+		p.revision = now.revision
+	}
+	p.Frozen, err = frozenBy(tx, merchant, p.Links)
+	return err
+}
+
+// inForce is what is in force at a merchant, and under which revision of its rights.
+type inForce struct {
+	policy   int64
+	shadow   string
+	revision int64
+}
+
+func inForceAt(tx *store.Tx, merchant string) (now inForce, err error) {
+	err = tx.QueryRow(`SELECT policy_version, policy_shadow, revision FROM merchants WHERE id = $1`, merchant).Scan(&now.policy, &now.shadow, &now.revision)
+	if err != nil {
+		err = fmt.Errorf("reading the version of the policy: %w", err)
+	}
+	return now, err
 }
 
 // SetPolicyShadow names the draft that runs beside the version in force, by its hash; "" is none. It is a change of rights: BeginChange comes before it.
@@ -135,11 +164,11 @@ func rightsAt(merchant string) string { return "rights at " + merchant }
 
 // PolicyVersions gives the version in force at every merchant.
 func PolicyVersions(tx *store.Tx) (map[string]int64, error) {
-	type inForce struct {
+	type version struct {
 		merchant string
 		version  int64
 	}
-	all, err := store.All(tx, func(r store.Row) (f inForce, err error) {
+	all, err := store.All(tx, func(r store.Row) (f version, err error) {
 		return f, r.Scan(&f.merchant, &f.version)
 	}, `SELECT id, policy_version FROM merchants`)
 	if err != nil {

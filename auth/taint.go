@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -33,18 +34,32 @@ func SetTaint(tx *store.Tx, p Principal, tool, call string) error {
 // TaintOf gives the taint of p, or nil when it has none or its time is over. What stands above p taints it: whoever has read outsiders' text
 // would else be rid of it with a sub-token of its own.
 func TaintOf(tx *store.Tx, p Principal) (*Taint, error) {
-	var last *Taint
-	for _, l := range p.Links {
-		t, err := store.One(tx, func(r store.Row) (t Taint, err error) {
-			return t, r.Scan(&t.Tool, &t.CallID, store.At(&t.Until))
-		}, `SELECT tool, call_id, until FROM taints WHERE principal_id = $1 AND until > $2`, l.ID, store.Micros(tx.Now))
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-		case err != nil:
-			return nil, fmt.Errorf("reading a taint: %w", err)
-		case last == nil || t.Until.After(last.Until):
-			last = &t
-		}
+	if len(p.Links) == 0 || len(p.Links) > maxLinks {
+		return nil, nil
 	}
-	return last, nil
+	args := make([]any, 0, maxLinks+1)
+	args = append(args, store.Micros(tx.Now))
+	for _, l := range p.Links {
+		args = append(args, l.ID)
+	}
+	t, err := store.One(tx, func(r store.Row) (t Taint, err error) {
+		return t, r.Scan(&t.Tool, &t.CallID, store.At(&t.Until))
+	}, lastTaint[len(p.Links)], args...)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading a taint: %w", err)
+	}
+	return &t, nil
 }
+
+// lastTaint are the queries for the taint of so many principals that ends last.
+var lastTaint = func() (all [maxLinks + 1]string) {
+	in := "$2"
+	for n := 1; n <= maxLinks; n++ {
+		all[n] = `SELECT tool, call_id, until FROM taints WHERE until > $1 AND principal_id IN (` + in + `) ORDER BY until DESC LIMIT 1`
+		in += ", $" + strconv.Itoa(n+2)
+	}
+	return all
+}()

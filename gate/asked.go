@@ -39,11 +39,11 @@ func (g *Gate) checkAsked(_ context.Context, c *call) error {
 
 // put makes the question to people: what the server itself reads for them, the binding, and the hash by which the same is known again.
 func (c *call) put() (err error) {
-	c.question = approvals.Request{AgentID: c.Principal.Root().ID}
+	c.question = &approvals.Request{AgentID: c.Principal.Root().ID}
 	if c.question.Facts, err = c.tellFacts(); err != nil {
 		return err
 	}
-	if c.question.Binding, err = bind(c); err != nil {
+	if c.question.Binding, err = bind(c, c.question.Facts); err != nil {
 		return err
 	}
 	c.question.Question, err = approvals.QuestionHash(c.question.AgentID, c.Args, c.question.Binding, c.preview)

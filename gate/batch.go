@@ -171,7 +171,7 @@ func (g *Gate) checkPartStanding(ctx context.Context, c *call) error {
 		}
 	}
 	f := c.batch.facts
-	c.facts.Trust, c.facts.NoTrust, c.facts.Tainted = f.Trust, f.NoTrust, f.Tainted
+	c.facts.Trust, c.facts.NoTrust, c.facts.Tainted, c.taint = f.Trust, f.NoTrust, f.Tainted, c.batch.taint
 	return nil
 }
 

@@ -21,13 +21,13 @@ func (g *Gate) checkBinding(_ context.Context, c *call) error {
 		return tools.Refuse(tools.ApprovalInvalidated, "Ask again.", "It needs a person's consent by now.")
 	case r.ID == "":
 		return nil
-	case !r.Intact(), !r.Binding.Holds(c.stored):
+	case !r.Intact(), !r.Binding.Holds(*c.stored):
 		return altered()
 	}
 	if err := endorsed(c, r); err != nil {
 		return err
 	}
-	now, err := bind(c)
+	now, err := bind(c, nil)
 	if err != nil {
 		return err
 	}

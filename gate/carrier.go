@@ -32,6 +32,9 @@ func (g *Gate) carried(tx *store.Tx, p auth.Principal, b Ballot) (auth.Principal
 	if b.Override {
 		return p, tools.Refuse(tools.ForbiddenApprover, "Open the page of the request, or vote without override.", "An override is not carried: it takes the person themselves.")
 	}
+	if err := frozen(p); err != nil && b.Decision == approvals.Approve { // a no is a brake, which nothing holds back
+		return p, err
+	}
 	link, err := auth.LinkedPerson(tx, p.Merchant, p.ID, b.OnBehalfOf)
 	if errors.Is(err, store.ErrNotFound) {
 		return p, unlinked()

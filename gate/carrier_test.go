@@ -168,6 +168,25 @@ func TestOnlyAServicesKeyCarries(t *testing.T) {
 	})
 }
 
+// Whoever has the key of a service that is frozen could have other agents' writes approved with it.
+func TestAFrozenServiceCarriesNoConsent(t *testing.T) {
+	chatting(t, func(c chat) {
+		c.link(c.person, c.service.ID, "U1")
+		first, second := c.parked("test_lend", oneLamp).Approval.ApprovalID, c.parked("test_lend", `{"thing":"lamp","amount":2}`).Approval.ApprovalID
+		f := c.freeze(c.service.ID)
+		_, err := c.carry(c.service, "U1", first, approvals.Approve)
+		wantCode(c.t, err, tools.Frozen)
+		if c.count(`SELECT COUNT(*) FROM approval_votes`) != 0 {
+			c.t.Error("it was carried")
+		}
+		_, err = c.carry(c.service, "U1", second, approvals.Deny)
+		wantDone(c.t, "a denial, which stops more", err)
+		c.lift(f)
+		_, err = c.carry(c.service, "U1", first, approvals.Approve)
+		wantDone(c.t, "a consent after the lift", err)
+	})
+}
+
 // The key asked while it was an agent's, and is a carrier's by now.
 func TestTheKeyThatAskedCarriesNoAnswer(t *testing.T) {
 	chatting(t, func(c chat) {

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/store"
@@ -107,7 +105,7 @@ func TestAListenerThatComesBackMissesNothingAndHearsNothingTwice(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		w := newWire(t, db)
 		gates := []*Gate{w.Gate, newOther(w)}
-		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		defer storetest.NothingLeft(t)()
 		for _, g := range gates { // so that each follows at its own pace
 			defer w.listen(g, w.person, FromNow).Close()
 		}
@@ -194,7 +192,7 @@ func TestWhoMayListenNoMoreHearsNothingMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storetest.Each(t, func(t *testing.T, db *store.DB) {
 				w := newWire(t, db)
-				defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+				defer storetest.NothingLeft(t)()
 				p := w.signedIn()
 				l := w.listen(w.Gate, p, FromNow)
 				defer l.Close()
@@ -256,7 +254,7 @@ func TestOnlyWhoMayReadApprovalsListens(t *testing.T) {
 
 func TestAListenerThatDoesNotTakeItsNewsIsSentAwayAndLosesNothing(t *testing.T) {
 	w := newWire(t, storetest.New(t, "sqlite"))
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer storetest.NothingLeft(t)()
 	l, quick := w.listen(w.Gate, w.person, FromNow), w.listen(w.Gate, w.person, FromNow)
 	defer quick.Close()
 	for i := range newsMax + 1 {
@@ -322,7 +320,7 @@ func TestWhatCannotBeToldAgainIsLost(t *testing.T) {
 
 func TestListenersAreBounded(t *testing.T) {
 	w := newWire(t, storetest.New(t, "sqlite"))
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer storetest.NothingLeft(t)()
 	var open []*Listener
 	for range listenersPerPerson / listenersPerSession {
 		p := w.signedIn()
@@ -350,7 +348,7 @@ func TestListenersAreBounded(t *testing.T) {
 
 func TestNobodyListensWhileTheDatabaseCannotBeAsked(t *testing.T) {
 	w := newWire(t, storetest.New(t, "sqlite"))
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer storetest.NothingLeft(t)()
 	l := w.listen(w.Gate, w.person, FromNow)
 	defer l.Close()
 	w.exec(`ALTER TABLE audit_sequence RENAME TO audit_sequence_away`)

@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	// followEvery is how often the record is asked for more.
-	followEvery = 200 * time.Millisecond
-	// standEvery is how often each listener is read again although there is nothing to tell: who may listen no more is gone within a second.
+	// standEvery is how often each listener is read again, and the record asked for more, although nobody told that it has grown: who may listen no
+	// more is gone within a second.
 	standEvery = 600 * time.Millisecond
+	// followPause is how long the record rests at least when nobody tells that it has grown.
+	followPause = 50 * time.Millisecond
 	// stretchMax is how many numbers are looked at in one go.
 	stretchMax = 4096
 )
@@ -120,14 +121,17 @@ func (f *follow) toldAll(l *Listener) int64 {
 
 func (f *follow) run(ctx context.Context) {
 	for ctx.Err() == nil {
+		told, stop := f.db.Listen(audit.Bell)
 		if err := f.pass(ctx); err != nil && ctx.Err() == nil {
 			f.log.Error().Err(err).Msg("following the record")
 			f.end(err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(followEvery):
+		case <-told:
+		case <-time.After(max(standEvery-time.Since(f.stood), followPause)):
 		}
+		stop()
 	}
 }
 

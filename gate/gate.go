@@ -35,6 +35,7 @@ import (
 	"github.com/dtcgate/dtcgate/gate/trust"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -50,6 +51,8 @@ type Config struct {
 	Issuers *auth.Issuers // of tokens that let agents in; nil: there are none
 	// Webhooks tell services outside what happens; nil: none are told.
 	Webhooks *notify.Webhooks
+	Observe  func(Observed) // is told of every call, by the goroutine that made it; nil: nobody is
+	Spans    *spans.Tracer  // nil: nothing is traced
 }
 
 // A Gate judges, records, parks and runs calls. All its methods may be used concurrently.
@@ -64,19 +67,27 @@ type Gate struct {
 	webhooks  *notify.Webhooks
 	wake      chan struct{} // tells a worker of this process that something may be due
 	strangers strangers
+	known     auth.Known // the callers of late
+	records   store.Gathered[audit.Sealed]
 	policies  policies
 	shadows   shadows
 	used      used
 	feed      feed
 	touched   touched
 	outside   *outside
+	frozen    noticed
+	observe   func(Observed)
+	spans     *spans.Tracer
+	load      load
 }
 
 // New makes a gate. It starts nothing; Work carries out what waits.
 func New(c Config) *Gate {
 	return &Gate{
 		db: c.DB, tools: c.Tools, log: c.Log, exports: c.Exports, issuers: c.Issuers, oidc: c.OIDC, webhooks: c.Webhooks,
-		wake: make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
+		records: store.Gathered[audit.Sealed]{DB: c.DB, Write: audit.AppendSealed},
+		wake:    make(chan struct{}, 1), strangers: newStrangers(), used: newUsed(), outside: newOutside(),
+		observe: c.Observe, spans: c.Spans,
 	}
 }
 
@@ -91,6 +102,7 @@ type Request struct {
 	FillFacts      bool // see tools.Route
 	// Wrong is what the transport found wrong with the arguments, so that they are none. The call is judged all the same.
 	Wrong *tools.Refusal
+	Trace string // the W3C traceparent that the message itself names; "" for none
 }
 
 // An Outcome is the answer to a call that was not refused.
@@ -119,6 +131,7 @@ type call struct {
 	action   string // that it asks for, if there is such a one
 	policy   *policy.Policy
 	facts    policy.Facts    // what the policy is asked about it
+	taint    *auth.Taint     // of the caller; nil: none
 	said     *trust.Asked    // by the outside source of trust, if there is one
 	ask      approvals.Rule  // whose consent it waits for
 	parked   bool            // it does
@@ -132,21 +145,27 @@ type call struct {
 	objects  []tools.Object // that it is about
 	rows     []tools.Object // that its answer shows
 	out      Outcome
-	job      string        // of a parked or queued call
-	stored   approvals.Job // of a call that is resumed
+	job      string         // of a parked or queued call
+	stored   *approvals.Job // of a call that is resumed
 	approval approvals.Request
-	question approvals.Request // that people are to be asked
-	changed  []tools.Change    // what is not as people saw it
-	parts    []*call           // of a batch: its calls
-	batch    *call             // that it is part of; nil: of none
-	nth      int               // of the calls of its batch, from 1
+	question *approvals.Request // that people are to be asked
+	changed  []tools.Change     // what is not as people saw it
+	parts    []*call            // of a batch: its calls
+	batch    *call              // that it is part of; nil: of none
+	nth      int                // of the calls of its batch, from 1
 }
 
-// Call takes p's request to a tool. The decision is on record before an answer leaves: without a record nothing runs
-// and nothing is told. Every error is a *tools.Refusal.
-func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
+// take is Call but for those who watch it (observe.go).
+func (g *Gate) take(ctx context.Context, p auth.Principal, r Request) (Outcome, error) {
 	c := g.newCall(p, r)
 	if err := g.safely(c.ID, func() error { return g.handle(ctx, c) }); err != nil {
+		if p.Recalled() && undone(err) {
+			if now, gone := g.Confirm(ctx, p, r.Source); gone != nil {
+				return Outcome{}, gone
+			} else if !now.Same(p) {
+				return g.take(ctx, now, r)
+			}
+		}
 		g.used.count(c.Principal, auth.Used{Refusals: 1, LastUsedAt: c.Started})
 		return Outcome{}, g.refuse(ctx, c, err)
 	}
@@ -156,6 +175,12 @@ func (g *Gate) Call(ctx context.Context, p auth.Principal, r Request) (Outcome, 
 	return c.out, nil
 }
 
+// undone reports whether it is known that nothing came of a call that failed, so that it may be judged anew.
+func undone(err error) bool {
+	code := asRefusal(err).Code
+	return code != tools.Unavailable && code != tools.Internal
+}
+
 func (g *Gate) newCall(p auth.Principal, r Request) *call {
 	now := g.db.Now().Truncate(time.Microsecond) // as its id tells it: who decides the call again later does so at this time
 	c := &call{
@@ -163,8 +188,9 @@ func (g *Gate) newCall(p auth.Principal, r Request) *call {
 			ID: store.NewID("call", now), Started: now, Registry: g.tools, Jobs: g.queue, Undos: undos{g}, Traces: traces{},
 			Delegates: delegates{g}, PolicyVersion: p.PolicyVersion,
 		},
-		req: r,
-		key: r.IdempotencyKey,
+		req:    r,
+		key:    r.IdempotencyKey,
+		checks: make([]audit.Check, 0, 32), // a write has 27
 	}
 	c.madeBy(p)
 	c.May, c.Granted, c.Plans, c.Batch = c.may, c.held, plans{g, c}, several{g, c}
@@ -176,6 +202,7 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 		return err
 	}
 	c.askOutside(ctx)
+	store.Reach(store.Judged)
 	c.out.CallID = c.ID
 	if c.Tool.Writes() {
 		return g.write(ctx, c)
@@ -183,8 +210,8 @@ func (g *Gate) handle(ctx context.Context, c *call) error {
 	return g.read(ctx, c)
 }
 
-// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: another process may
-// have done so. Tests set it.
+// askAgain is how often a read that is not settled yet is repeated when nobody tells that what it reads has changed: what another process told
+// may be lost on its way. Tests set it.
 var askAgain = time.Second
 
 // recordTime bounds the recording of an answer or a refusal when the caller, or the server itself, has no more time.
@@ -199,8 +226,12 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	c.out.Status, c.out.Text = tools.Done, string(c.out.Body)
+	store.Reach(store.ReadDone)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
+	if g.leavesOnlyARecord(c) {
+		return g.recordAmong(ctx, c)
+	}
 	return g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
 		if err := g.judgeTx(c, toldChecks); err != nil {
@@ -208,6 +239,24 @@ func (g *Gate) read(ctx context.Context, c *call) error {
 		}
 		return g.record(tx, c, string(tools.Done))
 	})
+}
+
+// leavesOnlyARecord reports whether nothing but its entry is to be stored of a read that was answered.
+func (g *Gate) leavesOnlyARecord(c *call) bool {
+	return !c.QuotesOutsider() && c.Principal.PolicyShadow == "" && len(c.charges()) == 0
+}
+
+// recordAmong records a read together with those of others.
+func (g *Gate) recordAmong(ctx context.Context, c *call) error {
+	c.Tx = nil
+	if err := g.judge(ctx, c, toldChecks); err != nil {
+		return err
+	}
+	sealed, err := audit.Seal(g.entry(c, policy.EventCall, string(tools.Done)), g.db.Now())
+	if err != nil {
+		return err
+	}
+	return g.records.Do(ctx, sealed)
 }
 
 // readSettled reads until the answer is settled, or gives the one in hand when there is no more time.
@@ -250,7 +299,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
 		}
-		if answer, err = c.Tool.Handler().Read(&c.Call); err != nil && !errors.Is(err, tools.ErrNotYet) {
+		if answer, err = g.tracedRead(c); err != nil && !errors.Is(err, tools.ErrNotYet) {
 			return err
 		}
 		return cmp.Or(g.judgeAnswer(c, answer), err)
@@ -261,7 +310,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 // write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
 // record. Whatever fails, none of it is there.
 func (g *Gate) write(ctx context.Context, c *call) error {
-	err := g.db.InTx(ctx, func(tx *store.Tx) error {
+	return g.db.InTx(ctx, func(tx *store.Tx) error {
 		c.Tx = tx
 		if err := g.writeOnce(c); err != nil || c.job == "" {
 			return err
@@ -270,10 +319,6 @@ func (g *Gate) write(ctx context.Context, c *call) error {
 		c.out.Job, err = g.queue.Job(tx, c.Principal, c.job)
 		return err
 	})
-	if err == nil && c.out.Status == tools.Queued {
-		g.notify()
-	}
-	return err
 }
 
 func (g *Gate) writeOnce(c *call) error {
@@ -283,15 +328,18 @@ func (g *Gate) writeOnce(c *call) error {
 	if replayed, err := g.claimKey(c); err != nil || replayed {
 		return err
 	}
+	store.Reach(store.KeyClaimed)
 	if err := g.judgeTx(c, writeChecks); err != nil {
 		return err
 	}
 	if err := g.act(c); err != nil {
 		return err
 	}
+	store.Reach(store.Acted)
 	if err := g.saveAnswer(c); err != nil {
 		return err
 	}
+	defer store.Reach(store.Recorded)
 	return g.record(c.Tx, c, string(c.out.Status))
 }
 
@@ -315,7 +363,7 @@ func (g *Gate) run(c *call) error {
 	if err != nil {
 		return err
 	}
-	result, err := c.Tool.Handler().Write(&c.Call)
+	result, err := g.tracedWrite(c)
 	if err != nil {
 		return err
 	}

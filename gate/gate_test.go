@@ -67,7 +67,7 @@ func (h *house) previewMove(c *tools.Call, in moveIn) (tools.Preview, error) {
 	var version, price int64
 	err := c.QueryRow(`SELECT version, price FROM test_things WHERE name = $1`, in.Thing).Scan(&version, &price)
 	if err != nil {
-		return tools.Preview{}, store.ErrNotFound
+		return tools.Preview{}, err
 	}
 	return tools.Preview{
 		Summary: "Move " + in.Thing, Money: &shop.Money{AmountMinor: in.Amount * price, Currency: "GBP"}, Customers: 1,
@@ -329,13 +329,13 @@ func TestNoRecordWithoutThePolicyInForce(t *testing.T) {
 			checks       int
 		}{
 			{h.free, "test_read", `{}`, "done", "", 21},
-			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 26},
-			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 26},
-			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 26},
-			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 26},
+			{h.free, "test_move", `{"thing":"lamp","amount":1}`, "done", "", 27},
+			{h.free, "test_move", `{"thing":"lamp","amount":1,"dry_run":true}`, "dry_run", "", 27},
+			{h.bot, "test_move", `{"thing":"lamp","amount":1}`, "pending_approval", "", 27},
+			{h.free, "test_walk", `{"thing":"lamp","amount":1}`, "queued", "", 27},
 			{poor, "test_move", `{"thing":"lamp","amount":1}`, "refused", "FORBIDDEN_SCOPE", 4},
 			{h.free, "test_move", `{"thing":"lamp"}`, "refused", "INVALID_ARGUMENTS", 8},
-			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 17},
+			{h.free, "test_move", `{"thing":"nothing","amount":1}`, "refused", "NOT_FOUND", 18},
 			{h.free, "test_nothing", `{}`, "refused", "UNKNOWN_TOOL", 2},
 		} {
 			_, _ = h.call(c.p, c.tool, c.args)

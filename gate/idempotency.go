@@ -113,7 +113,7 @@ func (g *Gate) saveAnswer(c *call) error {
 	if c.key == "" || c.dryRun {
 		return nil
 	}
-	_, err := c.Exec(`UPDATE idempotency SET job_id = $1, status = $2, body = $3
+	err := c.Later(`UPDATE idempotency SET job_id = $1, status = $2, body = $3
 		WHERE merchant_id = $4 AND principal_id = $5 AND key = $6 AND status = ''`,
 		c.job, string(c.out.Status), string(c.out.Body), c.Principal.Merchant, c.Principal.ID, c.key)
 	if err != nil {

@@ -65,7 +65,7 @@ var grantChecks = slices.Concat([]check{
 // because the ceiling is about this call and not about the worst one.
 var (
 	readChecks  = slices.Concat([]check{{"standing", (*Gate).checkStanding}}, objectChecks, []check{{"needs", (*Gate).checkNeeds}}, effectChecks)
-	writeChecks = slices.Concat([]check{{"needs", (*Gate).checkNeeds}, callsJudge, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
+	writeChecks = slices.Concat([]check{{"frozen", (*Gate).checkFrozen}, {"needs", (*Gate).checkNeeds}, callsJudge, {"effect", (*Gate).checkEffect}}, effectChecks, []check{
 		{"approval", (*Gate).checkApproval},
 		{"asked", (*Gate).checkAsked},
 		{"budgets", (*Gate).checkBudgets},
@@ -96,6 +96,7 @@ func (g *Gate) judge(ctx context.Context, c *call, list []check) error {
 		c.know()
 		err := k.judge(g, ctx, c)
 		c.checks = append(c.checks, audit.Check{Name: k.name, Verdict: verdict(err)})
+		g.spans.Check(ctx, k.name, c.checks[len(c.checks)-1].Verdict)
 		if err != nil {
 			c.rule = ruleOf(k, err)
 			return err

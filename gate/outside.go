@@ -124,10 +124,12 @@ func (g *Gate) sendingOf(j approvals.Job, x approvals.Execution) *sending {
 // send makes an attempt that is on record, and writes down what came of it.
 func (g *Gate) send(ctx context.Context, s *sending) error {
 	var result any
+	store.Reach(store.Intended)
 	err := g.underLease(ctx, s, g.outside.most, func(ctx context.Context) (err error) {
 		result, err = s.handler().Send(ctx, s.alone(), s.execution.ID)
 		return err
 	})
+	store.Reach(store.Sent)
 	switch s.said(err) {
 	case tools.Happened:
 		return g.happened(ctx, s, result)
@@ -171,6 +173,7 @@ func (g *Gate) findOut(ctx context.Context, s *sending) error {
 	known := tools.Unknown
 	if !s.repeats(g.db.Now()) || s.job.StopAsked {
 		result, known = g.probe(ctx, s)
+		store.Reach(store.Probed)
 	}
 	switch {
 	case known == tools.Happened:
@@ -205,6 +208,7 @@ func (g *Gate) notYet(ctx context.Context, s *sending) error {
 // sendAgain judges a call once more, for what its caller may do may have become less, and makes another attempt.
 func (g *Gate) sendAgain(ctx context.Context, s *sending) error {
 	var c *call
+	halted := false
 	err := g.work(ctx, func(tx *store.Tx) error {
 		j, err := approvals.Hold(tx, s.job.JobID, s.job.Owner)
 		if err != nil {
@@ -213,13 +217,16 @@ func (g *Gate) sendAgain(ctx context.Context, s *sending) error {
 		if c, err = g.rebuild(tx, j); err != nil {
 			return err
 		}
+		if halted, err = c.halted(tx, j); halted {
+			return err
+		}
 		if err := g.judgeTx(c, stepChecks); err != nil {
 			return err
 		}
 		return approvals.Intend(tx, j, j.Owner, s.execution.ID)
 	})
 	switch {
-	case outOfReach(err):
+	case outOfReach(err) || halted:
 		return unlessLost(err)
 	case err != nil:
 		s.barred = asRefusal(err)

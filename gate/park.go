@@ -22,7 +22,7 @@ func (g *Gate) park(c *call) error {
 		return err
 	}
 	job := c.newJob()
-	q := c.question
+	q := *c.question
 	q.Class, q.Rule, q.Preview, q.AgentReason, q.AskedBy = c.class, c.ask, c.preview, args.why(), askedBy(c.Principal)
 	q.Claims = claims.Check(q.AgentReason, c.knownOf(q))
 	if c.approval, err = approvals.Park(c.Tx, job, q); err != nil {
@@ -63,8 +63,8 @@ func (c *call) newJob() approvals.Job {
 }
 
 // bind names everything that decides what the call does, as it is now.
-func bind(c *call) (approvals.Binding, error) {
-	effect, err := approvals.EffectHash(c.preview, c.question.Facts)
+func bind(c *call, facts []tools.Fact) (approvals.Binding, error) {
+	effect, err := approvals.EffectHash(c.preview, facts)
 	if err != nil {
 		return approvals.Binding{}, err
 	}

@@ -127,11 +127,11 @@ func (c *call) know() {
 
 // learn reads what changes from call to call: the trust in the caller, and whether it has read outsiders' words.
 func (c *call) learn() error {
-	taint, err := auth.TaintOf(c.Tx, c.Principal)
-	if err != nil {
+	var err error
+	if c.taint, err = auth.TaintOf(c.Tx, c.Principal); err != nil {
 		return err
 	}
-	c.facts.Tainted = taint != nil
+	c.facts.Tainted = c.taint != nil
 	rules := c.policy.Document.Trust
 	own, err := trust.Of(c.Tx, rules, c.Principal.Merchant, c.facts.Agent)
 	if err != nil {
@@ -202,7 +202,7 @@ func (g *Gate) checkApproval(_ context.Context, c *call) error {
 
 // may says what the caller may do under the policy, for the tool that tells it.
 func (c *call) may() tools.May {
-	m := tools.May{Profile: c.facts.Profile, Trust: c.facts.Trust.String(), Sandbox: string(c.policy.Document.Trust.Sandbox(c.facts.Trust).Level)}
+	m := tools.May{Profile: c.facts.Profile, Trust: c.facts.Trust.String(), Sandbox: string(c.policy.Document.Trust.Sandbox(c.facts.Trust).Level), Taint: c.taint}
 	m.Tools = c.Registry.Visible(c.Principal, func(t *tools.Tool) bool { return c.policy.Shown(c.facts.Profile, t) })
 	for _, t := range m.Tools {
 		if c.mayPark(t, m.Tools) {
@@ -234,6 +234,9 @@ func (c *call) mayRequest(action string) bool {
 
 // Visible gives the tools that p is shown; none where there is no policy.
 func (g *Gate) Visible(ctx context.Context, p auth.Principal) ([]*tools.Tool, error) {
+	if p.Recalled() {
+		return nil, errors.New("the tools of a principal that was not confirmed")
+	}
 	now, err := g.policyAt(ctx, nil, p.Merchant, p.PolicyVersion)
 	if err != nil {
 		return nil, err

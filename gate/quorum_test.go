@@ -51,7 +51,7 @@ func (h *house) asked(p auth.Principal, rule approvals.Rule) string {
 		if err := h.judgeTx(c, writeChecks); err != nil {
 			return err
 		}
-		binding, err := bind(c)
+		binding, err := bind(c, nil)
 		if err == nil {
 			_, err = approvals.Park(tx, c.newJob(), approvals.Request{Class: c.class, Rule: rule, Binding: binding, Preview: c.preview})
 		}

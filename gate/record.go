@@ -108,6 +108,14 @@ func (c *call) refusedBy(check string) bool {
 // or a name, and the entry can never forget it.
 var anID = regexp.MustCompile(`^[a-z_]+:[A-Za-z0-9_.#*,-]+$`)
 
+// blame lowers the trust in an agent whose call was refused; it cannot help that people have frozen it.
+func (g *Gate) blame(tx *store.Tx, c *call, code tools.Code) error {
+	if c.refusedBy("frozen") {
+		return nil
+	}
+	return g.signal(tx, c.Principal.Merchant, c.Principal.Root().ID, trust.Signal{Kind: trust.Refusal, Code: code, CallID: c.ID})
+}
+
 // refuse records that the call was refused and gives the refusal that the caller is told. When the record cannot be
 // written the call stays refused, and the caller is told that the gate is not available. The agent's trust falls with the record, so that its
 // next call is judged by the lower score.
@@ -126,8 +134,7 @@ func (g *Gate) refuse(ctx context.Context, c *call, cause error) *tools.Refusal 
 		if r.Code == tools.NotFound && !anID.MatchString(e.Resource) {
 			e.Resource = ""
 		}
-		refused := trust.Signal{Kind: trust.Refusal, Code: r.Code, CallID: c.ID}
-		if err := g.signal(tx, c.Principal.Merchant, c.Principal.Root().ID, refused); err != nil {
+		if err := g.blame(tx, c, r.Code); err != nil {
 			return err
 		}
 		if _, err := audit.Append(tx, e); err != nil {

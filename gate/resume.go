@@ -63,6 +63,10 @@ func (g *Gate) Resume(ctx context.Context, worker string) (worked bool, err erro
 func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worked bool, err error) {
 	var j approvals.Job
 	var c *call
+	g.load.busy.Add(1)
+	defer g.load.busy.Add(-1)
+	ctx, span := g.spans.Work(ctx, "gate.resume")
+	defer func() { describeJob(span, j, err) }()
 	err = g.work(ctx, func(tx *store.Tx) error {
 		j, worked, err = approvals.Claim(tx, worker)
 		if err != nil || !worked || j.Status == tools.JobRunning || j.Tool == publishTool {
@@ -74,6 +78,7 @@ func (g *Gate) resume(ctx context.Context, worker string, said *answered) (worke
 		}
 		return g.safely(j.CallID, func() error {
 			c, err = g.begin(tx, j, worker, said)
+			store.Reach(store.JobClaimed)
 			return err
 		})
 	})
@@ -144,6 +149,9 @@ func (g *Gate) begin(tx *store.Tx, j approvals.Job, worker string, said *answere
 	}
 	if j.Tool == grantTool {
 		return c, g.enact(tx, c, j)
+	}
+	if halted, err := c.halted(tx, j); halted {
+		return nil, err
 	}
 	if err := g.judgeTx(c, resumeChecks); err != nil {
 		return c, err
@@ -268,7 +276,7 @@ func (g *Gate) stored(j approvals.Job, p auth.Principal) *call {
 		c.class = c.Tool.Class
 	}
 	c.Resumed = true
-	c.stored, c.approval.ID = j, j.ApprovalID
+	c.stored, c.approval.ID = &j, j.ApprovalID
 	return c
 }
 
@@ -283,8 +291,10 @@ func (g *Gate) checkBytes(_ context.Context, c *call) error {
 // steps carries a running job to its end, one transaction a step. It stops where the lease is lost, the caller asked it
 // to stop, or the key is no longer good.
 func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error {
+	store.Reach(store.JobBegun)
 	for ctx.Err() == nil {
 		done, err := g.step(ctx, j.JobID, worker)
+		store.Reach(store.Stepped)
 		switch {
 		case errors.Is(err, approvals.ErrLeaseLost):
 			return nil
@@ -294,7 +304,14 @@ func (g *Gate) steps(ctx context.Context, j approvals.Job, worker string) error 
 			return err
 		}
 	}
-	return nil // the lease runs out and another worker goes on
+	err := g.work(ctx, func(tx *store.Tx) error {
+		j.Owner = worker
+		return approvals.Yield(tx, j, 0)
+	})
+	if outOfReach(err) {
+		return nil // the lease runs out and another worker goes on
+	}
+	return err
 }
 
 func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err error) {
@@ -319,7 +336,9 @@ func (g *Gate) step(ctx context.Context, id, worker string) (done bool, err erro
 			done = true
 			return g.stop(tx, j, "cancelled", "The caller stopped it.")
 		}
-		done, err = g.stepOnce(tx, c, j, worker)
+		if done, err = c.halted(tx, j); !done {
+			done, err = g.stepOnce(tx, c, j, worker)
+		}
 		return err
 	})
 	if err == nil {

@@ -46,6 +46,9 @@ func (h *house) crew(name string, asks bool) (c crew) {
 	scopes := []auth.Scope{"orders:read", "orders:refund"}
 	h.tx(func(tx *store.Tx) error {
 		c.role = name
+		if err := auth.BeginChange(tx, h.merchant); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(`INSERT INTO roles (merchant_id, name, scopes) VALUES ($1, $2, $3)`, h.merchant, c.role, `["orders:read","orders:refund"]`); err != nil {
 			return err
 		}
@@ -66,7 +69,10 @@ func (h *house) crew(name string, asks bool) (c crew) {
 			return err
 		}
 		c.owner, c.key = owner.ID, key.ID
-		giver, err := auth.HoldLive(tx, h.merchant, key.ID)
+		return nil
+	})
+	h.tx(func(tx *store.Tx) error {
+		giver, err := auth.HoldLive(tx, h.merchant, c.key)
 		if err != nil {
 			return err
 		}

@@ -134,6 +134,7 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 			if made, e, err = fn(tx, p); err != nil {
 				return err
 			}
+			store.Reach(store.Administered)
 			e.Merchant, e.Event, e.CallID, e.Transport, e.Source = p.Merchant, cmp.Or(e.Event, op.Event), cmp.Or(e.CallID, id), by.Transport, by.Source
 			e.Actor, e.Chain, e.Status, e.PolicyVersion = p.Chain()[0], p.Chain(), cmp.Or(e.Status, string(tools.Done)), p.PolicyVersion
 			_, err = audit.Append(tx, e)
@@ -144,6 +145,7 @@ func Administer[T any](ctx context.Context, g *Gate, by By, op Op, fn func(*stor
 		var none T
 		return none, g.refusePerson(ctx, by.Principal, op.Event+".refused", Ballot{Channel: by.Transport, Source: by.Source}, err)
 	}
+	store.Reach(store.RightsStand)
 	return made, nil
 }
 

@@ -46,6 +46,35 @@ func newStrangers() strangers {
 // the reason is recorded. Every error is a *tools.Refusal.
 func (g *Gate) Authenticate(ctx context.Context, secret, source string) (auth.Principal, error) {
 	p, err := g.callerOf(ctx, secret, source)
+	return g.admit(ctx, p, err, source)
+}
+
+// Recognize is Authenticate for whoever will hand the principal to Call, Visible or Confirm and to nothing else: it may be as it was for an
+// earlier call, and they find out whether it still is.
+func (g *Gate) Recognize(ctx context.Context, secret, source string) (auth.Principal, error) {
+	if p, ok := g.known.Recall(secret, g.db.Now()); ok {
+		if addr, _ := netip.ParseAddr(source); p.MayComeFrom(addr) {
+			return p, nil
+		}
+	}
+	return g.Authenticate(ctx, secret, source)
+}
+
+// Confirm gives a principal that was recognized as it is now. Every error is a *tools.Refusal, as of Authenticate.
+func (g *Gate) Confirm(ctx context.Context, p auth.Principal, source string) (auth.Principal, error) {
+	if !p.Recalled() {
+		return p, nil
+	}
+	var now auth.Principal
+	err := g.db.Read(ctx, func(tx *store.Tx) (err error) {
+		now, err = auth.Renew(tx, p)
+		return err
+	})
+	return g.admit(ctx, now, err, source)
+}
+
+// admit gives the principal that was found, or records why there is none.
+func (g *Gate) admit(ctx context.Context, p auth.Principal, err error, source string) (auth.Principal, error) {
 	if addr, _ := netip.ParseAddr(source); err == nil && !p.MayComeFrom(addr) {
 		err = &auth.Refused{Why: "network", Who: p.Chain()[0], Merchant: p.Merchant}
 	}

@@ -16,7 +16,7 @@ func (g *Gate) callerOf(ctx context.Context, secret, source string) (p auth.Prin
 		return g.agentOf(ctx, secret, source)
 	}
 	err = g.db.Read(ctx, func(tx *store.Tx) (err error) {
-		p, err = auth.Authenticate(tx, secret)
+		p, err = g.known.Authenticate(tx, secret)
 		return err
 	})
 	return p, err

@@ -253,8 +253,14 @@ func (g *Gate) rewindOne(ctx context.Context, p auth.Principal, e approvals.Effe
 			return err
 		})
 	}
-	err = g.db.InTx(ctx, func(tx *store.Tx) (err error) {
-		undone, err = undos{g}.Undo(tx, p, e.UndoID)
+	err = g.db.InTx(ctx, func(tx *store.Tx) error {
+		now, err := hold(tx, p)
+		if err == nil && now.Kind != auth.KindOperator { // who runs commands here may have to set right what it was frozen for
+			err = frozen(now)
+		}
+		if err == nil {
+			undone, err = undos{g}.Undo(tx, now, e.UndoID)
+		}
 		return err
 	})
 	if err != nil {

@@ -58,7 +58,7 @@ func (g *Gate) Vote(ctx context.Context, p auth.Principal, b Ballot) (Decided, e
 	if err != nil {
 		return Decided{}, g.refusePerson(ctx, p, refusedAs(err), b, err)
 	}
-	g.notify()
+	store.Reach(store.Voted)
 	return d, nil
 }
 

@@ -14,14 +14,15 @@ import (
 
 const (
 	workers   = 4                      // stored calls carried out at once by one process
-	lookEvery = 300 * time.Millisecond // how often a worker looks for work that another process left
+	lookEvery = 300 * time.Millisecond // how often a worker looks for work that nobody told of
 	sweep     = time.Second            // how often requests lapse and old keys are forgotten
 	backOff   = time.Second            // after the database could not be asked
 	lapseMax  = 100                    // requests that lapse in one transaction
 )
 
-// Work carries out stored calls, lets requests lapse and tells services outside until ctx ends. A step that has begun when ctx ends is finished;
-// what is left is taken up by the next process when the lease runs out.
+// Work carries out stored calls, lets requests lapse and tells services outside until ctx ends. It may run in any number of processes. A step
+// that has begun when ctx ends is finished, and what is left of its job given back to whoever is there; the jobs of a process that was killed are
+// taken up when their leases run out.
 func (g *Gate) Work(ctx context.Context) {
 	g.outside.beside.Store(true)
 	defer g.outside.beside.Store(false)
@@ -30,6 +31,7 @@ func (g *Gate) Work(ctx context.Context) {
 		all.Go(func() { g.worker(ctx, store.NewID("wrk", g.db.Now())) })
 	}
 	all.Go(func() { g.sweeper(ctx) })
+	all.Go(func() { g.hearQueue(ctx) })
 	if g.webhooks != nil {
 		all.Go(func() { g.webhooks.Run(ctx) })
 	}
@@ -57,6 +59,22 @@ func (g *Gate) worker(ctx context.Context, id string) {
 		case <-g.wake:
 		case <-time.After(wait):
 		}
+	}
+}
+
+// hearQueue wakes a worker when any process has queued a job. It listens again before it does, so that it misses none.
+func (g *Gate) hearQueue(ctx context.Context) {
+	told, stop := g.db.Listen(approvals.QueueBell)
+	defer func() { stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-told:
+		}
+		stop()
+		told, stop = g.db.Listen(approvals.QueueBell)
+		g.notify()
 	}
 }
 
@@ -93,6 +111,7 @@ func (g *Gate) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	store.Reach(store.SweepBetween)
 	// Escalate holds jobs, oldest first, as Expire does. In one transaction the two would not be in one order, and two processes that sweep at
 	// once could wait for each other.
 	err := g.db.InTx(ctx, func(tx *store.Tx) error {
@@ -102,5 +121,5 @@ func (g *Gate) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(g.supersede(ctx), g.writeStrangers(ctx, false), g.writeUsed(ctx))
+	return errors.Join(g.supersede(ctx), g.noticeFreezes(ctx), g.writeStrangers(ctx, false), g.writeUsed(ctx))
 }

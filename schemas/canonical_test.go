@@ -268,28 +268,6 @@ func decoded(t failer, raw []byte) (v any) {
 	return v
 }
 
-func FuzzCanonical(f *testing.F) {
-	for _, seed := range []string{
-		`{}`, `{"b":[1,2.50,{"z":null}],"a":"\u00e9\ud83d\ude00"}`, `{"a":1,"A":2}`, `{"a":"\ud800"}`, `{"a":1e309}`,
-		`{"a":9007199254740993}`, "\xef\xbb\xbf{}", `{"a":"\u0000"}`, nested(65), `{"a":-0.0e-0}`, `[1]`, `{"a":tru`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		canonical, err := schemas.Canonical(raw)
-		if err != nil {
-			var syntax *schemas.SyntaxError
-			if !errors.As(err, &syntax) || syntax.Reason == "" {
-				t.Fatalf("the error is %#v", err)
-			}
-			return
-		}
-		if len(raw) > 0 {
-			sameValue(t, raw, canonical)
-		}
-	})
-}
-
 func TestFingerprintIsHexSHA256(t *testing.T) {
 	const ofEmptyObject = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 	if got := schemas.Fingerprint([]byte("{}")); got != ofEmptyObject {

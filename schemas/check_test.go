@@ -289,24 +289,6 @@ func loose(t *rapid.T) string {
 	).Draw(t, "value")
 }
 
-func FuzzCheckThenDecode(f *testing.F) {
-	f.Add([]byte(fits))
-	f.Add([]byte(`{"when":"2026-01-31T09:00:00Z","blob":"AAAA","pair":[1,2]}`))
-	laxSchema := schemas.Of[lax]()
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		in, err := schemas.Canonical(raw)
-		if err != nil {
-			return
-		}
-		if _, err := schemas.Decode[refund](in); err != nil && refundSchema.Check(in) == nil {
-			t.Errorf("refund %s: %v", in, err)
-		}
-		if _, err := schemas.Decode[lax](in); err != nil && laxSchema.Check(in) == nil {
-			t.Errorf("lax %s: %v", in, err)
-		}
-	})
-}
-
 func TestDecodeReadsExactNamesAndRefusesOthers(t *testing.T) {
 	got, err := schemas.Decode[money]([]byte(`{"amount_minor":1200,"currency":"GBP"}`))
 	if err != nil || got != (money{1200, "GBP"}) {

@@ -67,6 +67,10 @@ func (s *Server) handleAdmin() {
 		{"GET", "/trust/{id}/history", s.showTrustHistory},
 		{"POST", "/trust/{id}/feedback", s.giveFeedback},
 
+		{"GET", "/freezes", s.listFreezes},
+		{"POST", "/freezes", s.beginFreeze},
+		{"POST", "/freezes/{id}/lift", s.liftFreeze},
+
 		{"GET", "/webhooks", s.listWebhooks},
 		{"POST", "/webhooks", s.addWebhook},
 		{"POST", "/webhooks/{id}/rotate", s.rotateWebhook},

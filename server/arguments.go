@@ -38,6 +38,9 @@ func arguments(w http.ResponseWriter, r *http.Request, t *tools.Tool, inPath []s
 	if err != nil {
 		return nil, err
 	}
+	if r.URL.RawQuery == "" && len(inPath) == 0 && accept == nil {
+		return raw, nil // there is nothing to put together
+	}
 	canonical, err := schemas.Canonical(raw)
 	if err != nil {
 		return raw, nil

@@ -34,20 +34,28 @@ func (s *Server) checkEdge(r *http.Request) error {
 // held to it: there a browser on the same machine gets further than anybody else can.
 func (s *Server) allowedHost(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return true
-	}
-	if at, err := netip.ParseAddrPort(local.String()); err != nil || !at.Addr().Unmap().IsLoopback() {
+	if !ok || !onLoopback(local) {
 		return true
 	}
 	host := hostName(r.Host)
 	return ownHost(host) || slices.Contains(s.hosts, host)
 }
 
+func onLoopback(local net.Addr) bool {
+	if tcp, ok := local.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().IsLoopback()
+	}
+	at, err := netip.ParseAddrPort(local.String())
+	return err == nil && at.Addr().Unmap().IsLoopback()
+}
+
 // ownHost reports whether a host name or address is this machine's own.
 func ownHost(host string) bool {
+	if host == "localhost" {
+		return true
+	}
 	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // hostName is the name or address in a Host header, without its port, in lower case.
@@ -76,15 +84,37 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, tools.Refuse(codeMedia, "Send the body as it is, without Content-Encoding.", "Compressed bodies are not read.")
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	raw, err := readAll(w, r)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || r.ContentLength > maxBody {
 		return nil, tools.Refuse(codeTooLarge, "Send less in one call.", "The body is larger than %d bytes.", maxBody)
 	}
 	if err != nil {
 		return nil, tools.Refuse(codeMalformed, "Send the request again, whole.", "The body ended before it was complete.")
 	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); len(raw) > 0 && (err != nil || media != "application/json") {
+	if len(raw) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return nil, tools.Refuse(codeMedia, "Send Content-Type: application/json.", "A body must be JSON and say so.")
 	}
 	return raw, nil
+}
+
+// believed is the length of a body, in bytes, that is made room for before it has come. Nearly every call is shorter.
+const believed = 8 << 10
+
+// readAll reads a body to its end, which a body of a length that is told has there: net/http holds it to that. A longer one takes room
+// as it comes: a thousand clients who tell of a megabyte and send a byte a second would take a gigabyte.
+func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > believed {
+		return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	raw := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, raw)
+	return raw, err
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "application/json"
 }

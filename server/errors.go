@@ -116,12 +116,11 @@ func bodyOf(r tools.Refusal) json.RawMessage {
 // write sends a JSON body. It is never stored by anybody between here and the caller.
 func (s *Server) write(w http.ResponseWriter, status int, callID string, body json.RawMessage) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = jsonOnly, notToStore, notToGuess
 	if callID != "" {
-		h.Set("X-Call-Id", callID)
+		h["X-Call-Id"] = []string{callID}
 	}
+	tellLength(h, len(body))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a caller that has gone is told nothing
 }

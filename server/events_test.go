@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/gate"
@@ -221,7 +219,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 // A process that is told to end does not wait for browsers, which never leave by themselves.
 func TestServeEndsThoughPagesAreOpen(t *testing.T) {
 	g := newSQLiteRig(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer storetest.NothingLeft(t)()
 	g.person("Mia")
 	stop, ended := g.serving(time.Hour)
 	var open []*stream

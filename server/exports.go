@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -42,6 +43,9 @@ const longestID = 64
 // loggable is a request's path as it may be logged: without the token of a link, however it was misspelt, and without what
 // looks like somebody's address.
 func loggable(path string) string {
+	if ordinary(path) {
+		return shown(path)
+	}
 	path = exportToken.ReplaceAllString(path, "$1…")
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
@@ -50,4 +54,17 @@ func loggable(path string) string {
 		}
 	}
 	return shown(strings.Join(parts, "/"))
+}
+
+// ordinary reports whether a path is plainly one that stays as it is.
+func ordinary(path string) bool {
+	if len(path) > longestID {
+		return false
+	}
+	for i, c := range []byte(path) {
+		if c == '@' || c >= utf8.RuneSelf || c == '/' && len(path)-i >= len("/exports/") && strings.EqualFold(path[i:i+len("/exports/")], "/exports/") {
+			return false
+		}
+	}
+	return true
 }

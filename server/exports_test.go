@@ -340,8 +340,8 @@ func TestErasedCustomerIsNowhere(t *testing.T) {
 		g.must(err)
 		trusted, err := audit.Verifiers(key)
 		g.must(err)
-		if _, err := audit.Verify(g.Context(), g.db, trusted); err != nil {
-			g.Errorf("the record does not hold any more: %v", err)
+		if report, err := audit.Verify(g.Context(), g.db, trusted); err != nil || report.Bad != nil {
+			g.Errorf("the record does not hold any more: %v, %v", report.Bad, err)
 		}
 		if resp, _ := g.do("GET", link, ""); resp.StatusCode != http.StatusNotFound {
 			g.Errorf("the export of an erased customer: %s", resp.Status)

@@ -2,14 +2,15 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/auth/secret"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -27,6 +28,8 @@ type visit struct {
 	// of the 2025 protocols.
 	ctx       context.Context
 	principal auth.Principal
+	span      *spans.Span // nil: it is not traced
+	pattern   string      // of the route; "" for none
 
 	mu     sync.Mutex // guards the rest: the go-sdk answers on other goroutines than the request's
 	rpc    string     // JSON-RPC method
@@ -38,6 +41,28 @@ type visit struct {
 }
 
 func visitOf(ctx context.Context) *visit { return ctx.Value(visitKey{}).(*visit) }
+
+// A visited is the context of a request that is on a visit.
+type visited struct {
+	context.Context
+	visit *visit
+}
+
+// Value implements context.Context.
+func (c *visited) Value(key any) any {
+	if key == (visitKey{}) {
+		return c.visit
+	}
+	return c.Context.Value(key)
+}
+
+// An arrival is all that a request needs here, in one piece.
+type arrival struct {
+	visit   visit
+	answer  answer
+	visited visited
+	until   until
+}
 
 func (v *visit) speaks(rpc string) {
 	v.mu.Lock()
@@ -53,6 +78,16 @@ func (v *visit) called(tool, callID, code string) {
 		v.tool = tool
 	}
 	v.callID, v.code = callID, code
+}
+
+// method gives the JSON-RPC method where it is one of ours.
+func (v *visit) method() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if slices.Contains(methods, v.rpc) {
+		return v.rpc
+	}
+	return ""
 }
 
 func (v *visit) calledTool() string {
@@ -119,17 +154,14 @@ const statusGone = 499
 // logLine writes the request's one line. It holds no query, no argument, no header and no body: any of them may be
 // personal or a secret.
 func (s *Server) logLine(a *answer, r *http.Request, v *visit) {
-	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
-		a.status = statusGone
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e := s.log.Info().Str("method", shown(r.Method)).Str("path", loggable(r.URL.Path)).Int("status", a.status)
-	for _, field := range [][2]string{
-		{"rpc", v.rpc}, {"tool", v.tool}, {"code", v.code}, {"call_id", v.callID}, {"principal", v.principal.ID}, {"source", v.source},
+	for _, field := range [...][2]string{ // only the first may be of the request's own making
+		{"rpc", secret.Redact(v.rpc)}, {"tool", v.tool}, {"code", v.code}, {"call_id", v.callID}, {"principal", v.principal.ID}, {"source", v.source}, {"trace_id", v.span.Trace()},
 	} {
 		if field[1] != "" {
-			e = e.Str(field[0], secret.Redact(field[1]))
+			e = e.Str(field[0], field[1])
 		}
 	}
 	e.Float64("ms", float64(time.Since(v.started).Microseconds())/1000).Int("bytes", a.bytes).Msg("request")

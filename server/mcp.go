@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"runtime/debug"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/tools"
 )
 
 // protocols are what we speak. None of them has batches: the last that had is 2025-03-26.
@@ -25,6 +25,9 @@ const (
 	metaReplayed = "dtcgate/replayed"       // of a result that answered an earlier call
 	metaRisk     = "dtcgate/risk"           // of a tool
 )
+
+// metaTrace is the one name under _meta without a prefix that is read: the trace of a message (SEP-414, W3C Trace Context).
+const metaTrace = "traceparent"
 
 // instructions say once what holds for all tools, so that the tools need not: every client pays for their list.
 const instructions = "Tools of a shop, behind a gate. Every call is recorded. A call that needs a person's consent answers " +
@@ -39,27 +42,29 @@ Money is in minor units: {"amount_minor":1230,"currency":"GBP"} is £12.30. Days
 // listTime is how long a client may keep a list of tools, in milliseconds: a revocation must show soon.
 const listTime = 60_000
 
-// A tooling is the MCP side of the server: the go-sdk's server, and the tools in its form.
+// A tooling is the MCP side of the server: the tools in their MCP form, and what answers requests about them. That is the
+// go-sdk's server, and in front of it a shorter way with the same answers for the requests that are nearly all (fast.go).
 type tooling struct {
 	*Server
 	listed map[string]*mcp.Tool
+	self   *mcp.Implementation
+	short  *shortcut
 }
 
 // newMCP makes the MCP endpoint. The answer is always one JSON document: no tool reports progress while it runs, which
 // is all that an event stream could add; what takes long is a job.
-func (s *Server) newMCP(version string) http.HandlerFunc {
-	t := tooling{Server: s, listed: map[string]*mcp.Tool{}}
+func (s *Server) newMCP(c Config) http.HandlerFunc {
+	self := &mcp.Implementation{Name: "dtcgate", Title: "dtcgate", Version: c.Version}
+	t := &tooling{Server: s, listed: map[string]*mcp.Tool{}, self: self}
 	features := &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}
 	if t.hasTasks() {
 		features.AddExtension(tasksExtension, nil)
 	}
-	server := mcp.NewServer(&mcp.Implementation{Name: "dtcgate", Title: "dtcgate", Version: version}, &mcp.ServerOptions{
+	server := mcp.NewServer(self, &mcp.ServerOptions{
 		Instructions:              instructions,
 		Capabilities:              features,
 		SupportedProtocolVersions: protocols,
-		SetCacheable: func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) {
-			c.TTLMs, c.CacheScope = listTime, "private" // lists differ by key; "public" is the go-sdk's default
-		},
+		SetCacheable:              func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) { cacheable(c) },
 	})
 	for _, tool := range s.tools.All() {
 		t.listed[tool.Name] = describe(tool)
@@ -76,14 +81,21 @@ func (s *Server) newMCP(version string) http.HandlerFunc {
 		DisableLocalhostProtection:   true, // checkEdge has looked at the Host
 		MaxRequestBodyBytes:          maxBody,
 	})
-	return func(w http.ResponseWriter, r *http.Request) { s.serveMCP(w, r, sdk) }
+	t.short = newShortcut(t, !c.Slow)
+	return func(w http.ResponseWriter, r *http.Request) { t.serveMCP(w, r, sdk) }
 }
 
-// serveMCP lets a message through to the go-sdk when it is one.
-func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Handler) {
+// serveMCP answers a message, or lets it through to the go-sdk when it is one.
+func (t *tooling) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Handler) {
 	raw, err := body(w, r)
 	if err != nil {
-		s.refuse(w, r, err)
+		t.refuse(w, r, err)
+		return
+	}
+	if t.answers(w, r, raw) {
+		return
+	}
+	if !t.confirmed(w, r) {
 		return
 	}
 	f := checkMessage(raw)
@@ -96,11 +108,11 @@ func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request, sdk http.Handl
 		}
 	}
 	if f != nil {
-		s.refuseMessage(w, r, f)
+		t.refuseMessage(w, r, f)
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(raw))
-	sdk.ServeHTTP(&stepUp{ResponseWriter: w, server: s, request: r}, r)
+	sdk.ServeHTTP(&stepUp{ResponseWriter: w, server: t.Server, request: r}, r)
 }
 
 const headerVersion = "Mcp-Protocol-Version"
@@ -126,7 +138,7 @@ func (s *Server) refuseMessage(w http.ResponseWriter, r *http.Request, f *fault)
 }
 
 // receive is around every method of the go-sdk.
-func (t tooling) receive(next mcp.MethodHandler) mcp.MethodHandler {
+func (t *tooling) receive(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, r mcp.Request) (result mcp.Result, err error) {
 		v := visitOf(ctx)
 		v.speaks(method)
@@ -147,7 +159,7 @@ func (t tooling) receive(next mcp.MethodHandler) mcp.MethodHandler {
 	}
 }
 
-func (t tooling) recovered(err *error) {
+func (t *tooling) recovered(err *error) {
 	if p := recover(); p != nil {
 		t.log.Error().Any("panic", p).Bytes("stack", debug.Stack()).Msg("a message panicked")
 		*err = &jsonrpc.Error{Code: rpcInternal, Message: asRefusal(errPanicked).Message}
@@ -155,8 +167,8 @@ func (t tooling) recovered(err *error) {
 }
 
 // visible is the list of tools that the caller is shown, in the gate's order.
-func (t tooling) visible(ctx context.Context, v *visit) ([]*mcp.Tool, error) {
-	shown, err := t.gate.Visible(ctx, v.principal)
+func (t *tooling) visible(ctx context.Context, v *visit) ([]*mcp.Tool, error) {
+	shown, err := t.hot.visible(ctx, v.principal)
 	if err != nil {
 		t.log.Error().Err(err).Msg("listing tools")
 		return nil, rpcError(rpcInternal, asRefusal(err))
@@ -170,12 +182,12 @@ func (t tooling) visible(ctx context.Context, v *visit) ([]*mcp.Tool, error) {
 
 // resolve gives a call the tool's own name, under which the go-sdk knows it. A name that is no tool's is a call all the
 // same: the gate refuses and records it.
-func (t tooling) resolve(r *mcp.CallToolRequest, v *visit) error {
+func (t *tooling) resolve(r *mcp.CallToolRequest, v *visit) error {
 	if tool, ok := t.tools.Find(r.Params.Name); ok {
 		r.Params.Name = tool.Name
 		return nil
 	}
-	_, err := t.call(r, v)
+	_, err := t.handOver(v, asked(r))
 	refusal := asRefusal(err)
 	if code := wires[refusal.Code].rpc; code != 0 {
 		return rpcError(code, refusal)
@@ -185,48 +197,65 @@ func (t tooling) resolve(r *mcp.CallToolRequest, v *visit) error {
 
 // callTool is the handler of every tool. It is one, and not the middleware, because the go-sdk completes the results of
 // handlers only.
-func (t tooling) callTool(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+func (t *tooling) callTool(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	v := visitOf(ctx)
-	out, err := t.call(r, v)
-	if err != nil {
-		refusal := asRefusal(err)
-		if stepsUp(v, refusal) {
-			v.refused(refusal)
-		}
-		return refused(refusal), nil
+	d := t.decide(v, asked(r), declaresTasks(r.Params.Meta))
+	if d.task != nil {
+		v.becomes(d.task)
 	}
-	result := &mcp.CallToolResult{
-		Meta:              mcp.Meta{metaCallID: out.CallID},
-		Content:           []mcp.Content{&mcp.TextContent{Text: out.Text}},
-		StructuredContent: out.Body,
-	}
-	if out.Replayed {
-		result.Meta[metaReplayed] = true
-	}
-	if out.Job.JobID != "" && declaresTasks(r.Params.Meta) {
-		v.becomes(created(out.Job, result.Meta))
-	}
-	return result, nil
+	return d.result(), nil
 }
 
 // notAKey stands for an idempotency key that came and is none. No key has a space in it, so the gate refuses it.
 const notAKey = "not a key"
 
-// call hands a tools/call to the gate.
-func (t tooling) call(r *mcp.CallToolRequest, v *visit) (gate.Outcome, error) {
+// asked is the call that a message asks for.
+func asked(r *mcp.CallToolRequest) gate.Request {
 	beside, inMeta := r.Params.Meta[metaKey]
 	key, _ := beside.(string)
 	if inMeta && key == "" {
 		key = notAKey
 	}
-	return t.handOver(v, gate.Request{Tool: r.Params.Name, Args: r.Params.Arguments, Transport: "mcp", IdempotencyKey: key})
+	trace, _ := r.Params.Meta[metaTrace].(string)
+	return gate.Request{Tool: r.Params.Name, Args: r.Params.Arguments, Transport: "mcp", IdempotencyKey: key, Trace: trace}
 }
 
-func refused(r tools.Refusal) *mcp.CallToolResult {
+// A decided is what became of a tools/call, before it is written.
+type decided struct {
+	callID            string
+	replayed, refused bool
+	text              string
+	body              json.RawMessage
+	task              *task // that answers in place of the rest, to a client that declares tasks
+}
+
+// decide hands a call to the gate.
+func (t *tooling) decide(v *visit, q gate.Request, tasks bool) decided {
+	out, err := t.handOver(v, q)
+	if err != nil {
+		refusal := asRefusal(err)
+		if stepsUp(v, refusal) || lost(v, refusal) {
+			v.refused(refusal)
+		}
+		return decided{callID: refusal.CallID, refused: true, text: asText(refusal), body: bodyOf(refusal)}
+	}
+	d := decided{callID: out.CallID, replayed: out.Replayed, text: out.Text, body: out.Body}
+	if out.Job.JobID != "" && tasks {
+		d.task = created(out.Job, d.meta())
+	}
+	return d
+}
+
+func (d decided) meta() mcp.Meta {
+	m := mcp.Meta{metaCallID: d.callID}
+	if d.replayed {
+		m[metaReplayed] = true
+	}
+	return m
+}
+
+func (d decided) result() *mcp.CallToolResult {
 	return &mcp.CallToolResult{
-		Meta:              mcp.Meta{metaCallID: r.CallID},
-		Content:           []mcp.Content{&mcp.TextContent{Text: asText(r)}},
-		StructuredContent: bodyOf(r),
-		IsError:           true,
+		Meta: d.meta(), Content: []mcp.Content{&mcp.TextContent{Text: d.text}}, StructuredContent: d.body, IsError: d.refused,
 	}
 }

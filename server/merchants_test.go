@@ -123,6 +123,17 @@ var probes = map[string][]probe{
 	"DELETE /api/v1/admin/v1/webhooks/{id}":                  {{by: "person", path: "/api/v1/admin/v1/webhooks/{{webhook}}"}},
 	"POST /api/v1/admin/v1/trust/{id}/feedback":              {{by: "person", path: "/api/v1/admin/v1/trust/{{key}}/feedback", body: `{"score":-1,"note":"to see"}`}},
 
+	"GET /api/v1/admin/v1/freezes": {{by: "person"}, {by: "agent"}},
+	"POST /api/v1/admin/v1/freezes": {
+		{by: "person", body: `{"subject_id":"{{key}}","reason":"to see"}`},
+		{by: "person", body: `{"subject_id":"{{person}}","reason":"to see"}`},
+		{by: "agent", body: `{"subject_id":"{{key}}","reason":"to see"}`},
+	},
+	"POST /api/v1/admin/v1/freezes/{id}/lift": {
+		{by: "person", path: "/api/v1/admin/v1/freezes/{{freeze}}/lift", body: `{"reason":"to see"}`},
+		{by: "agent", path: "/api/v1/admin/v1/freezes/{{freeze}}/lift", body: `{"reason":"to see"}`},
+	},
+
 	"GET /web/people.css":             {{}},
 	"GET /web/people.js":              {{}},
 	"GET /web/live.js":                {{}},
@@ -169,6 +180,9 @@ var pageProbes = map[string][]probe{
 	"GET /jobs":                     {{by: "browser"}},
 	"GET /jobs/{id}":                {{by: "browser", path: "/jobs/{{job}}"}},
 	"POST /jobs/{id}/reconcile":     {{by: "browser", path: "/jobs/{{job}}/reconcile"}},
+	"GET /freeze":                   {{by: "browser"}},
+	"POST /freeze":                  {{by: "browser"}},
+	"POST /freeze/{id}/lift":        {{by: "browser", path: "/freeze/{{freeze}}/lift"}},
 }
 
 var mcpProbes = []probe{
@@ -281,6 +295,12 @@ func newStreet(t *testing.T, db *store.DB) *street {
 		_, err = tx.Exec(`INSERT INTO grants (id, merchant_id, approval_id, agent_id, tool, resource, template, sha256, until_at, max_uses, max_money_minor,
 				max_customers, made_by, created_at) VALUES ($1, $2, 'apr_of_ours', $3, 'dtc_refund', '', '', '', $4, 1, 0, 0, '', 1)`,
 			s.ours["grant"], s.store, s.ids["our bot"], store.Micros(tx.Now.AddDate(1, 0, 0)))
+		if err != nil {
+			return err
+		}
+		s.ours["freeze"] = store.NewID("frz", tx.Now)
+		_, err = tx.Exec(`INSERT INTO freezes (id, merchant_id, subject_id, reason, frozen_by, frozen_at, lift_reason, lifted_by)
+			VALUES ($1, $2, 'sub_of_ours', 'freeze-of-ours', '', 1, '', '')`, s.ours["freeze"], s.store)
 		if err != nil {
 			return err
 		}
@@ -536,6 +556,10 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 	fill := func(text string) string {
 		return inBraces.ReplaceAllStringFunc(text, func(in string) string { return id(strings.Trim(in, "{}")) })
 	}
+	if p.by == "agent" || p.by == "asking" { // kept in memory from then on (auth.Known), so that who asks first does not read more
+		_, err := s.gate.Authenticate(s.Context(), s.keys[p.by], "127.0.0.1")
+		s.must(err)
+	}
 	ctx := store.Watch(s.Context(), func(q string, _ []any) { a.statements = append(a.statements, q) })
 	r := httptest.NewRequestWithContext(ctx, p.method, fill(p.path), strings.NewReader(fill(p.body)))
 	r.RemoteAddr = "127.0.0.1:50000"
@@ -557,8 +581,8 @@ func (s *street) ask(p probe, id func(name string) string) (a told) {
 // marks are texts that stand for something of ours.
 func (s *street) marks() (all []string) {
 	s.Helper()
-	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours", "hook-of-ours", "id-of-ours")
-	for _, name := range []string{"role", "sub", "session", "passkey", "connection", "webhook", "link", "delegation", "grant"} {
+	all = append(all, s.store, rigMerchant, "our bot", "our asking bot", "our owner", "our sub-token", "phone-of-ours", "account-of-ours", "street-of-ours", "replay-of-ours", "freeze-of-ours", "hook-of-ours", "id-of-ours")
+	for _, name := range []string{"role", "sub", "session", "passkey", "connection", "webhook", "link", "delegation", "grant", "freeze"} {
 		all = append(all, s.ours[name])
 	}
 	s.must(s.db.Read(s.Context(), func(tx *store.Tx) error {

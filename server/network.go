@@ -55,6 +55,7 @@ var surfaces = []struct {
 	{"/healthz", probeSurface},
 	{"/readyz", probeSurface},
 	{adminPath, adminSurface},
+	{metricsPath, adminSurface},
 	{tools.BasePath + "/approvals", peopleSurface},
 	{tools.BasePath + "/exports", peopleSurface}, // links that people open
 	{"/api/v1/agent", agentSurface},

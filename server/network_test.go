@@ -200,7 +200,7 @@ func reach(path string) (agents, admins, here bool) {
 	switch {
 	case path == "/healthz" || path == "/readyz":
 		return true, true, true
-	case strings.HasPrefix(path, "/api/v1/admin/"):
+	case strings.HasPrefix(path, "/api/v1/admin/"), path == metricsPath, strings.HasPrefix(path, metricsPath+"/"):
 		return false, true, false
 	case strings.HasPrefix(path, tools.BasePath+"/approvals"), strings.HasPrefix(path, tools.BasePath+"/exports/"):
 		return true, true, false
@@ -215,7 +215,7 @@ func TestEveryRouteIsBehindTheNetworks(t *testing.T) {
 	g := newSQLiteRig(t)
 	g.server.handle("GET /api/v1/admin/test", func(w http.ResponseWriter, _ *http.Request) { g.server.write(w, 200, "", []byte(`{}`)) })
 	routes := append([]string{
-		"GET /", "GET /nowhere", "TRACE /mcp", "OPTIONS /mcp", "GET /mcp/sse", "GET /metrics", "GET /.well-known/oauth-protected-resource",
+		"GET /", "GET /nowhere", "TRACE /mcp", "OPTIONS /mcp", "GET /mcp/sse", "GET /metrics", "GET /metrics/x", "GET /.well-known/oauth-protected-resource",
 		"GET /api/v1/admin/../agent/v1/notes", "GET /mcp/../api/v1/admin/test", "GET /api/v1/%61dmin/test", "GET //api/v1/admin/test", "PUT /api/v1/agent/v1/notes",
 	}, g.server.routes...)
 	full := Networks{Agents: networks(t, "192.0.2.0/24"), Admins: networks(t, "198.51.100.0/24")}

@@ -53,7 +53,7 @@ var pageFuncs = template.FuncMap{
 // pages are the templates, each within web/layout.html.
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"sign-in", "link", "me", "refused", "approvals", "approval", "confirm", "jobs", "job"} {
+	for _, name := range []string{"sign-in", "link", "me", "refused", "approvals", "approval", "confirm", "jobs", "job", "freeze"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(pageFuncs).
 			ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html"))
 	}
@@ -126,17 +126,18 @@ func sendFiles(names ...string) http.HandlerFunc {
 
 // A page is what a template shows.
 type page struct {
-	Title string
-	At    string // which of the pages in the head this is
-	Name  string // of who is signed in
-	Reads bool   // they may see what waits
-	Main  any
+	Title  string
+	At     string // which of the pages in the head this is
+	Name   string // of who is signed in
+	Reads  bool   // they may see what waits
+	Banner banner
+	Main   any
 }
 
 // show writes a page. It is made whole before the first byte leaves.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
 	who := visitOf(r.Context()).principal
-	p.Name, p.Reads = who.Name, who.Has(auth.ApprovalsRead)
+	p.Name, p.Reads, p.Banner = who.Name, who.Has(auth.ApprovalsRead), s.bannerFor(r)
 	var b bytes.Buffer
 	if err := pages[name].Execute(&b, p); err != nil {
 		s.refuse(w, r, err)

@@ -185,7 +185,13 @@ type refusing struct {
 func newRefusing(t *testing.T, db *store.DB) *refusing {
 	t.Helper()
 	loadDemo(t, db)
-	g := &refusing{yard: yard{newRig(t, db, tools.NewRegistry(append(dtc.Tools(), fakes.All()...)...))}}
+	return newRefusingOn(t, newRig(t, db, tools.NewRegistry(append(dtc.Tools(), fakes.All()...)...)))
+}
+
+// newRefusingOn makes the house of a rig that has the demo shop.
+func newRefusingOn(t *testing.T, rig *rig) *refusing {
+	t.Helper()
+	g, db := &refusing{yard: yard{rig}}, rig.db
 	all := auth.AgentScopes
 	g.mintKey(auth.Key{Name: "all", Scopes: all, Actions: []string{"payments:refund"}, Ceiling: auth.MaxLevel})
 	g.mintKey(auth.Key{Name: "low", Scopes: all, Ceiling: 1})

@@ -15,29 +15,34 @@ import (
 func (s *Server) handleTools() {
 	for _, t := range s.tools.All() {
 		for _, route := range t.Routes {
-			s.handle(route.Method+" "+tools.BasePath+route.Path, s.known(s.tool(t, route)))
+			s.handle(route.Method+" "+tools.BasePath+route.Path, s.calling(s.tool(t, route)))
 		}
 	}
-	s.handle("POST "+tools.BasePath+"/tools/{name}", s.known(s.named))
+	s.handle("POST "+tools.BasePath+"/tools/{name}", s.calling(s.named))
 }
 
 // tool answers calls to one tool over one of its routes.
 func (s *Server) tool(t *tools.Tool, route tools.Route) http.HandlerFunc {
 	inPath := placeholders(route.Path)
-	return func(w http.ResponseWriter, r *http.Request) {
-		args, err := arguments(w, r, t, inPath, route.Accept)
-		wrong := wrongArguments(err)
-		if err != nil && wrong == nil {
-			s.refuse(w, r, err)
-			return
-		}
-		s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, Wrong: wrong, FillFacts: route.FillFacts}, route)
+	return func(w http.ResponseWriter, r *http.Request) { s.callTool(w, r, t, route, inPath) }
+}
+
+func (s *Server) callTool(w http.ResponseWriter, r *http.Request, t *tools.Tool, route tools.Route, inPath []string) {
+	args, err := arguments(w, r, t, inPath, route.Accept)
+	wrong := wrongArguments(err)
+	if err != nil && wrong == nil {
+		s.refuse(w, r, err)
+		return
 	}
+	s.callREST(w, r, gate.Request{Tool: t.Name, Args: args, Wrong: wrong, FillFacts: route.FillFacts}, route)
 }
 
 // wrongArguments gives the refusal of a request that is a call all the same, and only has the wrong arguments: the gate
 // judges and records it. Any other error is nil here.
 func wrongArguments(err error) *tools.Refusal {
+	if err == nil {
+		return nil
+	}
 	var r *tools.Refusal
 	if errors.As(err, &r) && r.Code == tools.InvalidArguments {
 		return r
@@ -50,7 +55,7 @@ func wrongArguments(err error) *tools.Refusal {
 func (s *Server) named(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	if t, ok := s.tools.Find(name); ok {
-		s.tool(t, tools.Route{})(w, r)
+		s.callTool(w, r, t, tools.Route{}, nil)
 		return
 	}
 	s.callREST(w, r, gate.Request{Tool: name}, tools.Route{})
@@ -120,7 +125,7 @@ func (s *Server) handOver(v *visit, q gate.Request) (gate.Outcome, error) {
 	if t, ok := s.tools.Find(q.Tool); ok { // the name of none may be anything
 		tool = t.Name
 	}
-	out, err := s.gate.Call(v.ctx, v.principal, q)
+	out, err := s.hot.call(v.ctx, v.principal, q)
 	if err != nil {
 		refusal := asRefusal(err)
 		v.called(tool, refusal.CallID, string(refusal.Code))

@@ -196,6 +196,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"GET /policy", "GET /policy/versions", "GET /policy/versions/{n}", "GET /policy/schema", "POST /policy/check", "POST /policy/publish", "POST /policy/explain",
 		"POST /policy/replay", "GET /policy/replay/{id}", "GET /policy/shadow", "PUT /policy/shadow", "DELETE /policy/shadow",
 		"GET /trust", "GET /trust/{id}", "GET /trust/{id}/history", "POST /trust/{id}/feedback",
+		"GET /freezes", "POST /freezes", "POST /freezes/{id}/lift",
 		"GET /webhooks", "POST /webhooks", "POST /webhooks/{id}/rotate", "POST /webhooks/{id}/test", "DELETE /webhooks/{id}",
 	}
 	for i, route := range admin {
@@ -217,6 +218,7 @@ func TestRoutesAreClosed(t *testing.T) {
 		"POST /me/passkeys/options", "POST /me/passkeys", "POST /me/passkeys/{id}/remove", "POST /me/deputies", "POST /me/deputies/{id}/remove", "POST /me/links", "POST /me/links/{id}/remove",
 		"GET /{$}", "GET /approvals", "GET /approvals/{id}", "POST /approvals/{id}/vote", "POST /approvals/{id}/withdraw", "POST /approvals/{id}/cancel",
 		"POST /approvals/{id}/undo", "GET /approvals/{id}/{act}", "GET /jobs", "GET /jobs/{id}", "POST /jobs/{id}/reconcile",
+		"GET /freeze", "POST /freeze", "POST /freeze/{id}/lift",
 		"GET " + tools.BasePath + "/subtokens", "DELETE " + tools.BasePath + "/subtokens/{id}",
 	}, append(admin, "GET "+tools.BasePath+"/exports/{token}")...)
 	if diff := cmp.Diff(want, s.routes); diff != "" {

@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +28,7 @@ import (
 	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 )
@@ -35,6 +39,7 @@ type rig struct {
 	db      *store.DB
 	gate    *gate.Gate
 	server  *Server
+	metrics *Metrics
 	url     string
 	log     *logged
 	secrets map[string]string // by the name of key or person
@@ -69,20 +74,81 @@ const rigMerchant = "Test shop"
 
 func newRig(t *testing.T, db *store.DB, registry *tools.Registry) *rig {
 	t.Helper()
+	return newTracedRig(t, db, registry, nil)
+}
+
+func newTracedRig(t *testing.T, db *store.DB, registry *tools.Registry, tracer *spans.Tracer) *rig {
+	t.Helper()
+	return newRigBy(t, db, registry, tracer, os.Getenv("DTCGATE_TEST_SLOW") != "")
+}
+
+// newRigBy is newRig, and says whether MCP messages go the long way.
+func newRigBy(t *testing.T, db *store.DB, registry *tools.Registry, tracer *spans.Tracer, slow bool) *rig {
+	t.Helper()
 	g := &rig{T: t, db: db, log: &logged{}, secrets: map[string]string{}, ids: map[string]string{}}
+	db.Spans = tracer
+	g.metrics = NewMetrics(registry, "test")
 	log := zerolog.New(g.log)
 	g.exports = &shop.DossierFiles{DB: db, Dir: t.TempDir()}
-	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports})
+	g.gate = gate.New(gate.Config{DB: db, Tools: registry, Log: log, Exports: g.exports, Observe: g.metrics.Called, Spans: tracer})
+	g.metrics.Watch(Sources{DB: db, Gate: g.gate, Log: log})
 	var err error
-	g.server, err = New(Config{Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback}})
+	g.server, err = New(Config{
+		Gate: g.gate, Tools: registry, DB: db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback},
+		Metrics: g.metrics, ScrapeToken: scrapeToken, Spans: tracer, Slow: slow,
+	})
 	g.must(err)
 	web := httptest.NewUnstartedServer(nil)
-	web.Config = HTTPServer(g.server)
+	web.Config = HTTPServer(g.replicated(registry))
 	web.Start()
 	t.Cleanup(web.Close)
 	g.url = web.URL
 	g.store = g.merchant(rigMerchant)
 	return g
+}
+
+// replicated is the rig's server, or with DTCGATE_TEST_REPLICAS=1 that and a second one in turns, as if each request came through a load
+// balancer: what one keeps in its memory the other does not know. Tests that reach into the server do not hold then.
+func (g *rig) replicated(registry *tools.Registry) http.Handler {
+	if os.Getenv("DTCGATE_TEST_REPLICAS") == "" {
+		return g.server
+	}
+	log := zerolog.New(g.log)
+	other, err := New(Config{
+		Gate:  gate.New(gate.Config{DB: g.db, Tools: registry, Log: log, Exports: g.exports}),
+		Tools: registry, DB: g.db, Log: log, Version: "test", Networks: Networks{Agents: loopback, Admins: loopback},
+	})
+	g.must(err)
+	var turn atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if turn.Add(1)%2 == 0 {
+			other.ServeHTTP(w, r)
+			return
+		}
+		g.server.ServeHTTP(w, r)
+	})
+}
+
+// TestStoriesOverTwoReplicasInTurns tells the stories that go through the whole house with each request at another server.
+func TestStoriesOverTwoReplicasInTurns(t *testing.T) {
+	t.Setenv("DTCGATE_TEST_REPLICAS", "1")
+	files, err := filepath.Glob("testdata/story-*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			db := storetest.New(t, "postgres")
+			loadDemo(t, db)
+			tell(t, db, file, false)
+		})
+	}
+	for name, story := range map[string]func(*testing.T){
+		"session": TestASessionOpensUntilItEnds, "decision": TestAPersonDecidesFromTheBrowser,
+		"confirmed": TestAnAdminInABrowserConfirmsBeforeChanges, "signed in anew": TestSigningInAnewEndsWhatTheBrowserHeld,
+	} {
+		t.Run(name, story)
+	}
 }
 
 // merchant gives the merchant of a name, who has a policy.

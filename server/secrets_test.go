@@ -27,7 +27,8 @@ var planted = []string{
 // its holder puts it, whatever fails on the way. A log line and a row live longer than anybody's care with them.
 func TestSecretsAreFoundNowhere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		g := newRig(t, db, fakes)
+		traces := newCollector(t)
+		g := newTracedRig(t, db, fakes, traces.tracer(1))
 		g.hire("ada", "admin")
 		minted := g.admin("ada", 201, "POST", "/keys", `{"name":"the bot","profile":"admin","scopes":["orders:*","marketing:*"]}`)
 		rotated := g.admin("ada", 200, "POST", "/keys/"+fmt.Sprint(minted["id"])+"/rotate", `{"overlap_seconds":60}`)
@@ -46,7 +47,7 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 		}
 		g.work()
 
-		for where, text := range map[string]string{"the log": g.log.String(), "the database": g.everything(), "an answer": strings.Join(answers, "\n")} {
+		for where, text := range map[string]string{"the log": g.log.String(), "the database": g.everything(), "an answer": strings.Join(answers, "\n"), "the metrics": g.scrape(), "a trace": traces.text()} {
 			for _, s := range ours {
 				// a secret without its prefix and first characters, which lists show
 				if at := strings.Index(text, s[12:]); at >= 0 {
@@ -63,6 +64,9 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 			if !strings.Contains(g.everything(), sign) {
 				t.Errorf("%q is not found either: this test looks in the wrong place", sign)
 			}
+		}
+		if scraped, traced := g.scrape(), traces.text(); !strings.Contains(scraped, "notes_write") || !strings.Contains(traced, "notes_write") {
+			t.Error("neither the metrics nor the traces tell of the calls: this test looks in the wrong place")
 		}
 		if !strings.Contains(g.log.String(), "a panic") {
 			t.Error("nothing panicked")

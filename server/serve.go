@@ -24,9 +24,19 @@ func HTTPServer(h http.Handler) *http.Server {
 	}
 }
 
-// Serve answers requests on ln until ctx ends. Then it accepts no more, lets the accepted ones finish and returns within
-// drain. Those still waiting for something after half of it are told to ask again. Streams end at once: a browser comes back to the next process.
-func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration) error {
+// A Leave is how long a server takes to end.
+type Leave struct {
+	// Unready is how long it says that it is not ready (/readyz) before it accepts no more. Whoever sends requests to several servers has
+	// stopped sending them here by then, so that none meets a closed socket. 0: there is no other server.
+	Unready time.Duration
+	// Drain is how long what was accepted may take from then on.
+	Drain time.Duration
+}
+
+// Serve answers requests on ln until ctx ends. Then it says that it is not ready, and some time later it accepts no more, lets the accepted
+// ones finish and returns within the time for that. Those still waiting for something after half of it are told to ask again. Streams end at
+// once: a browser comes back to the next process.
+func Serve(ctx context.Context, ln net.Listener, s *Server, l Leave) error {
 	srv := HTTPServer(s)
 	srv.ErrorLog = stdlog.New(s.log, "", 0)
 	served := make(chan error, 1)
@@ -36,10 +46,16 @@ func Serve(ctx context.Context, ln net.Listener, s *Server, drain time.Duration)
 		return err
 	case <-ctx.Done():
 	}
+	s.unready.Store(true)
+	select {
+	case err := <-served:
+		return err
+	case <-time.After(l.Unready):
+	}
 	s.leave()
-	half := time.AfterFunc(drain/2, s.hurry)
+	half := time.AfterFunc(l.Drain/2, s.hurry)
 	defer half.Stop()
-	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.Drain)
 	defer cancel()
 	err := srv.Shutdown(left)
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -16,9 +16,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,6 +29,7 @@ import (
 	"github.com/dtcgate/dtcgate/auth/vault"
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/spans"
 	"github.com/dtcgate/dtcgate/tools"
 )
 
@@ -42,11 +45,16 @@ type Config struct {
 	Vault        *vault.Vault  // what people connected; nil: people connect nothing
 	AllowedHosts []string      // names besides the loopback ones that requests to a loopback address may be for
 	Networks     Networks      // who may reach what; the zero value refuses everybody
+	Metrics      *Metrics      // of this server and no other; nil: nothing is counted
+	ScrapeToken  string        // opens the metrics, also beside everything else; "": they are served on a listener of their own alone
+	Spans        *spans.Tracer // nil: nothing is traced
+	Slow         bool          // every MCP message goes the long way through the go-sdk: for tests, and to rule the short way out
 }
 
 // A Server answers the HTTP requests of agents and people. It may be used concurrently.
 type Server struct {
 	gate     *gate.Gate
+	hot      hot
 	tools    *tools.Registry
 	db       *store.DB
 	log      zerolog.Logger
@@ -58,7 +66,11 @@ type Server struct {
 	proxies  auth.Proxies
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
+	mcp      http.HandlerFunc
 	routes   []string // every pattern of mux
+	metrics  *Metrics
+	scrape   string // token
+	spans    *spans.Tracer
 
 	// hurried ends when calls that wait for something have to be answered as things stand; hurry ends it.
 	hurried context.Context
@@ -68,6 +80,16 @@ type Server struct {
 	leave   context.CancelFunc
 
 	heartbeat time.Duration // of streams
+
+	// unready says that the process is about to end: requests are answered, and connections closed after the answer.
+	unready atomic.Bool
+}
+
+// hot are the gate's methods on the way of every call, apart so that a benchmark can measure the server alone.
+type hot struct {
+	recognize func(ctx context.Context, secret, source string) (auth.Principal, error)
+	call      func(context.Context, auth.Principal, gate.Request) (gate.Outcome, error)
+	visible   func(context.Context, auth.Principal) ([]*tools.Tool, error)
 }
 
 // New makes a server. It panics on tools whose routes clash.
@@ -81,17 +103,17 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gate: c.Gate, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts, networks: c.Networks, proxies: proxies,
-		public: c.PublicURL, issuers: c.Issuers,
+		gate: c.Gate, hot: hot{c.Gate.Recognize, c.Gate.Call, c.Gate.Visible}, tools: c.Tools, db: c.DB, log: c.Log, vault: c.Vault, hosts: hosts,
+		networks: c.Networks, proxies: proxies, public: c.PublicURL, issuers: c.Issuers, metrics: c.Metrics, scrape: c.ScrapeToken, spans: c.Spans,
 		origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), heartbeat: heartbeat,
 	}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	mcp := s.known(s.newMCP(c.Version))
-	s.handle("POST "+mcpPath, mcp)
-	s.handle("POST "+keyPath, mcp)
+	s.mcp = s.calling(s.newMCP(c))
+	s.handle("POST "+mcpPath, s.mcp)
+	s.handle("POST "+keyPath, s.mcp)
 	s.handleDiscovery()
 	s.handleTools()
 	s.handlePeople()
@@ -99,27 +121,37 @@ func New(c Config) (*Server, error) {
 	s.handlePages()
 	s.handleApprovals()
 	s.handleJobs()
+	s.handleFreezes()
 	s.handleSubTokens()
 	s.handleAdmin()
 	s.handleConnect()
 	s.handle("GET "+exportsPath+"{token}", s.sendExport)
+	if c.Metrics != nil && c.ScrapeToken != "" {
+		s.handle("GET "+metricsPath, s.metricsHere(c.Metrics))
+	}
 	return s, nil
 }
 
 func (s *Server) handle(pattern string, h http.HandlerFunc) {
 	s.mux.HandleFunc(pattern, h)
 	s.routes = append(s.routes, pattern)
+	s.metrics.route(pattern)
 }
 
 // ServeHTTP answers one request and logs it as one line.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.hurried, cancel)()
-	v := &visit{started: time.Now(), ctx: ctx}
-	a := &answer{ResponseWriter: w}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+	here := &arrival{visit: visit{started: time.Now()}, answer: answer{ResponseWriter: w}, visited: visited{Context: r.Context()}}
+	here.until = until{request: r.Context(), hurried: s.hurried}
+	defer here.until.over()
+	v, a := &here.visit, &here.answer
+	here.visited.visit, v.ctx = v, &here.until
+	r = r.WithContext(&here.visited)
+	s.metrics.serve(1)
+	defer s.metrics.serve(-1)
 	defer s.finish(a, r, v)
+	if s.unready.Load() {
+		w.Header().Set("Connection", "close") // who comes again is to come to another server
+	}
 	if err := s.admit(r, v); err != nil {
 		s.refuse(a, r, err)
 		return
@@ -133,26 +165,47 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(a, r, err)
 		return
 	}
-	s.route(a, r)
+	s.route(a, s.traced(r, v))
+}
+
+// traced begins the span of a request. Who is not served is not traced, so that nobody outside fills the collector; nor are probes, of which
+// there is one every few seconds.
+func (s *Server) traced(r *http.Request, v *visit) *http.Request {
+	if s.spans == nil || surfaceOf(r.URL.Path).loopback {
+		return r
+	}
+	v.ctx, v.span = s.spans.Request(v.ctx, r.Header)
+	return r.WithContext(v.span.In(r.Context()))
 }
 
 // route finds what answers r. Paths are taken as they are: the mux would redirect those with // or .. in them.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	h, pattern := s.mux.Handler(r)
 	switch {
 	case r.URL.Path != path.Clean(r.URL.Path):
 		s.refuse(w, r, noRoute())
-	case pattern == "":
-		missing := &headOnly{header: w.Header()}
-		h.ServeHTTP(missing, r)
-		if missing.status == http.StatusMethodNotAllowed {
-			s.refuse(w, r, noMethod(r))
-			return
-		}
-		s.refuse(w, r, noRoute())
+	case r.Method == http.MethodPost && r.URL.Path == mcpPath:
+		r.Pattern = "POST " + mcpPath
+		visitOf(r.Context()).pattern = r.Pattern
+		s.mcp(w, r)
 	default:
-		s.mux.ServeHTTP(w, r)
+		s.routeByMux(w, r)
 	}
+}
+
+func (s *Server) routeByMux(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
+	if pattern != "" {
+		visitOf(r.Context()).pattern = pattern
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	missing := &headOnly{header: w.Header()}
+	h.ServeHTTP(missing, r)
+	if missing.status == http.StatusMethodNotAllowed {
+		s.refuse(w, r, noMethod(r))
+		return
+	}
+	s.refuse(w, r, noRoute())
 }
 
 func noMethod(r *http.Request) error {
@@ -184,6 +237,12 @@ func (s *Server) finish(a *answer, r *http.Request, v *visit) {
 			s.refuse(a, r, errPanicked)
 		}
 	}
+	if a.status == 0 && errors.Is(r.Context().Err(), context.Canceled) {
+		a.status = statusGone
+	}
+	s.metrics.answered(v.pattern, a.status)
+	v.span.Answered(v.pattern, v.method(), a.status)
+	v.span.End(nil)
 	if !v.counted {
 		s.logLine(a, r, v)
 	}

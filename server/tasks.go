@@ -83,7 +83,7 @@ type taskParams struct {
 
 // offerTasks adds the extension to a server that is being made. The only error of the go-sdk is that it has methods of
 // these names itself, which is for whoever takes a new version of it to see.
-func (t tooling) offerTasks(s *mcp.Server) {
+func (t *tooling) offerTasks(s *mcp.Server) {
 	for method, handle := range map[string]func(context.Context, *taskParams) (mcp.Result, error){
 		"tasks/get": t.getTask, "tasks/update": t.updateTask, "tasks/cancel": t.cancelTask,
 	} {
@@ -100,7 +100,7 @@ func (t tooling) offerTasks(s *mcp.Server) {
 }
 
 // hasTasks reports whether the tools that tasks are made of are there.
-func (t tooling) hasTasks() bool {
+func (t *tooling) hasTasks() bool {
 	_, get := t.tools.Find(jobTool)
 	_, cancel := t.tools.Find(cancelTool)
 	return get && cancel
@@ -164,7 +164,7 @@ func created(j tools.Job, meta mcp.Meta) *task {
 	return k
 }
 
-func (t tooling) getTask(ctx context.Context, p *taskParams) (mcp.Result, error) {
+func (t *tooling) getTask(ctx context.Context, p *taskParams) (mcp.Result, error) {
 	out, err := t.callJobTool(ctx, jobTool, p.ID)
 	if err != nil {
 		return nil, err
@@ -186,11 +186,11 @@ func (t tooling) getTask(ctx context.Context, p *taskParams) (mcp.Result, error)
 }
 
 // updateTask takes answers to questions that no task of ours asks: a server ignores those to what it has not asked.
-func (t tooling) updateTask(ctx context.Context, p *taskParams) (mcp.Result, error) {
+func (t *tooling) updateTask(ctx context.Context, p *taskParams) (mcp.Result, error) {
 	return ack(t.callJobTool(ctx, jobTool, p.ID))
 }
 
-func (t tooling) cancelTask(ctx context.Context, p *taskParams) (mcp.Result, error) {
+func (t *tooling) cancelTask(ctx context.Context, p *taskParams) (mcp.Result, error) {
 	return ack(t.callJobTool(ctx, cancelTool, p.ID))
 }
 
@@ -202,7 +202,7 @@ func ack(out gate.Outcome, err error) (mcp.Result, error) {
 }
 
 // callJobTool makes the call of a job tool that a request about a task is.
-func (t tooling) callJobTool(ctx context.Context, tool, id string) (gate.Outcome, error) {
+func (t *tooling) callJobTool(ctx context.Context, tool, id string) (gate.Outcome, error) {
 	args, err := json.Marshal(map[string]string{"job_id": id})
 	if err != nil {
 		return gate.Outcome{}, rpcError(rpcInternal, asRefusal(err))
@@ -286,7 +286,7 @@ func errorOf(j tools.Job) *jsonrpc.Error {
 
 // resultOf is what the call would have been answered. One that was not done is answered with the job as dtc_get_job tells
 // it, which says why, what to do, and what of it was done.
-func (t tooling) resultOf(j tools.Job) *taskResult {
+func (t *tooling) resultOf(j tools.Job) *taskResult {
 	_, text := standing(j)
 	r := &taskResult{ResultType: "complete", Content: []mcp.TextContent{{Text: text}}, StructuredContent: j, IsError: true}
 	if j.Status == tools.JobSucceeded {

@@ -90,12 +90,14 @@ func (b batch) file() string {
 	return filepath.Join(b.merchant, fmt.Sprintf("%s-%d.jsonl", b.mailing, b.no))
 }
 
+// waiting gives the batches that are not handed over. Where all agents are frozen nothing leaves: what their calls have put here waits.
 func (c *Carrier) waiting(ctx context.Context) (batches []batch, err error) {
 	err = c.DB.Read(ctx, func(tx *store.Tx) error {
 		batches, err = store.All(tx, func(r store.Row) (b batch, err error) {
 			var oldest int64
 			return b, r.Scan(&b.merchant, &b.mailing, &b.no, &oldest)
-		}, `SELECT merchant_id, mailing_id, batch, MIN(created_at) AS oldest FROM deliveries WHERE carried_at IS NULL
+		}, `SELECT merchant_id, mailing_id, batch, MIN(created_at) AS oldest FROM deliveries d WHERE carried_at IS NULL
+				AND NOT EXISTS (SELECT 1 FROM freezes f WHERE f.merchant_id = d.merchant_id AND f.subject_id = '' AND f.lifted_at IS NULL)
 			GROUP BY merchant_id, mailing_id, batch ORDER BY oldest, mailing_id, batch`)
 		return err
 	})
@@ -129,6 +131,7 @@ func (c *Carrier) carry(ctx context.Context, b batch) (int, error) {
 	if err := c.write(b, letters); err != nil {
 		return 0, err
 	}
+	store.Reach(store.FileWritten)
 	return c.mark(ctx, b, letters)
 }
 

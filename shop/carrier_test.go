@@ -61,6 +61,27 @@ func carry(t *testing.T, c *shop.Carrier, want int) {
 	}
 }
 
+func TestNothingLeavesWhileAllAgentsAreFrozen(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c := &shop.Carrier{DB: db, Dir: filepath.Join(t.TempDir(), "outbox")}
+		mail(t, db, "cmp_1", "1")
+		exec := func(q string, args ...any) {
+			t.Helper()
+			if err := db.InTx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(q, args...)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec(`INSERT INTO merchants (id, name, created_at) VALUES ($1, 'demo', 0)`, merchant)
+		exec(`INSERT INTO freezes (id, merchant_id, subject_id, reason, frozen_by, frozen_at) VALUES ('frz_1', $1, '', 'why', 'operator:cli', 0)`, merchant)
+		carry(t, c, 0)
+		exec(`UPDATE freezes SET lifted_at = 1 WHERE lifted_at IS NULL`)
+		carry(t, c, 1)
+	})
+}
+
 func TestCarrierHandsOverEachMessageOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		dir := filepath.Join(t.TempDir(), "outbox")

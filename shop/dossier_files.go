@@ -17,10 +17,13 @@ import (
 //
 // A dossier is written after the transaction that made it has committed, and only then its body leaves the database. A
 // crash between the two writes the same file again. What a row is gone for, because it expired, its customer was erased
-// or the shop was loaded anew, is removed at the next look; from the moment the row is gone it cannot be fetched. As with
-// the Carrier, servers that share a database must share Dir.
+// or the shop was loaded anew, is removed at the next look; from the moment the row is gone it cannot be fetched.
+//
+// Where other servers may be asked for a dossier (Shared), its body stays in the database, and only what a server has kept in files before is
+// looked after.
 type DossierFiles struct {
 	DB      *store.DB
+	Shared  bool        // other servers work on the database
 	Dir     string      // made when it is first needed
 	OnError func(error) // hears what went wrong; it is tried again. May be nil
 }
@@ -57,6 +60,9 @@ func (f *DossierFiles) path(merchant, id string) string {
 const dossierSuffix = ".json"
 
 func (f *DossierFiles) writeWaiting(ctx context.Context) error {
+	if f.Shared {
+		return nil
+	}
 	var waiting []Dossier
 	err := f.DB.Read(ctx, func(tx *store.Tx) (err error) {
 		waiting, err = store.All(tx, scanDossier, "SELECT "+dossierColumns+" FROM dossiers WHERE written_at IS NULL ORDER BY created_at LIMIT 20")

@@ -10,7 +10,8 @@ import (
 	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"modernc.org/sqlite"
+	migrator "modernc.org/sqlite"
+	"zombiezen.com/go/sqlite"
 )
 
 // reasons says what each driver code that means ErrUnavailable is about: SQLite's primary result codes, PostgreSQL's
@@ -63,9 +64,8 @@ func ended(err error) bool {
 }
 
 func reasonOf(err error) string {
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
-		return sqliteReasons[lite.Code()&0xff] // the rest of the code is detail
+	if code := sqliteCode(err); code != 0 {
+		return sqliteReasons[code]
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -97,7 +97,17 @@ func IsConstraint(err error) bool {
 	return hasSQLiteCode(err, sqliteConstraint)
 }
 
-func hasSQLiteCode(err error, primary int) bool {
-	var lite *sqlite.Error
-	return errors.As(err, &lite) && lite.Code()&0xff == primary
+func hasSQLiteCode(err error, primary int) bool { return sqliteCode(err) == primary }
+
+// sqliteCode is the primary result code of an error of SQLite's, 0 for any other. The rest of a code is detail. Migrations go through
+// another library than all else.
+func sqliteCode(err error) int {
+	var migrating *migrator.Error
+	if errors.As(err, &migrating) {
+		return migrating.Code() & 0xff
+	}
+	if code := sqlite.ErrCode(err); code != sqlite.ResultOK && code != sqlite.ResultError {
+		return int(code.ToPrimary())
+	}
+	return 0
 }

@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // Commits counts the commits of a SQLite database so far.
 func Commits(db *DB) int64 {
 	g := &db.engine.(*sqliteEngine).group
@@ -33,4 +35,26 @@ func Bells(db *DB) int {
 	db.bells.mu.Lock()
 	defer db.bells.mu.Unlock()
 	return len(db.bells.of)
+}
+
+// Relaying reports whether what is told is carried to other processes.
+func Relaying(db *DB) bool {
+	db.untold.mu.Lock()
+	defer db.untold.mu.Unlock()
+	return db.untold.open
+}
+
+// Brought counts what waits to be written.
+func Brought[T any](g *Gathered[T]) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
+}
+
+// Learned is how far a clock is put ahead by an answer of a database whose clock is off by so much.
+func Learned(took, off time.Duration) time.Duration {
+	var c clock
+	asked := time.Now()
+	c.learn(asked, took, asked.Add(took/2+off))
+	return time.Duration(c.ahead.Load())
 }

@@ -19,7 +19,9 @@ const maxMembers = 64
 type group struct {
 	session *session // owned by the baton's holder, as is open
 	open    *batch
+	closed  bool
 	commits int64 // for tests
+	tally   tally // for Stats
 
 	mu    sync.Mutex // guards what follows
 	held  bool
@@ -62,7 +64,13 @@ func (g *group) turn(ctx context.Context, alone bool, run work) (*batch, error) 
 		}
 	}()
 	// An interrupted statement would take the work of the others with it, so only one that is alone can be.
-	if !alone {
+	if alone {
+		calm, err := g.session.interruptible(ctx)
+		if err != nil {
+			return nil, lost("beginning a transaction", err)
+		}
+		defer calm()
+	} else {
 		ctx = context.WithoutCancel(ctx)
 	}
 	if err := run(ctx, g.session); err != nil {
@@ -81,6 +89,9 @@ func (g *group) turn(ctx context.Context, alone bool, run work) (*batch, error) 
 func (g *group) join(alone bool) (*batch, error) {
 	if alone {
 		g.finish()
+	}
+	if g.closed {
+		return nil, lost("beginning a transaction", errClosed)
 	}
 	if g.open == nil {
 		if err := g.session.run("BEGIN IMMEDIATE"); err != nil {
@@ -129,10 +140,13 @@ func (g *group) finish() {
 	}
 	g.open = nil
 	if b.err == nil && b.kept > 0 {
+		Reach(CommitBegins)
 		if err := g.session.run("COMMIT"); err != nil {
 			b.err = lost("committing", err)
 		}
+		Reach(CommitEnds)
 		g.commits++
+		g.tally.add(b.kept)
 	} else if b.err == nil {
 		b.err = g.session.run("ROLLBACK")
 	}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -68,16 +69,69 @@ func TestOpenByManyAtOnceMigratesOnce(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesANewerSchema(t *testing.T) {
+func TestOpenRefusesANewerSchemaUnlessThatSaysItCanBeUsed(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			dsn := storetest.DSN(t, engine)
-			inTx(t, storetest.Open(t, dsn), func(tx *store.Tx) error {
-				_, err := tx.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (90000, TRUE)")
-				return err
-			})
+			newer := func(usable string) {
+				inTx(t, storetest.Open(t, dsn), func(tx *store.Tx) error {
+					_, err := tx.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (90000, TRUE)")
+					if err == nil {
+						_, err = tx.Exec("UPDATE schema_usable SET usable_from = " + usable)
+					}
+					return err
+				})
+			}
+			newer("40")
+			if err := storetest.Open(t, dsn).Ping(t.Context()); err != nil {
+				t.Errorf("a schema that this program can use: %v", err)
+			}
+			newer("90000")
 			wantRefusal(t, dsn, "of a newer dtcgate")
 		})
+	}
+}
+
+// A migration that waits for a table has every call wait behind it that comes later.
+func TestAMigrationThatWaitsForALockGivesUpAndTriesAgain(t *testing.T) {
+	dsn := storetest.DSN(t, "postgres")
+	db := storetest.Open(t, dsn)
+	inTx(t, db, func(tx *store.Tx) error {
+		for _, q := range []string{"DROP TABLE schema_usable", "DELETE FROM goose_db_version WHERE version_id = 40"} {
+			if _, err := tx.Exec(q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	held, release, released := make(chan bool), make(chan bool), make(chan error, 1)
+	go func() {
+		released <- db.InTx(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec("LOCK TABLE goose_db_version IN SHARE MODE") // it may be read, but no migration noted
+			close(held)
+			<-release
+			return err
+		})
+	}()
+	<-held
+	opened := make(chan error, 1)
+	go func() {
+		other, err := store.Open(t.Context(), dsn)
+		if err == nil {
+			err = other.Close()
+		}
+		opened <- err
+	}()
+	waits := func() bool {
+		n, err := readAll(t, db, func(r store.Row) (n int64, err error) { return n, r.Scan(&n) },
+			"SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = current_setting('application_name') AND wait_event_type = 'Lock'")
+		return err == nil && n[0] > 0
+	}
+	soon(t, "the migration to wait", waits)
+	soon(t, "the migration to wait no more", func() bool { return !waits() })
+	close(release)
+	if err := errors.Join(<-released, <-opened); err != nil {
+		t.Errorf("not migrated when the lock was free: %v", err)
 	}
 }
 

@@ -3,13 +3,15 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 )
+
+var errClosed = errors.New("the database is closed")
 
 const (
 	readers = 8 // connections for Read
@@ -24,9 +26,10 @@ const (
 
 // sqliteEngine is a SQLite file: one connection that writes, several that read.
 type sqliteEngine struct {
-	writer, reader *sql.DB
-	group          group
-	free           chan *session // the sessions of readers that nobody uses now
+	group   group
+	closed  atomic.Bool
+	readers int           // sessions that read, however many were opened
+	free    chan *session // the sessions of readers that nobody uses now; none once it is closed
 }
 
 func openSQLite(ctx context.Context, path string) (engine, error) {
@@ -38,26 +41,36 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 		return nil, err
 	}
 	defer unlock()
-	writer, err := sql.Open("sqlite", sqliteDSN(path, writerPragmas))
-	if err != nil {
+	if err := prepareFile(ctx, path); err != nil {
 		return nil, err
 	}
-	writer.SetMaxOpenConns(1)
-	if err := claimFile(ctx, writer, path); err != nil {
-		return nil, errors.Join(err, writer.Close())
+	s := &sqliteEngine{group: group{session: &session{path: path, pragmas: writerPragmas}}, free: make(chan *session, readers)}
+	if err := s.group.session.open(); err != nil {
+		return nil, fmt.Errorf("opening the database %s: %w", path, err)
 	}
-	if err := migrate(ctx, "sqlite", writer); err != nil {
-		return nil, errors.Join(err, writer.Close())
-	}
-	reader, err := sql.Open("sqlite", sqliteDSN(path, readerPragmas))
-	if err != nil {
-		return nil, errors.Join(err, writer.Close())
-	}
-	s := &sqliteEngine{writer: writer, reader: reader, group: group{session: &session{db: writer}}, free: make(chan *session, readers)}
 	for range readers {
-		s.free <- &session{db: reader}
+		r := &session{path: path, pragmas: readerPragmas}
+		if err := r.watched(); err != nil {
+			return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.close())
+		}
+		s.free <- r
+		s.readers++
 	}
 	return s, nil
+}
+
+// prepareFile brings the file to this program's schema, through database/sql, which the library for migrations speaks.
+func prepareFile(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", sqliteDSN(path, writerPragmas))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	err = claimFile(ctx, db, path)
+	if err == nil {
+		err = migrate(ctx, "sqlite", db)
+	}
+	return errors.Join(err, db.Close())
 }
 
 // makeFile creates a file that is missing, for its owner only: SQLite would follow the umask, and -wal and -shm take its
@@ -89,12 +102,8 @@ func lockFile(ctx context.Context, path string) (unlock func() error, err error)
 	if err := makeFile(path + "-lock"); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", sqliteDSN(path+"-lock", []string{"busy_timeout(60000)"}))
-	if err != nil {
-		return nil, err
-	}
-	l := &session{db: db}
-	unlock = func() error { l.drop(); return db.Close() }
+	l := &session{path: path + "-lock", pragmas: []string{"busy_timeout(60000)"}}
+	unlock = func() error { l.drop(); return nil }
 	if _, err := l.exec(ctx, "BEGIN EXCLUSIVE", nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("waiting for another dtcgate that is opening %s: %w", path, err), unlock())
 	}
@@ -129,11 +138,19 @@ func (s *sqliteEngine) read(ctx context.Context, run work) error {
 		return ctx.Err()
 	}
 	defer func() { s.free <- r }()
-	if err := r.run("BEGIN"); err != nil {
+	if s.closed.Load() {
+		return lost("beginning a read", errClosed)
+	}
+	calm, err := r.interruptible(ctx)
+	if err == nil {
+		err = r.run("BEGIN")
+	}
+	if err != nil {
 		r.drop()
 		return lost("beginning a read", err)
 	}
 	defer func() {
+		calm()
 		if err := r.run("ROLLBACK"); err != nil {
 			r.drop() // an interrupted statement may have ended the transaction
 		}
@@ -146,107 +163,13 @@ func (s *sqliteEngine) close() error {
 		return err
 	}
 	defer s.group.leave()
+	s.closed.Store(true)
 	s.group.session.drop()
-	for range readers {
+	s.group.closed = true
+	for range s.readers {
 		r := <-s.free
 		r.drop()
-		defer func() { s.free <- r }() // a Read after Close gets an error of the closed pool
-	}
-	return errors.Join(s.reader.Close(), s.writer.Close())
-}
-
-// session is one SQLite connection with its prepared statements, opened when it is first needed.
-type session struct {
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
-// drop closes the connection, which rolls back whatever is open on it. The next statement opens another.
-func (s *session) drop() {
-	if s.conn == nil {
-		return
-	}
-	for _, st := range s.stmts {
-		st.Close() // SQLite would keep the connection, and its locks, for them
-	}
-	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // Close would give it back to the pool
-	s.conn, s.stmts = nil, nil
-}
-
-// run executes a statement that steers the transaction; nothing interrupts it.
-func (s *session) run(q string) error {
-	_, err := s.exec(context.Background(), q, nil)
-	return err
-}
-
-func (s *session) exec(ctx context.Context, q string, args []any) (sql.Result, error) {
-	st, err := s.prepare(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	if st == nil {
-		return s.conn.ExecContext(ctx, q, args...)
-	}
-	return st.ExecContext(ctx, args...)
-}
-
-func (s *session) query(ctx context.Context, once bool, q string, args []any) (*sql.Rows, error) {
-	st, err := s.prepare(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	if st == nil || once {
-		return s.conn.QueryContext(ctx, q, args...)
-	}
-	return st.QueryContext(ctx, args...)
-}
-
-// prepare returns nil when there are too many statements already.
-func (s *session) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
-	if s.conn == nil {
-		conn, err := s.db.Conn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s.conn, s.stmts = conn, map[string]*sql.Stmt{}
-	}
-	st := s.stmts[q]
-	if st != nil || len(s.stmts) >= maxStatements {
-		return st, nil
-	}
-	st, err := s.conn.PrepareContext(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	s.stmts[q] = st
-	return st, nil
-}
-
-// insertOrFail is an INSERT that leaves its first rows in place when a later one is refused. SQLite then need not keep every
-// page it changes as it was before the statement, which was a fifth of a bulk load; and a failed statement's transaction, or
-// its savepoint, is rolled back anyhow.
-const insertOrFail = "INSERT OR FAIL INTO"
-
-func (s *session) insert(ctx context.Context, into string, cols []string, rows [][]any) error {
-	n := max(1, min(chunkRows, maxParams/len(cols)))
-	args := make([]any, 0, n*len(cols))
-	text := ""
-	for len(rows) > 0 {
-		if len(rows) < n {
-			n, text = 1, "" // the rest one by one, so that a table needs two statements and not one per length
-		}
-		if text == "" {
-			text = insertSQL(insertOrFail, into, cols, n, unnamed)
-		}
-		args = args[:0]
-		for _, r := range rows[:n] {
-			args = append(args, r...)
-		}
-		if _, err := s.exec(ctx, text, args); err != nil {
-			return err
-		}
-		rows = rows[n:]
+		defer func() { s.free <- r }() // for a Read after Close, which is told so
 	}
 	return nil
 }

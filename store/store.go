@@ -2,7 +2,8 @@
 //
 // Open opens and migrates. Rooms own their SQL and run it in a *Tx, which DB.InTx, DB.Read or DB.Bulk hands them. InTx
 // returns nil only when its work is durable. On SQLite concurrent callers of InTx share one fsynced commit, with a
-// savepoint each (group.go); on PostgreSQL each has its own transaction. A failed statement dooms its transaction on
+// savepoint each (group.go), and on both engines Gathered writes what many callers brought in one statement; on PostgreSQL
+// each transaction has a connection to itself. A failed statement dooms its transaction on
 // both engines, as PostgreSQL has it. Whatever the database itself cannot do (locked, full, read-only, lost, a failed
 // commit) comes back as ErrUnavailable, nothing of the transaction is kept, and the next call tries afresh.
 //
@@ -29,7 +30,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/dtcgate/dtcgate/store/spans"
 )
 
 // ErrNotFound is returned by One and by QueryRow's Scan when there is no row. It wraps sql.ErrNoRows.
@@ -42,11 +46,18 @@ var ErrUnavailable = errors.New("the store is unavailable")
 
 // DB is an open database. All its methods may be used concurrently.
 type DB struct {
-	// Now is the clock of Tx.Now. Tests replace it before they use the DB.
+	// Now is the clock of Tx.Now: on PostgreSQL the database's (clock.go). Tests replace it before they use the DB.
 	Now func() time.Time
+	// Spans traces transactions of calls that are traced; nil: none. It is set before the DB is used.
+	Spans *spans.Tracer
 
 	engine engine
+	dsn    string
 	bells  bells
+	untold untold // to other processes
+	clock  clock
+
+	transactions, unavailable atomic.Int64 // see Stats
 }
 
 // engine is what differs between SQLite and PostgreSQL. Each of write, bulk and read calls run at most once, in the
@@ -75,7 +86,14 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &DB{Now: time.Now, engine: e}, nil
+	db := &DB{engine: e, dsn: dsn}
+	db.Now = db.clock.now
+	if isPostgres(dsn) {
+		if err := db.clock.set(ctx, db.askTime); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return db, nil
 }
 
 func isPostgres(dsn string) bool {
@@ -100,26 +118,30 @@ func (db *DB) Ping(ctx context.Context) error {
 // ended ctx undoes everything. fn must not block on anything but the database, nor call DB's methods: on SQLite all
 // writers wait for it.
 func (db *DB) InTx(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.write, fn)
+	return db.run(ctx, "db.write", db.engine.write, fn)
 }
 
 // Read runs fn on a snapshot and refuses writes. It neither blocks writers nor waits for them.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.read, fn)
+	return db.run(ctx, reading, db.engine.read, fn)
 }
 
 // Bulk is InTx for imports: it shares its commit with nobody, and an ended ctx stops even a running statement.
 func (db *DB) Bulk(ctx context.Context, fn func(*Tx) error) error {
-	return db.run(ctx, db.engine.bulk, fn)
+	return db.run(ctx, "db.bulk", db.engine.bulk, fn)
 }
 
-func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn func(*Tx) error) error {
+// reading is what a read is called in traces.
+const reading = "db.read"
+
+func (db *DB) run(ctx context.Context, kind string, in func(context.Context, work) error, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	ctx, span := db.Spans.Part(ctx, kind)
 	var told []string
 	err := unavailable(in(ctx, func(stmts context.Context, c conn) error {
-		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name()}
+		tx := &Tx{Now: db.Now().UTC().Truncate(time.Microsecond), ctx: ctx, stmts: stmts, conn: c, engine: db.engine.name(), snapshot: kind == reading}
 		tx.watch, _ = ctx.Value(watched{}).(func(string, []any))
 		defer tx.end()
 		if err := fn(tx); err != nil {
@@ -133,7 +155,9 @@ func (db *DB) run(ctx context.Context, in func(context.Context, work) error, fn 
 		return ctx.Err()
 	}))
 	if err == nil {
-		db.bells.ring(told)
+		db.tell(told)
 	}
+	db.count(err)
+	span.End(err)
 	return err
 }

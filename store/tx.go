@@ -12,11 +12,12 @@ import (
 type Tx struct {
 	Now time.Time // UTC, whole microseconds; the same for all that the transaction writes
 
-	ctx    context.Context
-	stmts  context.Context // what statements run under
-	conn   conn
-	engine string
-	open   []*sql.Rows // handed out by Query, closed at the end at the latest
+	ctx      context.Context
+	stmts    context.Context // what statements run under
+	conn     conn
+	engine   string
+	snapshot bool
+	open     []*Rows // handed out by Query, closed at the end at the latest
 	// failed is the first failed statement: nothing runs after it, and the transaction cannot commit. SQLite would let
 	// it go on, and on a full disk even outside any transaction.
 	failed  error
@@ -35,11 +36,13 @@ func Watch(ctx context.Context, fn func(q string, args []any)) context.Context {
 
 // conn runs statements inside a transaction. *session and *pgConn are the two.
 type conn interface {
-	exec(ctx context.Context, q string, args []any) (sql.Result, error)
+	exec(ctx context.Context, q string, args []any) (int64, error)
 	// query may be given a statement that is run often; once says that it is not read to its end at once, so that
 	// the same statement could be run again meanwhile.
-	query(ctx context.Context, once bool, q string, args []any) (*sql.Rows, error)
+	query(ctx context.Context, once bool, q string, args []any) (*Rows, error)
 	insert(ctx context.Context, into string, cols []string, rows [][]any) error
+	// later runs a statement whose answer nobody needs, before the next one or with the commit, which then fails in its place.
+	later(ctx context.Context, q string, args []any) error
 }
 
 var (
@@ -49,6 +52,9 @@ var (
 
 // Row is one row of an answer.
 type Row interface{ Scan(dest ...any) error }
+
+// Snapshot reports whether all that the transaction reads was so at one moment.
+func (tx *Tx) Snapshot() bool { return tx.snapshot }
 
 // Context is the context of the call that began the transaction.
 func (tx *Tx) Context() context.Context { return tx.ctx }
@@ -74,8 +80,7 @@ func (tx *Tx) take(q, name string) error {
 	if q == "" {
 		return tx.usable()
 	}
-	_, err := tx.Exec(q, name)
-	return err
+	return tx.Later(q, name)
 }
 
 // TryShare is Share for a transaction that holds something already. It waits for nobody, and reports whether it has the name.
@@ -97,8 +102,7 @@ func (tx *Tx) Lock(q string, args ...any) error {
 	if lock == "" {
 		return tx.usable()
 	}
-	_, err := All(tx, func(Row) (struct{}, error) { return struct{}{}, nil }, q+lock, args...)
-	return err
+	return tx.Later(q+lock, args...)
 }
 
 // Exec runs a statement and returns how many rows it changed.
@@ -109,15 +113,31 @@ func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 	if tx.watch != nil {
 		tx.watch(q, args)
 	}
-	res, err := tx.conn.exec(tx.stmts, q, args)
+	n, err := tx.conn.exec(tx.stmts, q, args)
 	if err != nil {
 		return 0, tx.fail(err)
 	}
-	return res.RowsAffected()
+	return n, nil
+}
+
+// Later runs a statement when nobody needs to know how many rows it changed. PostgreSQL is given it with the next statement, or with the commit,
+// and saves a round trip; what it fails with then comes from there. What is read of anything but the database before the next statement may be older
+// than what it does.
+func (tx *Tx) Later(q string, args ...any) error {
+	if err := tx.usable(); err != nil {
+		return err
+	}
+	if tx.watch != nil {
+		tx.watch(q, args)
+	}
+	if err := tx.conn.later(tx.stmts, q, args); err != nil {
+		return tx.fail(err)
+	}
+	return nil
 }
 
 // Query runs a statement for its rows. Prefer All: the caller closes the rows before the next statement.
-func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
+func (tx *Tx) Query(q string, args ...any) (*Rows, error) {
 	rows, err := tx.query(true, q, args)
 	if err == nil {
 		tx.open = append(tx.open, rows)
@@ -125,7 +145,7 @@ func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
 	return rows, err
 }
 
-func (tx *Tx) query(once bool, q string, args []any) (*sql.Rows, error) {
+func (tx *Tx) query(once bool, q string, args []any) (*Rows, error) {
 	if err := tx.usable(); err != nil {
 		return nil, err
 	}
@@ -233,7 +253,7 @@ func (tx *Tx) fail(err error) error {
 // closeRows closes what Query handed out, and notices a failure that nobody looked for.
 func (tx *Tx) closeRows() {
 	for _, rows := range tx.open {
-		rows.Close()
+		_ = rows.Close() // Err says it
 		if err := rows.Err(); err != nil {
 			tx.fail(err)
 		}

@@ -123,6 +123,7 @@ type May struct {
 	Actions []string
 	Trust   string // 72.5
 	Sandbox string
+	Taint   *auth.Taint // nil: none
 }
 
 // A Granted is what people have agreed to beforehand: calls of the caller that fit it do not wait for them.

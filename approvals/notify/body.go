@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtcgate/dtcgate/approvals"
+	"github.com/dtcgate/dtcgate/auth"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/tools"
@@ -53,12 +54,25 @@ type jobData struct {
 	URL             string          `json:"url,omitempty"`
 }
 
+// freezeData is what a message tells of a freeze.
+type freezeData struct {
+	FreezeID string    `json:"freeze_id"`
+	Subject  string    `json:"subject_id,omitempty"` // whose writes are stopped; none: every agent's
+	By       string    `json:"by"`                   // whoever froze or lifted, as on the record
+	FrozenAt time.Time `json:"frozen_at"`
+	LiftedAt time.Time `json:"lifted_at,omitzero"`
+	URL      string    `json:"url,omitempty"`
+}
+
 // describe makes the type and the data of a message about a subject, from what is so now. requested says that the receiver may not have heard of
 // the request yet.
 func (w *Webhooks) describe(tx *store.Tx, m message, requested bool) (string, any, error) {
 	if m.kind == approvals.MessageJobUpdated {
 		data, err := w.job(tx, m)
 		return m.kind, data, err
+	}
+	if m.kind == approvals.MessageFrozen || m.kind == approvals.MessageLifted {
+		return w.freeze(tx, m)
 	}
 	r, err := approvals.Find(tx, m.merchant, m.approval)
 	if err != nil {
@@ -76,6 +90,18 @@ func (w *Webhooks) describe(tx *store.Tx, m message, requested bool) (string, an
 		Votes: len(r.Votes), Customers: r.Preview.Customers, Money: r.Preview.Money, BindingHash: r.BindingHash, Fingerprint: r.Fingerprint,
 		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, DecidedAt: r.DecidedAt, ExecuteBefore: r.ExecuteBefore, URL: w.page("/approvals/", r.ID),
 	}, nil
+}
+
+func (w *Webhooks) freeze(tx *store.Tx, m message) (string, any, error) {
+	f, err := auth.FindFreeze(tx, m.merchant, m.subject)
+	if err != nil {
+		return "", nil, fmt.Errorf("reading %s: %w", m.subject, err)
+	}
+	kind, by := approvals.MessageFrozen, f.By
+	if !f.Open() {
+		kind, by = approvals.MessageLifted, f.LiftedBy
+	}
+	return kind, freezeData{FreezeID: f.ID, Subject: f.Subject, By: by, FrozenAt: f.At, LiftedAt: f.LiftedAt, URL: w.page("/freeze", "")}, nil
 }
 
 func (w *Webhooks) job(tx *store.Tx, m message) (jobData, error) {

@@ -51,8 +51,9 @@ type Config struct {
 // Webhooks keep endpoints and send what is in their outbox. They may be used concurrently.
 type Webhooks struct {
 	Config
-	clients clients
-	jitter  func(time.Duration) time.Duration // spreads retries; replaced in tests
+	clients  clients
+	jitter   func(time.Duration) time.Duration // spreads retries; replaced in tests
+	attempts attempts
 }
 
 // New makes webhooks. It starts nothing.

@@ -78,7 +78,10 @@ func (w *Webhooks) Once(ctx context.Context) (bool, error) {
 // attempt sends a message that is claimed, and stores what came of it. When the process is ending there is no answer, and nothing to store
 // but that the message may be taken up at once.
 func (w *Webhooks) attempt(ctx context.Context, m message) error {
+	store.Reach(store.MessageClaimed)
 	a := w.send(ctx, m)
+	store.Reach(store.MessageSent)
+	w.attempts.count(a)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
 	if ctx.Err() != nil && a.status == 0 {

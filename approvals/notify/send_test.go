@@ -45,6 +45,36 @@ func TestARequestIsToldUntilItsEnd(t *testing.T) {
 	})
 }
 
+func TestAFreezeIsToldAndSoIsItsLift(t *testing.T) {
+	on(t, func(t *testing.T, r *rig) {
+		r.add(r.receiver.URL)
+		var f auth.Freeze
+		r.tx(func(tx *store.Tx) (err error) {
+			if f, _, err = auth.BeginFreeze(tx, auth.Freeze{Merchant: r.merchant, Reason: "Ann Customer", By: "operator:cli"}); err != nil {
+				return err
+			}
+			return approvals.AnnounceFreeze(tx, f)
+		})
+		r.sendAll()
+		r.tx(func(tx *store.Tx) (err error) {
+			if f, err = auth.LiftFreeze(tx, r.merchant, f.ID, "operator:cli", "over"); err != nil {
+				return err
+			}
+			return approvals.AnnounceFreeze(tx, f)
+		})
+		r.sendAll()
+		got := r.receiver.deliveries()
+		if len(got) != 2 || got[0].kind != approvals.MessageFrozen || got[1].kind != approvals.MessageLifted {
+			t.Fatalf("told is %+v", got)
+		}
+		for _, d := range got {
+			if !strings.Contains(d.body, f.ID) || strings.Contains(d.body, "Ann") {
+				t.Errorf("the body is %s", d.body)
+			}
+		}
+	})
+}
+
 // Names, addresses and reasons stay inside: whoever is erased here does not live on in somebody's chat.
 func TestABodyHoldsNoTextOfAnybodyAndIsSmall(t *testing.T) {
 	on(t, func(t *testing.T, r *rig) {

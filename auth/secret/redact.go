@@ -32,6 +32,9 @@ func Redact(text string) string {
 // find gives where the first secret in a text begins and its length in bytes, or -1.
 func find(text string) (at, size int) {
 	at = -1
+	if len(text) < Shortest {
+		return at, 0
+	}
 	for _, prefix := range prefixes {
 		length := len(prefix) + randomLen + checksumLen
 		for from := 0; ; from++ {

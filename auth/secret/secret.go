@@ -40,6 +40,9 @@ const (
 	sizeOfRandom = 32
 )
 
+// Shortest is how many bytes a secret has at least.
+const Shortest = len(SubToken) + randomLen + checksumLen
+
 // New makes a secret of 256 random bits: prefix, 43 characters of base62, 6 of checksum.
 func New(prefix string) string {
 	var b [sizeOfRandom]byte

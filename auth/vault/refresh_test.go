@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtcgate/dtcgate/store"
@@ -293,7 +292,7 @@ func TestATokenThatIsGoodIsHandedOutWhileTheProviderIsAway(t *testing.T) {
 
 func TestRunRefreshesBeforeTheEnd(t *testing.T) {
 	on(t, nil, func(t *testing.T, r *rig) {
-		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		defer storetest.NothingLeft(t)()
 		c := r.connect(r.person)
 		r.pass(t.Context())
 		if asked, _ := r.as.counts(); asked != 1 {

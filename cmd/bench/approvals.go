@@ -59,26 +59,89 @@ func measureApprovals(ctx context.Context, open, presses int) error {
 }
 
 func approvalsOn(ctx context.Context, dsn string, open, presses int) error {
-	s, err := newStand(ctx, dsn, "")
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	began := time.Now()
-	s.db.Now = func() time.Time { return examplesDay.Add(time.Since(began)) }
-	p := &press{stand: s, ctx: ctx}
-	if err := p.signIn(); err != nil {
-		return err
-	}
-	done, err := p.serve()
+	p, done, err := newPress(ctx, dsn, open)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := p.flood(open); err != nil {
-		return err
-	}
 	return p.measure(presses)
+}
+
+// newPress is a server among so many open requests. done ends it.
+func newPress(ctx context.Context, dsn string, open int) (p *press, done func(), err error) {
+	s, err := newStand(ctx, dsn, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	began := time.Now()
+	s.db.Now = func() time.Time { return examplesDay.Add(time.Since(began)) }
+	p = &press{stand: s, ctx: ctx}
+	end := func() {}
+	if err = p.signIn(); err == nil {
+		end, err = p.serve()
+	}
+	if err == nil {
+		err = p.flood(open)
+	}
+	if err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	return p, func() { end(); s.close() }, nil
+}
+
+// flatApprovals compares few open requests with many (figure 3). What is parked is decided at once, so that few stay few.
+func (b *bench) flatApprovals(ctx context.Context) error {
+	b.flatHead("open requests")
+	for _, engine := range engines {
+		if err := b.flatApprovalsOn(ctx, engine); err != nil {
+			return fmt.Errorf("%s: %w", engine, err)
+		}
+	}
+	return nil
+}
+
+const fewOpen = 10
+
+func (b *bench) flatApprovalsOn(ctx context.Context, engine string) error {
+	var both [2]*press
+	for side, open := range []int{fewOpen, b.open} {
+		dsn, end, err := b.database(engine, fmt.Sprint("approvals", side))
+		if err != nil {
+			return err
+		}
+		defer end()
+		var done func()
+		if both[side], done, err = newPress(ctx, dsn, open); err != nil {
+			return err
+		}
+		defer done()
+	}
+	var parked [2]map[string]string
+	park := func(_ context.Context, side, _ int) (took time.Duration, err error) {
+		took, err = timing(func() error { parked[side], err = both[side].park(); return err })
+		if err == nil {
+			err = both[side].press(parked[side])
+		}
+		return took, err
+	}
+	press := func(_ context.Context, side, _ int) (took time.Duration, err error) {
+		if parked[side], err = both[side].park(); err != nil {
+			return 0, err
+		}
+		return timing(func() error { return both[side].press(parked[side]) })
+	}
+	sides := between(fewOpen, b.open, "open requests")
+	for _, f := range []flatness{
+		{engine, "a whole dtc_whoami", sides, b.calls3(1000), whoamiOn([2]*stand{both[0].stand, both[1].stand})},
+		{engine, "a call that is parked", sides, b.calls3(50), park},
+		{engine, "from approve to done", sides, b.calls3(50), press},
+	} {
+		if err := b.flatness(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // measure prints the rows of an engine.

@@ -5,9 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,20 +13,15 @@ import (
 	"github.com/dtcgate/dtcgate/gate"
 	"github.com/dtcgate/dtcgate/gate/policy/policytest"
 	"github.com/dtcgate/dtcgate/store"
-	"github.com/dtcgate/dtcgate/store/storetest"
 	"github.com/dtcgate/dtcgate/tools"
 	"github.com/dtcgate/dtcgate/tools/dtc"
 )
 
-// The second part of the bench: what a key costs among few and among very many. Calls go to the one database and the other in turn, so that
-// the ratio holds on a noisy machine.
+// What a key costs among few and among very many.
 
 const (
-	fewKeys   = 10
-	manyKeys  = 1_000_000
-	known     = 1000 // of the many, whose secrets are used; they stand all over the indexes, since those are by hash
-	keyRounds = 5
-	perRound  = 1000 // calls
+	fewKeys = 10
+	known   = 1000 // of the many, whose secrets are used; they stand all over the indexes, since those are by hash
 )
 
 // A keyring is a database with so many keys.
@@ -58,89 +50,39 @@ var keyCalls = []keyCall{
 	}},
 }
 
-// measureKeys prints a table for both engines.
-func measureKeys(ctx context.Context) error {
-	pg, err := storetest.Launch(true)
-	if err != nil {
-		return err
-	}
-	defer pg.Remove() //nolint:errcheck // a temporary server
-	other, err := storetest.Launch(true)
-	if err != nil {
-		return err
-	}
-	defer other.Remove() //nolint:errcheck // as above
-	dir, err := os.MkdirTemp("", "dtcgate-bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	fmt.Printf("| engine | call | %d keys: min · median · max of %d rounds | %d keys | ratio of the medians |\n|--|--|--|--|--|\n", fewKeys, keyRounds, manyKeys)
-	for _, engine := range []struct{ name, few, many string }{
-		{"SQLite", filepath.Join(dir, "few.db"), filepath.Join(dir, "many.db")}, {"PostgreSQL", pg.DSN, other.DSN},
-	} {
-		if err := measureKeysOn(ctx, engine.name, engine.few, engine.many); err != nil {
-			return fmt.Errorf("%s: %w", engine.name, err)
+func (b *bench) flatKeys(ctx context.Context) error {
+	b.flatHead("keys")
+	for _, engine := range engines {
+		if err := b.flatKeysOn(ctx, engine); err != nil {
+			return fmt.Errorf("%s: %w", engine, err)
 		}
 	}
 	return nil
 }
 
-func measureKeysOn(ctx context.Context, engine, few, many string) error {
-	small, err := newKeyring(ctx, few, fewKeys)
-	if err != nil {
-		return err
+func (b *bench) flatKeysOn(ctx context.Context, engine string) error {
+	var both [2]*keyring
+	for side, n := range []int{fewKeys, b.keys} {
+		dsn, end, err := b.database(engine, fmt.Sprint("keys", side))
+		if err != nil {
+			return err
+		}
+		defer end()
+		if both[side], err = newKeyring(ctx, dsn, n); err != nil {
+			return err
+		}
+		defer both[side].db.Close()
 	}
-	defer small.db.Close()
-	large, err := newKeyring(ctx, many, manyKeys)
-	if err != nil {
-		return err
-	}
-	defer large.db.Close()
-	both := []*keyring{small, large}
 	for _, c := range keyCalls {
-		var took [2][]time.Duration
-		for round := range keyRounds + 1 {
-			p50, err := c.time(ctx, both, round)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			for i := range both {
-				if round > 0 { // the first one warms
-					took[i] = append(took[i], p50[i])
-				}
-			}
+		err := b.flatness(ctx, flatness{engine, c.name, between(fewKeys, b.keys, "keys"), b.calls3(1000), func(ctx context.Context, side, n int) (time.Duration, error) {
+			k := both[side]
+			return timing(func() error { return c.do(ctx, k, k.secrets[n*7%len(k.secrets)]) })
+		}})
+		if err != nil {
+			return err
 		}
-		slices.Sort(took[0])
-		slices.Sort(took[1])
-		fmt.Printf("| %s | %s | %s | %s | %.2f |\n", engine, c.name, spread(took[0]), spread(took[1]),
-			float64(took[1][keyRounds/2])/float64(took[0][keyRounds/2]))
 	}
 	return nil
-}
-
-func spread(sorted []time.Duration) string {
-	return fmt.Sprintf("%s · %s · %s", micros(sorted[0]), micros(sorted[len(sorted)/2]), micros(sorted[len(sorted)-1]))
-}
-
-// time gives the medians of a round of calls, each with another key, on one keyring and the other in turn.
-func (c keyCall) time(ctx context.Context, both []*keyring, round int) (p50 [2]time.Duration, err error) {
-	var times [2][]time.Duration
-	for n := range perRound {
-		for i, k := range both {
-			secret := k.secrets[(round*perRound+n*7)%len(k.secrets)]
-			started := time.Now()
-			if err := c.do(ctx, k, secret); err != nil {
-				return p50, err
-			}
-			times[i] = append(times[i], time.Since(started))
-		}
-	}
-	for i := range both {
-		slices.Sort(times[i])
-		p50[i] = times[i][perRound/2]
-	}
-	return p50, nil
 }
 
 // newKeyring makes a merchant whose keys are owned by a hundred people, some of them with secrets that we know.

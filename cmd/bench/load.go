@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -23,52 +25,86 @@ type benchCall struct {
 	make func(n int64) []byte // the n-th request
 }
 
+// always is a call that is the same every time.
+func always(name string, request []byte) benchCall {
+	return benchCall{name, func(int64) []byte { return request }}
+}
+
+// The eras of MCP.
+const (
+	era2025 = "2025-11-25"
+	era2026 = "2026-07-28"
+)
+
 // callsOf are the calls that are measured on a server.
 func callsOf(role string, h hello) []benchCall {
 	switch role {
 	case roleConstant:
-		return []benchCall{{"POST", func(int64) []byte { return request("POST", "/", "", `{"jsonrpc":"2.0"}`) }}}
+		return []benchCall{always("POST", request("POST", "/", "", `{"jsonrpc":"2.0"}`))}
 	case roleSDK:
-		return []benchCall{{"tools/call, 2025-11-25", func(n int64) []byte { return toolCall("", "echo", `{"a":1}`, n) }}}
+		return []benchCall{
+			always("echo, MCP "+era2025, toolCall(era2025, "", "echo", `{"a":1}`)),
+			always("echo, MCP "+era2026, toolCall(era2026, "", "echo", `{"a":1}`)),
+		}
 	}
-	draft := `{"name":"Spring","channel":"email","subject":"Hello","body":"Spring is here.","idempotency_key":"%d-%d"}`
+	return append(readsOf(h), createsOf(h)...)
+}
+
+// readsOf are reads of a merchant.
+func readsOf(h hello) []benchCall {
+	order := `{"order_no":"` + h.OrderNo + `"}`
+	return []benchCall{
+		always("whoami, MCP "+era2025, toolCall(era2025, h.Key, "dtc_whoami", `{}`)),
+		always("whoami, MCP "+era2026, toolCall(era2026, h.Key, "dtc_whoami", `{}`)),
+		always("whoami, REST", request("GET", "/api/v1/agent/v1/whoami", h.Key, "")),
+		always("order, MCP "+era2025, toolCall(era2025, h.Key, "dtc_get_order", order)),
+		always("order, MCP "+era2026, toolCall(era2026, h.Key, "dtc_get_order", order)),
+		always("order, REST", request("GET", "/api/v1/agent/v1/orders/"+h.OrderNo, h.Key, "")),
+	}
+}
+
+// createsOf are writes of a merchant, each under an idempotency key of its own.
+func createsOf(h hello) []benchCall {
 	run := time.Now().UnixNano()
 	return []benchCall{
-		{"whoami, MCP", func(n int64) []byte { return toolCall(h.Key, "dtc_whoami", `{}`, n) }},
-		{"whoami, REST", func(int64) []byte { return request("GET", "/api/v1/agent/v1/whoami", h.Key, "") }},
-		{"one order, MCP", func(n int64) []byte { return toolCall(h.Key, "dtc_get_order", `{"order_no":"`+h.OrderNo+`"}`, n) }},
-		{"one order, REST", func(int64) []byte { return request("GET", "/api/v1/agent/v1/orders/"+h.OrderNo, h.Key, "") }},
-		{"campaign create, MCP", func(n int64) []byte {
-			return toolCall(h.Key, "dtc_create_campaign", fmt.Sprintf(draft, run, n), n)
-		}},
-		{"campaign create, REST", func(n int64) []byte {
-			return request("POST", "/api/v1/agent/v1/campaigns", h.Key, fmt.Sprintf(draft, -run, n))
-		}},
+		{"campaign create, MCP " + era2025, func(n int64) []byte { return toolCall(era2025, h.Key, "dtc_create_campaign", campaign(run, n)) }},
+		{"campaign create, REST", func(n int64) []byte { return request("POST", "/api/v1/agent/v1/campaigns", h.Key, campaign(-run, n)) }},
 	}
 }
 
-func toolCall(key, tool, args string, n int64) []byte {
-	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, n, tool, args)
-	return request("POST", "/mcp", key, body)
+// campaign are the arguments of the n-th campaign of a run.
+func campaign(run, n int64) string {
+	return fmt.Sprintf(`{"name":"Spring","channel":"email","subject":"Hello","body":"Spring is here.","idempotency_key":"%d-%d"}`, run, n)
 }
 
-func request(method, path, key, body string) []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nAccept: application/json, text/event-stream\r\n", method, path)
+// toolCall is a call of a tool as a client of an era makes it.
+func toolCall(era, key, tool, args string) []byte {
+	headers, meta := []string{"Mcp-Protocol-Version: " + era}, ""
+	if era > "2026" {
+		headers = append(headers, "Mcp-Method: tools/call", "Mcp-Name: "+tool)
+		meta = `,"_meta":{"io.modelcontextprotocol/protocolVersion":"` + era + `","io.modelcontextprotocol/clientCapabilities":{},` +
+			`"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}`
+	}
+	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `","arguments":` + args + meta + `}}`
+	return request("POST", "/mcp", key, body, headers...)
+}
+
+func request(method, path, key, body string, headers ...string) []byte {
+	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: localhost", "Accept: application/json, text/event-stream"}, headers...)
 	if key != "" {
-		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", key)
+		lines = append(lines, "Authorization: Bearer "+key)
 	}
 	if method == "POST" {
-		fmt.Fprintf(&b, "Content-Type: application/json\r\nMcp-Protocol-Version: 2025-11-25\r\nContent-Length: %d\r\n", len(body))
+		lines = append(lines, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))
 	}
-	return []byte(b.String() + "\r\n" + body)
+	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + body)
 }
 
 // A child is a server process under measurement.
 type child struct {
 	hello
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.Closer // nil: it ends at a signal
 	next  atomic.Int64
 }
 
@@ -94,7 +130,11 @@ func start(ctx context.Context, role string) (*child, error) {
 }
 
 func (s *child) stop() {
-	_ = s.stdin.Close()
+	if s.stdin != nil {
+		_ = s.stdin.Close()
+	} else {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	}
 	_ = s.cmd.Wait()
 }
 
@@ -127,13 +167,66 @@ func (s *child) measure(c benchCall, callers int, during time.Duration) (row, er
 	}, nil
 }
 
+// used asks the server what it has used. Of one that does not tell, the system knows the time.
 func (s *child) used() (u used, err error) {
+	if s.Control == "" {
+		u.CPU, err = cpuOf(s.cmd.Process.Pid)
+		return u, err
+	}
 	r, err := http.Get("http://" + s.Control)
 	if err != nil {
 		return u, err
 	}
 	defer r.Body.Close()
 	return u, json.NewDecoder(r.Body).Decode(&u)
+}
+
+// loads measures each server by itself at several numbers of callers.
+func (b *bench) loads(ctx context.Context) error {
+	var levels []int
+	for _, s := range strings.Split(b.callers, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-callers %q: %q is not a number of callers", b.callers, s)
+		}
+		levels = append(levels, n)
+	}
+	fmt.Println("| server | call | callers | calls/s | p50 | p99 | CPU µs/call | allocs/call | KB/call |")
+	fmt.Println("|--|--|--|--|--|--|--|--|--|")
+	for _, role := range []string{roleConstant, roleSDK, roleSQLite, rolePostgres} {
+		if !strings.Contains(role, b.servers) {
+			continue
+		}
+		if err := b.measureServer(ctx, role, levels); err != nil {
+			return fmt.Errorf("%s: %w", role, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) measureServer(ctx context.Context, role string, levels []int) error {
+	s, err := start(ctx, role)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	for _, c := range callsOf(role, s.hello) {
+		if !strings.Contains(c.name, b.calls) {
+			continue
+		}
+		for _, n := range levels {
+			if err := s.load(c, n, b.during/4); err != nil { // warm
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			row, err := s.measure(c, n, b.during)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			fmt.Printf("| %s | %s | %d | %.0f | %s | %s | %.0f | %.0f | %.1f |\n", role, c.name, n, row.perSecond,
+				micros(row.p50), micros(row.p99), row.cpu, row.allocs, row.bytes/1024)
+		}
+	}
+	return nil
 }
 
 func (s *child) load(c benchCall, callers int, during time.Duration) error {
@@ -158,41 +251,25 @@ func (s *child) run(c benchCall, callers int, during time.Duration) ([]time.Dura
 	return slices.Concat(times...), nil
 }
 
+// caller calls until then. With an error it gives how long the calls before took.
 func (s *child) caller(c benchCall, until time.Time) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", s.Address)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	in := bufio.NewReader(conn)
+	in := answers{in: bufio.NewReaderSize(conn, 16<<10)}
 	var times []time.Duration
 	for time.Now().Before(until) {
 		request := c.make(s.next.Add(1))
 		started := time.Now()
 		if _, err := conn.Write(request); err != nil {
-			return nil, err
+			return times, err
 		}
-		if err := readAnswer(in); err != nil {
-			return nil, err
+		if err := in.next(); err != nil {
+			return times, err
 		}
 		times = append(times, time.Since(started))
 	}
 	return times, nil
-}
-
-// readAnswer reads one answer and refuses to count one that is an error.
-func readAnswer(in *bufio.Reader) error {
-	r, err := http.ReadResponse(in, nil)
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	if r.StatusCode/100 != 2 || strings.Contains(string(body), `"isError":true`) || strings.Contains(string(body), `"error":{`) {
-		return fmt.Errorf("answered %d: %.300s", r.StatusCode, body)
-	}
-	return nil
 }

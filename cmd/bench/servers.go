@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"time"
@@ -34,8 +35,11 @@ import (
 const (
 	roleConstant = "net/http, constant"
 	roleSDK      = "go-sdk, echo"
-	roleSQLite   = "dtcgate, SQLite"
-	rolePostgres = "dtcgate, PostgreSQL"
+	// The same two, set up as serve is: its memory limit, and a line in a log for each request.
+	roleConstantLogged = "net/http, constant, set up as serve"
+	roleSDKLogged      = "go-sdk, echo, set up as serve"
+	roleSQLite         = "dtcgate, SQLite"
+	rolePostgres       = "dtcgate, PostgreSQL"
 )
 
 // hello is the first line a server prints: where it is, and what its callers need to know.
@@ -43,7 +47,7 @@ type hello struct {
 	Address string `json:"address"`
 	Control string `json:"control"` // answers used
 	Key     string `json:"key"`
-	OrderNo string `json:"order_no"`
+	OrderNo string `json:"order_no"` // of an order whose answer is about orderBytes long
 }
 
 // used is what a server process has used since it began.
@@ -53,10 +57,25 @@ type used struct {
 	CPU     time.Duration `json:"cpu"`
 }
 
+// How dtcgate serve sets the collector where no control group bounds it: GOGC as Go has it, and a limit.
+const (
+	serveGOGC  = 100
+	serveLimit = 512 << 20
+)
+
 // runServer is a server process: it serves until its input ends.
 func runServer(ctx context.Context, role string, stdout io.Writer) error {
-	debug.SetGCPercent(400) // as dtcgate serve sets it
-	debug.SetMemoryLimit(1 << 30)
+	if role != roleConstant && role != roleSDK { // those are as Go has them
+		debug.SetGCPercent(serveGOGC)
+		debug.SetMemoryLimit(serveLimit)
+	}
+	if file := os.Getenv(profileVariable); file != "" {
+		stop, err := profile(file)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	h, handler, done, err := handlerOf(ctx, role)
 	if err != nil {
 		return err
@@ -77,6 +96,30 @@ func runServer(ctx context.Context, role string, stdout io.Writer) error {
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// profile writes down what the process computes until stop.
+func profile(file string) (stop func(), err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+		if f, err := os.Create(file + ".allocs"); err == nil {
+			_ = pprof.Lookup("allocs").WriteTo(f, 0)
+			f.Close()
+		}
+	}, pprof.StartCPUProfile(f)
+}
+
+// profiled writes this process's profile where it was asked for.
+func (b *bench) profiled() (stop func(), err error) {
+	if b.profile == "" {
+		return func() {}, nil
+	}
+	return profile(b.profile)
 }
 
 func listen(h http.Handler, address *string) (*http.Server, error) {
@@ -106,13 +149,13 @@ func handlerOf(ctx context.Context, role string) (h hello, handler http.Handler,
 	done = func() {}
 	switch role {
 	case roleConstant:
-		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, `{"status":"done"}`)
-		})
+		handler = http.HandlerFunc(constant)
+	case roleConstantLogged:
+		handler, done, err = logged(http.HandlerFunc(constant))
 	case roleSDK:
 		handler = echo()
+	case roleSDKLogged:
+		handler, done, err = logged(echo())
 	case roleSQLite:
 		return gateOn(ctx, func(dir string) string { return filepath.Join(dir, "bench.db") }, done)
 	case rolePostgres:
@@ -125,6 +168,28 @@ func handlerOf(ctx context.Context, role string) (h hello, handler http.Handler,
 		err = fmt.Errorf("no such server: %q", role)
 	}
 	return h, handler, done, err
+}
+
+func constant(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"status":"done"}`)
+}
+
+// logged writes a line for each request to a file.
+func logged(next http.Handler) (h http.Handler, done func(), err error) {
+	f, err := os.CreateTemp("", "dtcgate-bench-log")
+	if err != nil {
+		return nil, nil, err
+	}
+	log := zerolog.New(f).With().Timestamp().Logger()
+	h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		next.ServeHTTP(w, r)
+		log.Info().Str("method", r.Method).Str("path", r.URL.Path).Str("source", r.RemoteAddr).
+			Float64("ms", float64(time.Since(started).Microseconds())/1000).Msg("request")
+	})
+	return h, func() { _ = f.Close(); _ = os.Remove(f.Name()) }, nil
 }
 
 // echo is the least that an MCP server of the SDK can do: one raw tool, no credential, nothing kept.
@@ -147,17 +212,21 @@ func gateOn(ctx context.Context, dsn func(dir string) string, below func()) (h h
 	if err != nil {
 		return h, nil, nil, err
 	}
-	if err := prepare(ctx, db, &h); err != nil {
+	if h, err = prepare(ctx, db, "bench"); err != nil {
+		return h, nil, nil, err
+	}
+	lines, err := os.Create(filepath.Join(dir, "server.log"))
+	if err != nil {
 		return h, nil, nil, err
 	}
 	signer, key, err := audit.LoadOrCreateSigner(filepath.Join(dir, "audit.key"), "bench")
 	if err != nil {
 		return h, nil, nil, err
 	}
-	registry, log := tools.NewRegistry(dtc.Tools()...), zerolog.New(os.Stderr)
+	registry, log := tools.NewRegistry(dtc.Tools()...), zerolog.New(lines).With().Timestamp().Logger()
 	g := gate.New(gate.Config{DB: db, Tools: registry, Log: log})
 	web, err := server.New(server.Config{
-		Gate: g, Tools: registry, DB: db, Log: log.Level(zerolog.ErrorLevel), Version: "bench",
+		Gate: g, Tools: registry, DB: db, Log: log, Version: "bench",
 		Networks: server.Networks{Agents: auth.Networks{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
@@ -172,6 +241,7 @@ func gateOn(ctx context.Context, dsn func(dir string) string, below func()) (h h
 		stop()
 		all.Wait()
 		_ = db.Close()
+		_ = lines.Close()
 		below()
 		_ = os.RemoveAll(dir)
 	}, nil
@@ -180,10 +250,14 @@ func gateOn(ctx context.Context, dsn func(dir string) string, below func()) (h h
 // benchSeed makes the same shop in every run.
 const benchSeed = 1
 
-func prepare(ctx context.Context, db *store.DB, h *hello) error {
+// orderBytes is about how long the answer with the order is that is read.
+const orderBytes = 1024
+
+// prepare makes a merchant with a shop and a key.
+func prepare(ctx context.Context, db *store.DB, name string) (h hello, err error) {
 	var m auth.Merchant
-	err := db.InTx(ctx, func(tx *store.Tx) (err error) {
-		if m, err = auth.EnsureMerchant(tx, "bench"); err != nil {
+	err = db.InTx(ctx, func(tx *store.Tx) (err error) {
+		if m, err = auth.EnsureMerchant(tx, name); err != nil {
 			return err
 		}
 		if err = policytest.Install(tx, m.ID); err != nil {
@@ -195,12 +269,40 @@ func prepare(ctx context.Context, db *store.DB, h *hello) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return h, err
 	}
 	if _, err := shop.LoadDemo(ctx, db, m.ID, benchSeed, db.Now()); err != nil {
-		return err
+		return h, err
 	}
-	return db.Read(ctx, func(tx *store.Tx) error {
-		return tx.QueryRow(`SELECT MIN(order_no) FROM orders WHERE merchant_id = $1`, m.ID).Scan(&h.OrderNo)
+	h.OrderNo, err = orderOf(ctx, db, m.ID, h.Key)
+	return h, err
+}
+
+// orderOf finds an order whose answer is about orderBytes long.
+func orderOf(ctx context.Context, db *store.DB, merchant, key string) (best string, err error) {
+	orders, err := ordersOf(ctx, db, merchant)
+	if err != nil {
+		return "", err
+	}
+	s := &stand{Gate: gate.New(gate.Config{DB: db, Tools: tools.NewRegistry(dtc.Tools()...), Log: zerolog.Nop()}), db: db}
+	off := 1 << 30
+	for _, no := range orders {
+		body, _, err := s.timed(ctx, key, "dtc_get_order", `{"order_no":"`+no+`"}`)
+		if err != nil {
+			return "", err
+		}
+		if by := max(len(body)-orderBytes, orderBytes-len(body)); by < off {
+			best, off = no, by
+		}
+	}
+	return best, nil
+}
+
+func ordersOf(ctx context.Context, db *store.DB, merchant string) (orders []string, err error) {
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		orders, err = store.All(tx, func(r store.Row) (no string, err error) { return no, r.Scan(&no) },
+			`SELECT order_no FROM orders WHERE merchant_id = $1 ORDER BY order_no LIMIT 50`, merchant)
+		return err
 	})
+	return orders, err
 }

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/store"
@@ -20,6 +17,15 @@ import (
 type auditCmds struct {
 	Tail   auditTail   `cmd:"" help:"Print the latest entries."`
 	Verify auditVerify `cmd:"" help:"Check that nothing on record was changed, removed or put in."`
+
+	Receipt     auditReceipt     `cmd:"" help:"Write all that is on record about a call into one file that proves it."`
+	Consistency auditConsistency `cmd:"" help:"Write the proof that two checkpoints are of one record."`
+	Check       auditCheck       `cmd:"" help:"Check such a file, without a database, and say what it proves."`
+	Key         auditKey         `cmd:"" help:"Print the public key that checks need."`
+	Show        auditShow        `cmd:"" help:"Print one entry by its number or id, or say that it was pruned."`
+	Export      auditExport      `cmd:"" help:"Write entries as OCSF events in JSON lines."`
+	Sinks       auditSinks       `cmd:"" help:"List where servers copy the log to, and how far each has come."`
+	Prune       auditPrune       `cmd:"" help:"Remove old entries. Their hashes stay, so that everything else still verifies."`
 }
 
 type auditTail struct {
@@ -123,67 +129,4 @@ func writeEntry(w io.Writer, e audit.Sequenced) {
 		parts = append(parts, fmt.Sprintf("%d times", e.Count))
 	}
 	fmt.Fprintln(w, strings.Join(parts, "  "))
-}
-
-type auditVerify struct{ asJSON }
-
-// verified is the report with what it rests on.
-type verified struct {
-	audit.Report
-	OK        bool   `json:"ok"`
-	TrustedBy string `json:"trusted_by"` // where the public keys came from: "audit.key" or "database"
-}
-
-func (c *auditVerify) Run(ctx context.Context, a *app) error {
-	var v verified
-	err := a.with(ctx, func(db *store.DB) error {
-		trusted, from, err := a.trusted(ctx, db)
-		if err != nil {
-			return err
-		}
-		v.TrustedBy = from
-		v.Report, err = audit.Verify(ctx, db, trusted)
-		v.OK = v.Bad == nil
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.print(a, v, func(w io.Writer) { writeReport(w, v) }); err != nil {
-		return err
-	}
-	if !v.OK {
-		return fmt.Errorf("the audit log was tampered with: %w", v.Bad)
-	}
-	return nil
-}
-
-// trusted gives the public keys that checkpoints must be signed by: the one of the signing key at hand, or else those
-// that the database names, which whoever wrote to the database could have put there.
-func (a *app) trusted(ctx context.Context, db *store.DB) (trusted note.Verifiers, from string, err error) {
-	_, key, err := audit.LoadSigner(a.auditKey())
-	keys, from := []string{key}, "audit.key"
-	if errors.Is(err, fs.ErrNotExist) {
-		from = "database"
-		err = db.Read(ctx, func(tx *store.Tx) (err error) {
-			keys, err = audit.Keys(tx)
-			return err
-		})
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	trusted, err = audit.Verifiers(keys...)
-	return trusted, from, err
-}
-
-func writeReport(w io.Writer, v verified) {
-	fmt.Fprintf(w, "%d entries: %d numbered, %d waiting for a server to number them.\n", v.Entries, v.Sequenced, v.Pending)
-	if v.Bad != nil {
-		return // run says it, on stderr
-	}
-	fmt.Fprintf(w, "All fit. %d signed checkpoints; root of the first %d entries: %s\n", v.Checkpoints, v.Size, v.Root)
-	if v.TrustedBy != "audit.key" {
-		fmt.Fprintln(w, "The public keys came from the database itself, because the signing key is not here: compare them with a copy you kept.")
-	}
 }

@@ -180,8 +180,10 @@ func (g *greeting) writePerson(w io.Writer) {
 		fmt.Fprintf(w, "Another person, with a token for REST:\n  %s\n\n", g.cmd("person add NAME"))
 		return
 	}
-	fmt.Fprintf(w, "or over REST, with the token of %s (shown this once):\n  curl -X POST %s/api/v1/agent/v1/approvals/ID/resolve \\\n"+
-		"    -H \"Authorization: Bearer %s\" -H \"Content-Type: application/json\" -d '{\"decision\":\"approve\"}'\n\n", devPerson, g.base, g.person.Token)
+	fmt.Fprintf(w, "or over REST, with the token of %s (shown this once): the first shows what ID asks for and its FINGERPRINT, which the second names as what was seen\n", devPerson)
+	ask := fmt.Sprintf("curl %s/api/v1/agent/v1/approvals/ID%%s -H \"Authorization: Bearer %s\"", g.base, g.person.Token)
+	fmt.Fprintf(w, "  "+ask+"\n", "")
+	fmt.Fprintf(w, "  "+ask+" \\\n    -H \"Content-Type: application/json\" -d '{\"decision\":\"approve\",\"seen_sha256\":\"FINGERPRINT\"}'\n\n", "/resolve")
 }
 
 // production says where the server is and, on an empty database, what comes next.

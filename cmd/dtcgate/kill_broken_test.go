@@ -57,7 +57,7 @@ var broken = []struct {
 	{name: "more questions than an agent may have", want: "C3", sql: []string{
 		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 			INSERT INTO jobs SELECT 'job_' || i, merchant_id, call_id, principal_id, chain, transport, tool, tool_schema_sha256, args, args_sha256, 'k' || i, resource, policy_version,
-				policy_rule, 'apr_' || i, 'pending_approval', '', '', summary, 0, '', '', run_after, 0, '', 0, NULL, created_at, updated_at FROM n, (SELECT * FROM jobs WHERE approval_id <> '' LIMIT 1)`, openRequests+1),
+				policy_rule, 'apr_' || i, 'pending_approval', '', '', summary, 0, '', '', run_after, 0, '', 0, NULL, created_at, updated_at, NULL FROM n, (SELECT * FROM jobs WHERE approval_id <> '' LIMIT 1)`, openRequests+1),
 		`INSERT INTO approvals (id, merchant_id, job_id, state, class, needs, binding, binding_sha256, preview, agent_reason, asked_by, created_at, expires_at, rule, question_sha256)
 			SELECT j.approval_id, a.merchant_id, j.id, 'pending', a.class, a.needs, a.binding, a.binding_sha256, a.preview, '', '', a.created_at + 10000000, a.expires_at, a.rule, j.id
 			FROM jobs j, (SELECT * FROM approvals LIMIT 1) a WHERE j.approval_id LIKE 'apr__' OR j.approval_id LIKE 'apr___'`,
@@ -88,6 +88,11 @@ var broken = []struct {
 	{name: "a lost no", want: "C4", sql: []string{`DELETE FROM approval_votes WHERE decision = 'deny'`}},
 	{name: "a no that became a yes", want: "C4", sql: []string{`UPDATE approval_votes SET decision = 'approve'`}},
 	{name: "a lost job", want: "C4", sql: []string{`DELETE FROM executions`, `DELETE FROM jobs WHERE approval_id = ''`}},
+	{name: "a minted key that is lost", want: "C4", sql: []string{`UPDATE agent_keys SET id = id || 'x' WHERE name LIKE 'minted-%' AND revoked_at IS NULL`}},
+	{name: "a key that was revoked and is good again", want: "C4", sql: []string{`UPDATE agent_keys SET revoked_at = NULL WHERE name LIKE 'minted-%'`}},
+	{name: "a minted key that is not on record", want: "C4", sql: []string{
+		`DROP TRIGGER audit_entries_delete`, `DELETE FROM audit_entries WHERE event = 'key.minted' AND call_id IN (SELECT MAX(call_id) FROM audit_entries WHERE event = 'key.minted')`,
+	}},
 	{name: "a lost key", want: "C4", sql: []string{`DELETE FROM idempotency WHERE tool = 'dtc_create_campaign'`}},
 	{name: "a denied request that is open again", want: "C4", sql: []string{`UPDATE approvals SET state = 'pending' WHERE state = 'rejected'`}},
 	{name: "a job that never ends", want: "C4", sql: []string{`UPDATE jobs SET status = 'running' WHERE approval_id = ''`}},
@@ -175,6 +180,9 @@ func (r *rig) story() {
 		r.must(ada.says(asked, "approve"))
 		r.must(bob.says(asked, "approve"))
 	}
+	r.must(cyd.mint())
+	r.must(cyd.revoke())
+	r.must(cyd.mint())
 	r.settle()
 	lost := outsidetest.Fault(outsidetest.LoseAnswer)
 	r.abroad.all.Store(&lost)

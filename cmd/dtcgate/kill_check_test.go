@@ -48,6 +48,7 @@ func (e evidence) check(ctx context.Context) ([]finding, error) {
 		c.effectsHaveRecords, c.stepsHaveRecords, c.recordsHaveEffects, c.keysActOnce, c.answersAreTrue,
 		c.outsideOnce, c.outsideIntended, c.outsideIsTold, c.peopleDecided, c.nobodyIsPassedBy, c.nobodyIsAskedTwice,
 		c.votesAreOnRecord, c.saidIsStored, c.acknowledgedIsStored, c.statesAgree, c.nobodyIsWrittenToTwice, c.repeatsAnswerAlike,
+		c.keysAreKept, c.nothingAfterRevocation,
 	} {
 		promise()
 	}
@@ -219,7 +220,7 @@ func (c *checker) acknowledgedIsStored() {
 		keys[a.principal+a.key] = true
 	}
 	for _, k := range c.calls {
-		if !k.answered {
+		if !k.answered || k.unknown() {
 			continue
 		}
 		if !(k.person() && k.ok()) && len(c.byCall[k.id]) == 0 { // what people did is looked for in kill_asked_test.go

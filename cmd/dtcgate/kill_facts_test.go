@@ -22,6 +22,7 @@ type facts struct {
 	byCall   map[string][]audit.Sequenced
 	byJob    map[string][]audit.Sequenced
 	answers  []answerRow
+	keys     map[string]keyRow // of agents
 	jobs     []jobRow
 	requests map[string]requestRow // by job
 	votes    map[string][]voteRow  // by approval
@@ -122,6 +123,7 @@ func readFacts(tx *store.Tx, outbox, abroad string, before map[string]bool) (f f
 		func() error { return f.readDeliveries(tx, before) },
 		func() error { return f.readFiles(outbox) },
 		func() error { return f.readOutside(tx, abroad) },
+		func() (err error) { f.keys, err = keysKept(tx); return err },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

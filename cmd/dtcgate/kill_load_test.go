@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/dtcgate/dtcgate/tools"
@@ -20,7 +21,8 @@ type caller struct {
 	rng   *rand.Rand
 	shop  *stock
 	turns []turn
-	alone bool // nobody decides about what it parks
+	over  *atomic.Bool // no more turns are taken; nil: never
+	alone bool         // nobody decides about what it parks
 
 	wire   *wire
 	keys   int
@@ -30,6 +32,8 @@ type caller struct {
 	asked  []*call  // what was parked, in words that can be used again
 	said   []string // jobs to which a person said yes and that waited still
 	lost   *call    // asked and not answered; it is asked again as soon as there is a server
+
+	pace <-chan time.Time // of all callers together; nil: as fast as answers come
 }
 
 // A turn is something that callers do, so many times in a hundred. It reports whether every answer came.
@@ -39,7 +43,8 @@ type turn struct {
 }
 
 var agentTurns = []turn{
-	{28, (*caller).read},
+	{24, (*caller).read},
+	{4, (*caller).useMinted},
 	{10, (*caller).createCampaign},
 	{12, (*caller).sendCampaign},
 	{16, (*caller).refund},
@@ -64,6 +69,9 @@ func (k *caller) work(w *wire) {
 }
 
 func (k *caller) turn() bool {
+	if k.over != nil && k.over.Load() {
+		return false
+	}
 	n := k.rng.IntN(100)
 	for _, t := range k.turns {
 		if n -= t.weight; n < 0 {
@@ -75,12 +83,17 @@ func (k *caller) turn() bool {
 
 // ask puts a call into the ledger and then sends it.
 func (k *caller) ask(c *call) bool {
-	c.who = k.party
+	if c.who == nil {
+		c.who = k.party
+	}
 	k.book.add(c)
 	return k.send(c)
 }
 
 func (k *caller) send(c *call) bool {
+	if k.pace != nil {
+		<-k.pace
+	}
 	if err := k.wire.send(c); err != nil {
 		k.lost = c
 		if !k.wire.dying.Load() {
@@ -96,6 +109,10 @@ func (k *caller) send(c *call) bool {
 
 // note learns from an answer.
 func (k *caller) note(c *call) {
+	k.book.acknowledge(c)
+	if c.late && c.ok() {
+		k.book.complain("C5: its key was revoked before it was sent: %v", c)
+	}
 	if c.code == string(tools.Internal) || c.code == string(tools.Unavailable) && !k.wire.dying.Load() {
 		k.book.complain("a healthy server answered: %v", c)
 	}
@@ -259,7 +276,7 @@ func (k *caller) repeat() bool {
 		return false
 	}
 	if differ := sameAnswer(first, again); differ != nil {
-		k.book.complain("%v", differ)
+		k.book.complain("C7: %v", differ)
 	}
 	return true
 }

@@ -54,7 +54,8 @@ type abroad struct {
 	web     *httptest.Server
 	vendors map[string]*outsidetest.Vendor
 	book    *ledger
-	db      *store.DB                         // to look whether what comes was announced
+	db      *store.DB // to look whether what comes was announced
+	mail    mailbox
 	faulty  atomic.Bool                       // requests and answers are lost, late and refused
 	all     atomic.Pointer[outsidetest.Fault] // what goes wrong with each request, when it is set
 	open    atomic.Int64                      // connections
@@ -71,6 +72,7 @@ func newAbroad(r *rig) *abroad {
 		a.vendors[s.Name] = v
 		all.Handle("/"+s.Name+"/", http.StripPrefix("/"+s.Name, v))
 	}
+	all.Handle("/hook", &a.mail)
 	a.web = httptest.NewUnstartedServer(all)
 	a.web.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		switch s {

@@ -27,10 +27,12 @@ const (
 )
 
 var personTurns = []turn{
-	{76, (*caller).vote},
+	{66, (*caller).vote},
 	{12, (*caller).withdraw},
 	{5, (*caller).callOff},
 	{7, (*caller).reconcile},
+	{6, (*caller).mint},
+	{4, (*caller).revoke},
 }
 
 // about is the path of what people do to a request or a job.

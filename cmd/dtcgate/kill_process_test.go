@@ -23,12 +23,30 @@ type process struct {
 	failed error         // how it ended, when not with status 0
 }
 
+// loopback is where the rig's webhook is.
+const loopback = "127.0.0.0/8"
+
 // start starts a server and waits until it is ready.
 func (r *rig) start() *process {
 	r.t.Helper()
+	begin := time.Now()
+	p := r.launch()
+	if p.wire == nil {
+		r.t.Fatalf("the server ended: %v\n%s", p.failed, p.tail())
+	}
+	p.awaitReady()
+	r.starts = append(r.starts, time.Since(begin))
+	return p
+}
+
+// launch starts a server and waits until it serves. Its wire is nil when it ended before.
+func (r *rig) launch(environment ...string) *process {
+	r.t.Helper()
 	p := &process{t: r.t, log: filepath.Join(r.t.TempDir(), "server.log"), ended: make(chan error, 1)}
-	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn, "--agent-networks", "127.0.0.1")
+	p.cmd = exec.Command("dtcgate", "serve", "--listen", "127.0.0.1:0", "--data", r.dir, "--db", r.dsn, "--agent-networks", "127.0.0.1", "--admin-networks", "127.0.0.1",
+		"--webhook-networks", loopback)
 	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", vendorsVariable+"="+r.abroad.at)
+	p.cmd.Env = append(append(p.cmd.Env, r.env...), environment...)
 	log, err := os.Create(p.log)
 	if err != nil {
 		r.t.Fatal(err)
@@ -37,7 +55,6 @@ func (r *rig) start() *process {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	begin := time.Now()
 	if err := p.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -47,9 +64,11 @@ func (r *rig) start() *process {
 		watch(stderr, log, address)
 		p.ended <- p.cmd.Wait()
 	}()
-	p.wire = newWire("http://" + <-address)
-	p.awaitReady()
-	r.starts = append(r.starts, time.Since(begin))
+	if at, serves := <-address; serves {
+		p.wire = newWire("http://" + at)
+	} else {
+		p.failed = <-p.ended
+	}
 	return p
 }
 

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/dtcgate/dtcgate/audit"
 	"github.com/dtcgate/dtcgate/shop"
 	"github.com/dtcgate/dtcgate/store"
@@ -71,6 +73,7 @@ func killAtAnyTime(t *testing.T) {
 			for round := range rounds {
 				servers := r.round(callers, syscall.SIGKILL)
 				r.alive += servers[len(servers)-1].lived
+				r.checkKept()
 				if round%3 == 2 {
 					r.passTime()
 				}
@@ -83,6 +86,7 @@ func killAtAnyTime(t *testing.T) {
 			r.report(rounds * r.servers)
 			r.visible()
 			r.check()
+			r.checkMessages()
 		})
 	}
 }
@@ -130,10 +134,12 @@ type rig struct {
 	shop    *stock
 	parties map[string]*party
 	abroad  *abroad
+	env     []string        // of the servers, beside the test's own
 	servers int             // that run at once
 	hired   int             // callers
 	alive   time.Duration   // for how long there was a server under load
 	starts  []time.Duration // from each start to ready
+	kept    int             // answers that checkKept has looked at
 	before  map[string]bool // the effects that were there before any agent: kind and id
 }
 
@@ -174,6 +180,7 @@ func newRig(t *testing.T, engine string) *rig {
 	}
 	r.withDB(r.prepare)
 	r.abroad = newAbroad(r)
+	r.cli(nil, "webhook", "add", r.abroad.at+"/hook", "--webhook-networks", loopback, "--json")
 	return r
 }
 
@@ -267,6 +274,7 @@ func (r *rig) passTime() {
 			for _, q := range []string{
 				`UPDATE jobs SET lease_until = 0 WHERE status = 'running'`,
 				`UPDATE leases SET until = 0`,
+				`UPDATE outbox SET lease_until = 0 WHERE state = 'waiting'`,
 				`UPDATE executions SET next_probe_at = 1 WHERE next_probe_at IS NOT NULL`,
 				`UPDATE customers SET last_contacted_at = NULL WHERE last_contacted_at IS NOT NULL`,
 			} {
@@ -300,11 +308,25 @@ func (r *rig) caller(name string, turns []turn) *caller {
 	}
 }
 
+// steadyRate is how many requests a second come in half of the rounds. In the others each caller asks as soon as it is answered, which is
+// several times as much, and lets kills meet transactions that many share.
+const steadyRate = 50
+
 // round starts the servers, loads them for a while and ends them one after the other while they are at work. The while is
 // 20 to 500 ms from the first answer on, or in one of four rounds from the first request on. Whoever called a server that is
 // gone turns to the next.
 func (r *rig) round(callers []*caller, signal syscall.Signal) []*process {
 	r.t.Helper()
+	for _, k := range callers {
+		k.pace = nil
+	}
+	if r.rng.IntN(2) == 0 {
+		beat := time.NewTicker(time.Second / steadyRate)
+		defer beat.Stop()
+		for _, k := range callers {
+			k.pace = beat.C
+		}
+	}
 	var servers []*process
 	var wires []*wire
 	for range r.servers {
@@ -350,9 +372,9 @@ func (r *rig) finish(callers []*caller) {
 	r.abroad.faulty.Store(false)
 	p := r.start()
 	for _, k := range callers {
-		k.wire = p.wire
+		k.wire, k.pace = p.wire, nil
 		if k.lost != nil && !k.send(k.lost) {
-			r.t.Errorf("not answered by a server that nobody kills: %v", k.lost)
+			r.t.Errorf("C7: not answered by a server that nobody kills: %v", k.lost)
 		}
 		for _, first := range k.writes[max(0, len(k.writes)-repeats):] {
 			again := first.again()
@@ -379,7 +401,7 @@ func (r *rig) settle() {
 			left := 0
 			err := db.Read(ctx, func(tx *store.Tx) error {
 				return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM jobs WHERE status IN ('queued', 'running'))
-					+ (SELECT COUNT(*) FROM deliveries WHERE carried_at IS NULL)`).Scan(&left)
+					+ (SELECT COUNT(*) FROM deliveries WHERE carried_at IS NULL) + (SELECT COUNT(*) FROM outbox WHERE state = 'waiting')`).Scan(&left)
 			})
 			if err != nil || left == 0 {
 				return err
@@ -408,6 +430,18 @@ func (r *rig) check() {
 // findings runs the checker on a database and the directory that goes with it.
 func (r *rig) findings(db *store.DB, dir string) []finding {
 	r.t.Helper()
+	found, err := evidence{
+		db: db, outbox: filepath.Join(dir, "outbox"), abroad: filepath.Join(dir, "abroad"), trusted: r.trusted(dir), calls: r.book.calls, before: r.before,
+	}.check(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return found
+}
+
+// trusted is whose signatures on the record count.
+func (r *rig) trusted(dir string) note.Verifiers {
+	r.t.Helper()
 	_, key, err := audit.LoadSigner(filepath.Join(dir, "audit.key"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -416,11 +450,5 @@ func (r *rig) findings(db *store.DB, dir string) []finding {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	found, err := evidence{
-		db: db, outbox: filepath.Join(dir, "outbox"), abroad: filepath.Join(dir, "abroad"), trusted: trusted, calls: r.book.calls, before: r.before,
-	}.check(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return found
+	return trusted
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -93,6 +94,9 @@ func (c *checker) reconciled(k *call) {
 	}
 }
 
+// quietVariable says that nothing else runs on the machine, so that every start is held to the time it may take.
+const quietVariable = "DTCGATE_TEST_QUIET"
+
 // report says what a run consisted of.
 func (r *rig) report(kills int) {
 	r.t.Helper()
@@ -130,12 +134,12 @@ func (r *rig) report(kills int) {
 		letters += len(customers)
 	}
 	slices.Sort(r.starts)
-	usual, slowest := r.starts[len(r.starts)/2], r.starts[len(r.starts)-1]
-	if usual > readyWithin { // a single one says more of the machine
-		r.t.Errorf("a server is usually ready after %s, want at most %s", usual, readyWithin)
+	fastest, usual, slowest := r.starts[0], r.starts[len(r.starts)/2], r.starts[len(r.starts)-1]
+	if usual > readyWithin || slowest > readyWithin && os.Getenv(quietVariable) != "" { // on a busy machine a single one says more of that
+		r.t.Errorf("a server is usually ready after %s and after at most %s, want at most %s", usual, slowest, readyWithin)
 	}
-	r.t.Logf("%d kills, %d servers at once, usually ready after %s, and after at most %s; %d calls, %.0f a second while there was a server; refused %v; people did %v",
-		kills, r.servers, usual.Round(time.Millisecond), slowest.Round(time.Millisecond), len(r.book.calls), float64(len(r.book.calls))/r.alive.Seconds(), events, said)
+	r.t.Logf("%d kills, %d servers at once, ready after %s at least, %s in the median, %s at most; %d calls, %.0f a second while there was a server; refused %v; people did %v",
+		kills, r.servers, fastest.Round(time.Millisecond), usual.Round(time.Millisecond), slowest.Round(time.Millisecond), len(r.book.calls), float64(len(r.book.calls))/r.alive.Seconds(), events, said)
 	r.t.Logf("%d entries; effects %v; %v, %d jobs taken over; %d batches, %d messages", len(f.entries), made, states, takenOver, len(f.batches), letters)
 	if len(f.effects) == 0 {
 		r.t.Error("the callers had no effect, so this run has shown nothing")

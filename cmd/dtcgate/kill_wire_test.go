@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -27,11 +28,13 @@ type call struct {
 	who   *party
 	tool  string
 	path  string         // of REST; empty: the call goes by MCP
+	verb  string         // of REST, where it is not POST
 	args  map[string]any // the body of a vote
 	key   string         // idempotency key; what the call makes carries it as its name, code or reason. Reads have none
 	about string         // the job of what a person does
 
 	careless bool // it names no hash, or a wrong one, or no reason
+	late     bool // its key was revoked, and that acknowledged, before it was sent
 
 	answered bool
 	id       string // call_…, as answered
@@ -54,7 +57,7 @@ func (c *call) result() (r tools.Result) {
 
 // again is the same call, not yet answered.
 func (c *call) again() *call {
-	return &call{who: c.who, tool: c.tool, path: c.path, args: c.args, key: c.key, about: c.about}
+	return &call{who: c.who, tool: c.tool, path: c.path, verb: c.verb, args: c.args, key: c.key, about: c.about}
 }
 
 func (c *call) String() string {
@@ -69,6 +72,8 @@ func (c *call) String() string {
 type ledger struct {
 	mu     sync.Mutex
 	calls  []*call
+	told   []*call // the calls that were answered, in the order of the answers
+	keys   []*mintedKey
 	parked []tools.Result
 	doubts []openDoubt
 	wrong  []string // answers that are wrong by themselves
@@ -102,13 +107,13 @@ func newWire(base string) *wire {
 	}
 }
 
-// send makes the call and notes what came back. An error means that no answer came.
+// send makes the call and notes what came back. An error means that no answer came. What is refused before it reaches MCP comes as over REST.
 func (w *wire) send(c *call) error {
 	answer, raw, err := w.exchange(c)
 	if err != nil {
 		return err
 	}
-	if c.path == "" {
+	if c.path == "" && answer.StatusCode < 300 {
 		return c.readMCP(raw)
 	}
 	return c.readREST(answer, raw)
@@ -138,7 +143,7 @@ func (c *call) request(base string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequest(http.MethodPost, base+path, bytes.NewReader(body))
+	r, err := http.NewRequest(cmp.Or(c.verb, http.MethodPost), base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -37,25 +37,32 @@ func main() {
 type cli struct {
 	storage
 
-	Serve     serve        `cmd:"" help:"Serve MCP and REST."`
-	Key       keyCmds      `cmd:"" help:"Keys that let agents in."`
-	Subtoken  subTokenCmds `cmd:"" help:"What keys have given on."`
-	Jwt       jwtCmds      `cmd:"" name:"jwt" help:"Agents that issuers of tokens vouch for."`
-	Person    personCmds   `cmd:"" help:"People who decide about parked calls."`
-	Role      roleCmds     `cmd:"" help:"What people may do, and let agents do."`
-	Approvals approvalCmds `cmd:"" help:"Calls that wait for a person."`
-	Jobs      jobCmds      `cmd:"" help:"Calls that outlive their answers."`
-	Policy    policyCmds   `cmd:"" help:"What agents may do, as one document in versions."`
-	Trust     trustCmds    `cmd:"" help:"How much agents are trusted."`
-	Undo      undo         `cmd:"" help:"Take back what one key did, newest first."`
-	Audit     auditCmds    `cmd:"" help:"The record of what happened."`
-	Tools     toolCmds     `cmd:"" help:"What agents can call."`
-	Vault     vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
-	Webhook   webhookCmds  `cmd:"" help:"Services outside that are told what happens to requests and jobs."`
-	Ads       adsCmds      `cmd:"" help:"Ad accounts."`
-	Resume    resume       `cmd:"" help:"Let a paused campaign or discount go on."`
-	Demo      demoCmds     `cmd:"" help:"The demo merchant."`
-	Version   version      `cmd:"" help:"Say which version this is."`
+	Serve      serve        `cmd:"" help:"Serve MCP and REST."`
+	Key        keyCmds      `cmd:"" help:"Keys that let agents in."`
+	Subtoken   subTokenCmds `cmd:"" help:"What keys have given on."`
+	Jwt        jwtCmds      `cmd:"" name:"jwt" help:"Agents that issuers of tokens vouch for."`
+	Person     personCmds   `cmd:"" help:"People who decide about parked calls."`
+	Role       roleCmds     `cmd:"" help:"What people may do, and let agents do."`
+	Approvals  approvalCmds `cmd:"" help:"Calls that wait for a person."`
+	Jobs       jobCmds      `cmd:"" help:"Calls that outlive their answers."`
+	Policy     policyCmds   `cmd:"" help:"What agents may do, as one document in versions."`
+	Trust      trustCmds    `cmd:"" help:"How much agents are trusted."`
+	Freeze     freezeCmds   `cmd:"" help:"Stop what agents write, at once, and let it go on."`
+	Undo       undo         `cmd:"" help:"Take back what one key did, newest first."`
+	Audit      auditCmds    `cmd:"" help:"The record of what happened."`
+	Backup     backupCmds   `cmd:"" help:"Copy the database while it is in use, and check such a copy."`
+	Restore    restoreCmds  `cmd:"" help:"Put a backup back, to a place where there is nothing."`
+	Doctor     doctor       `cmd:"" help:"Look at all that a server stands on, and say what to do. Give it the server's flags."`
+	Tools      toolCmds     `cmd:"" help:"What agents can call."`
+	Vault      vaultCmds    `cmd:"" help:"What people have connected at outside systems."`
+	Webhook    webhookCmds  `cmd:"" help:"Services outside that are told what happens to requests and jobs."`
+	Ads        adsCmds      `cmd:"" help:"Ad accounts."`
+	Resume     resume       `cmd:"" help:"Let a paused campaign or discount go on."`
+	Demo       demoCmds     `cmd:"" help:"The demo merchant."`
+	Health     health       `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	Systemd    systemd      `cmd:"" help:"Print a unit for systemd."`
+	Completion completion   `cmd:"" help:"Print a script that completes commands in a shell."`
+	Version    version      `cmd:"" help:"Say which version this is."`
 }
 
 // registry is every tool there is.
@@ -66,6 +73,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitSick   = 2 // of doctor: 1 are warnings
 )
 
 // run does what args say, of which the first is the program's name, and gives the exit status.
@@ -86,6 +94,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err = command.Run(&app{storage: c.storage, out: out, err: stderr, self: args[0]})
 	if err == nil {
 		err = out.err
+	}
+	if found := (unwell{}); errors.As(err, &found) && found.verdict == sick {
+		return exitSick
 	}
 	if err != nil {
 		explain(stderr, err)

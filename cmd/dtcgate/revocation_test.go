@@ -108,7 +108,7 @@ func TestACacheOfWhoMayCallIsCaught(t *testing.T) {
 
 // newSiege makes the shop of the kill tests, and a process's worth of administration beside the servers.
 func newSiege(t *testing.T, engine string) *siege {
-	s := &siege{rig: newRig(t, engine), ask: ask}
+	s := &siege{rig: newRig(t, engine), ask: (*wire).send}
 	s.admin = newAdmin(t, s.dsn, s.parties[freeKey].Merchant)
 	return s
 }
@@ -283,18 +283,6 @@ func (s *siege) report() {
 	}
 }
 
-// ask sends a call and notes what came back. What is refused before it reaches MCP comes as over REST.
-func ask(w *wire, c *call) error {
-	answer, raw, err := w.exchange(c)
-	switch {
-	case err != nil:
-		return err
-	case answer.StatusCode < 300 && c.path == "":
-		return c.readMCP(raw)
-	}
-	return c.readREST(answer, raw)
-}
-
 // A cache remembers for 50 ms who was allowed to do what.
 type cache struct{ known sync.Map }
 
@@ -306,7 +294,7 @@ func (m *cache) ask(w *wire, c *call) error {
 		c.answered = true
 		return nil
 	}
-	err := ask(w, c)
+	err := w.send(c)
 	if c.ok() {
 		m.known.Store(who, time.Now().Add(cacheTime))
 	}

@@ -28,8 +28,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(unreadyVariable) == "" { // the server of a test is this program too
+		os.Setenv(unreadyVariable, "0s") // no test but those of replicas has anybody turn to another server
+	}
 	testscript.Main(m, map[string]func(){"dtcgate": mainWithVendors})
 }
+
+const unreadyVariable = "DTCGATE_UNREADY_FOR"
 
 // TestCommandLine runs the stories in testdata on both engines. Beside the usual commands they have:
 //
@@ -40,6 +45,8 @@ func TestMain(m *testing.M) {
 //	status N ARGS…      run dtcgate, which must end with this status
 //	issuer FILE MERCHANT SCOPES   start a token service, write the settings that trust it, and set $TOKEN
 //	field NAME PATH     set $NAME to what stands at a path such as data.0.id in the one JSON document printed last
+//	lines N FILE        wait until a file has so many lines
+//	elsewhere           set $ELSEWHERE to an empty place that a backup can be restored to
 //	tamper SQL          change the audit log, past what protects it
 func TestCommandLine(t *testing.T) {
 	for _, engine := range storetest.Engines(t) {
@@ -49,8 +56,8 @@ func TestCommandLine(t *testing.T) {
 				Setup:     func(e *testscript.Env) error { return setUp(t, engine, e) },
 				Condition: func(c string) (bool, error) { return c == engine, nil },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"issuer": cmdIssuer(t),
-					"serve":  cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper,
+					"issuer": cmdIssuer(t), "elsewhere": cmdElsewhere(t),
+					"serve": cmdServe, "stop": cmdStop, "http": cmdHTTP, "status": cmdStatus, "field": cmdField, "tamper": cmdTamper, "lines": cmdLines,
 				},
 			})
 		})
@@ -64,6 +71,7 @@ func setUp(t *testing.T, engine string, e *testscript.Env) error {
 		return err
 	}
 	e.Setenv("SHOP", shop)
+	e.Setenv(unreadyVariable, os.Getenv(unreadyVariable))
 	e.Setenv("DTCGATE_DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("GORACE", "atexit_sleep_ms=10") // under the race detector every command would end a second late
 	e.Setenv("DTCGATE_DB", filepath.Join(e.WorkDir, "data", "dtcgate.db"))
@@ -216,6 +224,24 @@ func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return err
 	}))
+}
+
+// cmdLines waits for what a server writes.
+func cmdLines(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		if text, err := os.ReadFile(ts.MkAbs(args[1])); err == nil && bytes.Count(text, []byte("\n")) >= want {
+			return
+		}
+	}
+	ts.Fatalf("%s does not get %d lines", args[1], want)
+}
+
+func cmdElsewhere(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		ts.Setenv("ELSEWHERE", storetest.Elsewhere(t, ts.Getenv("DTCGATE_DB")))
+	}
 }
 
 func cmdField(ts *testscript.TestScript, _ bool, args []string) {

@@ -26,11 +26,14 @@ type masterKeys struct {
 }
 
 func (m masterKeys) open(a *app) (*vault.Keys, error) {
-	path := m.VaultKeyFile
-	if path == "" {
-		path = filepath.Join(a.Data, "vault.key")
+	return vault.OpenKeys(os.Getenv(vault.KeyVariable), m.path(a))
+}
+
+func (m masterKeys) path(a *app) string {
+	if m.VaultKeyFile != "" {
+		return m.VaultKeyFile
 	}
-	return vault.OpenKeys(os.Getenv(vault.KeyVariable), path)
+	return filepath.Join(a.Data, "vault.key")
 }
 
 type vaultConnections struct {

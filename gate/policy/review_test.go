@@ -195,20 +195,3 @@ func TestWhatIsOddIsWarnedOf(t *testing.T) {
 		}
 	}
 }
-
-func FuzzReview(f *testing.F) {
-	f.Add(string(policy.Default), "")
-	f.Add("language: 1\nprofiles: {a: {tools: [\"*\"], resources: [\"*\"]}}\n", "approvals: [{name: a, over: {customers: 1}, when: \"true\", need: {people: 1, from: [manager]}}]")
-	f.Add("language: 1\nprofiles:\n", "limits: {budgets: [{name: a, per: key, every: day, calls: 1, tools: [orders.*]}]}")
-	f.Fuzz(func(t *testing.T, text, more string) {
-		problems, warnings := policy.Review([]byte(text+"\n"+more), catalogue)
-		for _, p := range append(problems, warnings...) {
-			if p.Problem == "" {
-				t.Errorf("a problem without words: %+v", p)
-			}
-		}
-		if _, wrong := policy.New([]byte(text+"\n"+more), catalogue.Registry); problems == nil && wrong != nil {
-			t.Errorf("a document in order makes no policy: %v", wrong)
-		}
-	})
-}

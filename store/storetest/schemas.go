@@ -241,7 +241,7 @@ const tables = `SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemanam
 // filledTables names the tables with rows that emptyTables would delete.
 const filledTables = `SELECT COALESCE(string_agg(c.relname, ', '), '') FROM pg_class c
 	WHERE c.relnamespace = CAST(quote_ident(current_schema()) AS regnamespace) AND c.relkind = 'r'
-		AND c.relname NOT LIKE 'goose_%' AND c.relname NOT IN ('page_keys') AND pg_relation_size(c.oid) > 0`
+		AND c.relname NOT LIKE 'goose_%' AND c.relname NOT IN ('page_keys', 'schema_usable') AND pg_relation_size(c.oid) > 0`
 
 // emptyTables deletes the rows that no migration wrote, without the triggers that forbid it, and starts the sequences again. Tables that
 // migrations fill are left to likeness. It fails for a table above 1 MB.
@@ -249,7 +249,7 @@ const emptyTables = `DO $$ DECLARE r RECORD; filled BOOLEAN; BEGIN
 	SET LOCAL session_replication_role = replica;
 	FOR r IN SELECT c.relname, c.relkind, pg_relation_size(c.oid) AS size FROM pg_class c
 		WHERE c.relnamespace = CAST(quote_ident(current_schema()) AS regnamespace) AND c.relkind IN ('r', 'S')
-			AND c.relname NOT LIKE 'goose_%' AND c.relname NOT IN ('page_keys')
+			AND c.relname NOT LIKE 'goose_%' AND c.relname NOT IN ('page_keys', 'schema_usable')
 	LOOP
 		IF r.relkind = 'S' THEN
 			PERFORM setval(CAST(quote_ident(r.relname) AS regclass), 1, FALSE);
@@ -276,6 +276,7 @@ func likeness(ctx context.Context, tx *sql.Tx) (hash string, err error) {
 			UNION ALL SELECT concat_ws(' ', 'function', p.oid, p.prosrc) FROM pg_proc p, ours WHERE p.pronamespace = ours.id
 			UNION ALL SELECT 'migration ' || CAST(v AS TEXT) FROM goose_db_version v
 			UNION ALL SELECT 'key ' || CAST(k AS TEXT) FROM page_keys k
+			UNION ALL SELECT 'usable ' || CAST(u AS TEXT) FROM schema_usable u
 		)
 		SELECT md5(string_agg(part, chr(10) ORDER BY part)) FROM parts`).Scan(&hash)
 }

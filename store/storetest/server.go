@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -107,6 +108,27 @@ func (s *Server) Stop() error { return s.run("pg_ctl", "-D", s.data(), "-m", "fa
 // Kill ends the server at once, as a crash would: its next start recovers from the log.
 func (s *Server) Kill() error {
 	return s.run("pg_ctl", "-D", s.data(), "-m", "immediate", "-w", "stop")
+}
+
+// Configure changes a setting of the server, for sessions that are open as well. It returns when new sessions have it.
+func (s *Server) Configure(t testing.TB, setting, value string) {
+	t.Helper()
+	db, err := sql.Open("pgx", s.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // one session for all, which may write whatever others may
+	for _, q := range []string{"SET default_transaction_read_only = off", "ALTER SYSTEM SET " + setting + " = " + value, "SELECT pg_reload_conf()"} {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+	for now := ""; now != value; {
+		if err := db.QueryRowContext(t.Context(), "SELECT reset_val FROM pg_settings WHERE name = $1", setting).Scan(&now); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Remove ends the server and deletes its files.

@@ -63,14 +63,11 @@ func readWhoami(c *tools.Call, _ whoamiIn) (whoamiOut, error) {
 		RequiresApproval: p.RequiresApproval, PolicyVersion: c.PolicyVersion, ExpiresAt: p.ExpiresAt, Depth: p.Depth(),
 	}
 	var err error
-	if out.Taint, err = auth.TaintOf(c.Tx, p); err != nil {
-		return out, err
-	}
 	if out.Granted, err = c.Granted(); err != nil {
 		return out, err
 	}
 	may := c.May()
-	out.Profile, out.Trust, out.Sandbox = may.Profile, may.Trust, may.Sandbox
+	out.Profile, out.Trust, out.Sandbox, out.Taint = may.Profile, may.Trust, may.Sandbox, may.Taint
 	for _, t := range may.Tools {
 		out.Tools = append(out.Tools, t.Name)
 		out.Actions = append(out.Actions, requestable(may.Actions, t)...)

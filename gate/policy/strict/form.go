@@ -57,7 +57,7 @@ func (d *document) compose(text []byte) {
 		if err := loader.Load(n); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
-			d.syntax(err)
+			d.syntax(text, err)
 			return
 		}
 		switch {
@@ -79,17 +79,22 @@ func (d *document) directives(n *yaml.Node) {
 	}
 }
 
-// syntax tells where a text stops being YAML.
-func (d *document) syntax(err error) {
+// syntax tells where a text stops being YAML. One that ends too early does so on its last line: the parser says the one behind it.
+func (d *document) syntax(text []byte, err error) {
 	p := Problem{Line: 1, Column: 1, Problem: "is not YAML: " + err.Error()}
 	if at, ok := errors.AsType[*yaml.LoadError](err); ok {
-		p.Line, p.Column, p.Problem = max(1, at.Mark.Line), max(1, at.Mark.Column), "is not YAML: "+at.Message
+		p.Line, p.Column, p.Problem = min(max(1, at.Mark.Line), lines(text)), max(1, at.Mark.Column), "is not YAML: "+at.Message
 		if at.ContextMsg != "" && at.ContextMark.Line > 0 {
 			p.Problem += fmt.Sprintf(" (%s on line %d)", at.ContextMsg, at.ContextMark.Line)
 		}
 	}
 	d.unreadable = true
 	d.problems = append(d.problems, p)
+}
+
+// lines is how many lines a text has, however they end.
+func lines(text []byte) int {
+	return 1 + bytes.Count(text, []byte("\n")) + bytes.Count(text, []byte("\r")) - bytes.Count(text, []byte("\r\n"))
 }
 
 // walk goes through a value and everything in it.

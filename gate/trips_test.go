@@ -1,0 +1,49 @@
+package gate
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/store"
+	"github.com/dtcgate/dtcgate/store/storetest"
+)
+
+// TestACallMakesNoMoreRoundTripsThanThese holds what a call costs on PostgreSQL, from its secret to its record. For the end of a snapshot nobody
+// waits; it is counted all the same.
+func TestACallMakesNoMoreRoundTripsThanThese(t *testing.T) {
+	dsn, trips := storetest.CountTrips(t, storetest.DSN(t, "postgres"))
+	h := newHouse(t, storetest.Open(t, dsn))
+	var secret string
+	h.tx(func(tx *store.Tx) (err error) {
+		_, secret, err = auth.MintKey(tx, auth.Key{
+			Name: "counted", Merchant: h.merchant, Profile: "admin", Scopes: []auth.Scope{"orders:read", "orders:refund"}, Ceiling: auth.MaxLevel,
+		})
+		return err
+	})
+	for _, c := range []struct {
+		tool, args string
+		most       int64
+	}{
+		{"test_read", "", 6},
+		{"test_move", `{"thing":"lamp","amount":1}`, 9},
+	} {
+		took := c.most + 1
+		for i := range 6 { // the first ones prepare statements; one that is kept waiting asks whether its connection lives
+			storetest.Settle(h.db)
+			before := trips.Count()
+			p, err := h.Authenticate(t.Context(), secret, "127.0.0.1")
+			if err == nil {
+				_, err = h.Call(t.Context(), p, Request{Tool: c.tool, Args: []byte(c.args), Transport: "rest", Source: "127.0.0.1", IdempotencyKey: "counted-" + c.tool + strconv.Itoa(i)})
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", c.tool, err)
+			}
+			storetest.Settle(h.db)
+			took = min(took, trips.Count()-before)
+		}
+		if took > c.most {
+			t.Errorf("%s: %d round trips at least, want at most %d", c.tool, took, c.most)
+		}
+	}
+}
