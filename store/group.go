@@ -9,7 +9,7 @@ import (
 const maxMembers = 64
 
 // group lets concurrent writers of a SQLite file share one fsynced commit. There is one baton, and no goroutine of its
-// own: whoever holds the baton joins the open batch (or begins one) and runs its work in a savepoint. If others are
+// own: whoever holds the baton joins the open batch (or begins one) and runs its work, in a savepoint. If others are
 // waiting it then hands the baton on and waits for the batch's end; otherwise it commits for all. While it commits the
 // next batch gathers behind it.
 //
