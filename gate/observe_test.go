@@ -24,10 +24,11 @@ func TestBacklogsAreReadFromIndexes(t *testing.T) {
 	}
 	// A row each for a task of the program and for a merchant, and the rows of subqueries, which their LIMIT bounds.
 	small := []string{"leases", "merchants", "open", "due", "counted", "waiting", "pending"}
+	sorted := []string{"audit_pending"} // is kept in the order of its key, which such a scan follows
 	for q, args := range asked {
 		for _, step := range plan(t, db, q, args) {
 			table, scans := strings.CutPrefix(step, "SCAN ")
-			if scans && !strings.Contains(step, " INDEX ") && !slices.Contains(small, table) {
+			if scans && !strings.Contains(step, " INDEX ") && !slices.Contains(small, table) && !slices.Contains(sorted, table) {
 				t.Errorf("%s\n%s", q, step)
 			}
 			t.Log(step)

@@ -107,7 +107,8 @@ func migrate(ctx context.Context, engine string, db *sql.DB) error {
 			goose.NewGoMigration(policyVersion, &goose.GoFunc{RunTx: appendOnly(engine, "policies")}, nil),
 			goose.NewGoMigration(horizonVersion, &goose.GoFunc{RunTx: permitHorizons(engine)}, nil),
 			goose.NewGoMigration(pageKeyVersion, &goose.GoFunc{RunTx: makePageKey}, nil),
-			goose.NewGoMigration(revisionVersion, &goose.GoFunc{RunTx: countRevisions(engine)}, nil)),
+			goose.NewGoMigration(revisionVersion, &goose.GoFunc{RunTx: countRevisions(engine)}, nil),
+			goose.NewGoMigration(layoutVersion, &goose.GoFunc{RunTx: layOut(engine)}, nil)),
 	}
 	if locker != nil {
 		options = append(options, locker)

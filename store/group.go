@@ -9,11 +9,12 @@ import (
 const maxMembers = 64
 
 // group lets concurrent writers of a SQLite file share one fsynced commit. There is one baton, and no goroutine of its
-// own: whoever holds the baton joins the open batch (or begins one) and runs its work in a savepoint. If others are
+// own: whoever holds the baton joins the open batch (or begins one) and runs its work, in a savepoint. If others are
 // waiting it then hands the baton on and waits for the batch's end; otherwise it commits for all. While it commits the
 // next batch gathers behind it.
 //
-// A member whose work failed rolls back to its savepoint and touches nobody else. If even that fails, SQLite may have
+// A member whose work failed rolls back to its savepoint and touches nobody else. The first of a batch has none, which would have SQLite keep every
+// page it changes as it was: its failure ends the batch, in which nobody else is yet. If rolling back fails, SQLite may have
 // rolled the whole transaction back (it does so on a full disk): the batch is broken, its members all get
 // ErrUnavailable and nothing of it is kept.
 type group struct {
@@ -33,6 +34,7 @@ type batch struct {
 	members int
 	kept    int // members whose work is to be committed
 	alone   bool
+	spoiled bool          // its first member failed, so that nobody may join
 	err     error         // why nothing is kept; final once done is closed
 	done    chan struct{} // closed when the batch is committed or lost
 }
@@ -76,8 +78,10 @@ func (g *group) turn(ctx context.Context, alone bool, run work) (*batch, error) 
 	if err := run(ctx, g.session); err != nil {
 		return nil, err
 	}
-	if err := g.session.run("RELEASE member"); err != nil {
-		return nil, lost("ending a savepoint", err)
+	if b.members > 1 {
+		if err := g.session.run("RELEASE member"); err != nil {
+			return nil, lost("ending a savepoint", err)
+		}
 	}
 	kept = true
 	b.kept++
@@ -103,15 +107,21 @@ func (g *group) join(alone bool) (*batch, error) {
 		g.open = &batch{alone: alone, done: make(chan struct{})}
 	}
 	b := g.open
-	b.members++
-	if err := g.session.run("SAVEPOINT member"); err != nil {
-		b.err = lost("beginning a savepoint", err)
-		return nil, b.err
+	if b.members++; b.members > 1 {
+		if err := g.session.run("SAVEPOINT member"); err != nil {
+			b.err = lost("beginning a savepoint", err)
+			return nil, b.err
+		}
 	}
 	return b, nil
 }
 
+// undo takes back what the member that is in b now has done.
 func (g *group) undo(b *batch) {
+	if b.members == 1 {
+		b.spoiled = true // leave ends it, and with it what was done
+		return
+	}
 	err := g.session.run("ROLLBACK TO member")
 	if err == nil {
 		err = g.session.run("RELEASE member")
@@ -123,7 +133,7 @@ func (g *group) undo(b *batch) {
 
 // leave hands the baton to the next caller, after ending the batch if that one is not to join it.
 func (g *group) leave() {
-	if b := g.open; b != nil && b.err == nil && !b.alone && b.members < maxMembers && g.handOn() {
+	if b := g.open; b != nil && b.err == nil && !b.alone && !b.spoiled && b.members < maxMembers && g.handOn() {
 		return
 	}
 	g.finish()

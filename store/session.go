@@ -23,21 +23,18 @@ type session struct {
 	cut     chan struct{} // closed to interrupt what runs
 }
 
-// bound is a whole number that a parameter was bound to.
-type bound struct {
-	value int64
-	is    bool
-}
+// longestBound is how long a text may be that is remembered, in bytes: an id is that short, and a letter is not.
+const longestBound = 64
 
 // A statement is prepared. Its parameters are named by number.
 type statement struct {
 	*sqlite.Stmt
 	params []int // for each parameter, which argument it is, from 0
-	// numbers are what parameters are bound to that are whole numbers. SQLite plans a statement anew when a parameter is bound that stands
+	// bound are the whole numbers and short texts that parameters are bound to, and nil for others. SQLite plans a statement anew when a parameter is bound that its plan looked at, such as one
 	// after LIMIT, also to what it was before, and that takes ten times as long as to run it.
-	numbers []bound
-	kept    bool // for the next time
-	busy    bool // its rows are being read
+	bound []any
+	kept  bool // for the next time
+	busy  bool // its rows are being read
 }
 
 func (s *session) open() error {
@@ -216,7 +213,7 @@ func prepared(st *sqlite.Stmt) *statement {
 			}
 		}
 	}
-	return &statement{Stmt: st, params: params, numbers: make([]bound, len(params))}
+	return &statement{Stmt: st, params: params, bound: make([]any, len(params))}
 }
 
 func (s *session) done(st *statement) error {
@@ -236,11 +233,9 @@ func (st *statement) bind(args []any) error {
 		if err != nil {
 			return fmt.Errorf("store: argument $%d: %w", n+1, err)
 		}
-		n, isNumber := v.(int64)
-		if isNumber && st.numbers[i] == (bound{n, true}) {
+		if st.holds(i, v) {
 			continue
 		}
-		st.numbers[i] = bound{n, isNumber}
 		switch v := v.(type) {
 		case nil:
 			st.BindNull(i + 1)
@@ -257,6 +252,26 @@ func (st *statement) bind(args []any) error {
 		}
 	}
 	return nil
+}
+
+// holds reports whether a parameter is bound to v already, and remembers that it will be.
+func (st *statement) holds(i int, v any) bool {
+	switch was := st.bound[i].(type) {
+	case int64:
+		if n, ok := v.(int64); ok && n == was {
+			return true
+		}
+	case string:
+		if text, ok := v.(string); ok && text == was {
+			return true
+		}
+	}
+	st.bound[i] = nil
+	text, isText := v.(string)
+	if _, isNumber := v.(int64); isNumber || isText && len(text) <= longestBound {
+		st.bound[i] = v
+	}
+	return false
 }
 
 // sessionRows is an answer of SQLite. Nothing runs before the first row is asked for.

@@ -21,7 +21,7 @@ const (
 // Run sends what is due until ctx ends. It may run in any number of processes. A message that is under way when ctx ends is given up, and
 // sent again when it is due.
 func (w *Webhooks) Run(ctx context.Context) {
-	slots := make(chan struct{}, senders)
+	slots, ended := make(chan struct{}, senders), make(chan struct{}, 1)
 	var all sync.WaitGroup
 	defer all.Wait()
 	tidied := time.Time{}
@@ -31,19 +31,20 @@ func (w *Webhooks) Run(ctx context.Context) {
 			w.hear("forgetting old messages", w.forget(ctx))
 		}
 		wait := lookEvery
-		if err := w.launch(ctx, slots, &all); err != nil {
+		if err := w.launch(ctx, slots, ended, &all); err != nil {
 			w.hear("looking for messages", err)
 			wait = backOff
 		}
 		select {
 		case <-ctx.Done():
+		case <-ended: // its endpoint may be sent another one, which waited for this
 		case <-time.After(wait):
 		}
 	}
 }
 
-// launch begins to send all that is due, as far as there are slots.
-func (w *Webhooks) launch(ctx context.Context, slots chan struct{}, all *sync.WaitGroup) error {
+// launch begins to send all that is due, as far as there are slots, and tells when one has ended.
+func (w *Webhooks) launch(ctx context.Context, slots, ended chan struct{}, all *sync.WaitGroup) error {
 	for {
 		found, err := w.due(ctx)
 		if err != nil || !found {
@@ -60,8 +61,12 @@ func (w *Webhooks) launch(ctx context.Context, slots chan struct{}, all *sync.Wa
 			return err
 		}
 		all.Go(func() {
-			defer func() { <-slots }()
 			w.hear("sending", w.attempt(ctx, m))
+			<-slots
+			select {
+			case ended <- struct{}{}:
+			default:
+			}
 		})
 	}
 }

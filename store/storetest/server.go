@@ -110,7 +110,8 @@ func (s *Server) Kill() error {
 	return s.run("pg_ctl", "-D", s.data(), "-m", "immediate", "-w", "stop")
 }
 
-// Configure changes a setting of the server, for sessions that are open as well. It returns when new sessions have it.
+// Configure changes a setting of the server, for sessions that are open as well. It returns when new sessions have it: those that were open have been told
+// by then, and have it with their next statement.
 func (s *Server) Configure(t testing.TB, setting, value string) {
 	t.Helper()
 	db, err := sql.Open("pgx", s.DSN)
@@ -124,6 +125,7 @@ func (s *Server) Configure(t testing.TB, setting, value string) {
 			t.Fatalf("%s: %v", q, err)
 		}
 	}
+	db.SetMaxIdleConns(-1) // a new session for each look
 	for now := ""; now != value; {
 		if err := db.QueryRowContext(t.Context(), "SELECT reset_val FROM pg_settings WHERE name = $1", setting).Scan(&now); err != nil {
 			t.Fatal(err)
