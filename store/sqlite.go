@@ -143,10 +143,13 @@ func (s *sqliteEngine) read(ctx context.Context, run work) error {
 	}
 	calm, err := r.interruptible(ctx)
 	if err == nil {
-		err = r.run("BEGIN")
+		_, err = r.exec(ctx, "BEGIN", nil)
 	}
 	if err != nil {
 		r.drop()
+		if ctx.Err() != nil {
+			return err // it was interrupted, and nothing is wrong with the database
+		}
 		return lost("beginning a read", err)
 	}
 	defer func() {
