@@ -53,12 +53,13 @@ type Webhooks struct {
 	Config
 	clients  clients
 	jitter   func(time.Duration) time.Duration // spreads retries; replaced in tests
+	look     time.Duration                     // how often is looked for what is due; replaced in tests
 	attempts attempts
 }
 
 // New makes webhooks. It starts nothing.
 func New(c Config) *Webhooks {
-	return &Webhooks{Config: c, clients: newClients(c.Networks), jitter: spread}
+	return &Webhooks{Config: c, clients: newClients(c.Networks), jitter: spread, look: lookEvery}
 }
 
 // itself is the sender at work on its own account, as in a chain.

@@ -278,3 +278,26 @@ func TestRunSendsAndEnds(t *testing.T) {
 		}
 	})
 }
+
+// The end of a message makes room for the next one to its endpoint, which does not wait until somebody looks again.
+func TestTheNextMessageGoesOutWhenOneHasEnded(t *testing.T) {
+	on(t, func(t *testing.T, r *rig) {
+		r.look = time.Hour
+		r.add(r.receiver.URL)
+		const messages = 3 * perEndpoint
+		for range messages {
+			r.asked()
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { r.Run(ctx) })
+		for end := time.Now().Add(20 * time.Second); r.recorded("channel.sent") < messages && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		stop()
+		all.Wait()
+		if sent := r.recorded("channel.sent"); sent != messages {
+			t.Errorf("%d of %d were sent before anybody looked again", sent, messages)
+		}
+	})
+}

@@ -30,7 +30,7 @@ func (w *Webhooks) Run(ctx context.Context) {
 			tidied = w.DB.Now()
 			w.hear("forgetting old messages", w.forget(ctx))
 		}
-		wait := lookEvery
+		wait := w.look
 		if err := w.launch(ctx, slots, ended, &all); err != nil {
 			w.hear("looking for messages", err)
 			wait = backOff
