@@ -55,31 +55,6 @@ func sqliteDSN(path string, pragmas []string) string {
 	return "file:" + (&url.URL{Path: filepath.Clean(path)}).EscapedPath() + "?" + q.Encode()
 }
 
-// insertSQL is an INSERT of n rows. insert is its first words, and place writes the i-th parameter, from 1.
-func insertSQL(insert, into string, cols []string, n int, place func(i int) string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s (%s) VALUES ", insert, into, strings.Join(cols, ", "))
-	for i := range n * len(cols) {
-		switch {
-		case i == 0:
-			b.WriteString("(")
-		case i%len(cols) == 0:
-			b.WriteString("), (")
-		default:
-			b.WriteString(", ")
-		}
-		b.WriteString(place(i + 1))
-	}
-	return b.String() + ")"
-}
-
-// numbered is how PostgreSQL writes a parameter, and how all other SQL of the project does.
-func numbered(i int) string { return "$" + strconv.Itoa(i) }
-
-// unnamed is SQLite's own way. Its driver looks a numbered parameter up by name, for each one through all of them, which
-// was two fifths of a bulk load.
-func unnamed(int) string { return "?" }
-
 //go:embed migrations
 var migrations embed.FS
 

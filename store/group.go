@@ -9,11 +9,11 @@ import (
 const maxMembers = 64
 
 // group lets concurrent writers of a SQLite file share one fsynced commit. There is one baton, and no goroutine of its
-// own: whoever holds the baton joins the open batch (or begins one) and runs its work, in a savepoint. If others are
+// own: whoever holds the baton joins the open batch (or begins one) and runs its work. If others are
 // waiting it then hands the baton on and waits for the batch's end; otherwise it commits for all. While it commits the
 // next batch gathers behind it.
 //
-// A member whose work failed rolls back to its savepoint and touches nobody else. The first of a batch has none, which would have SQLite keep every
+// A member works in a savepoint; when it fails it rolls back to that and touches nobody else. The first of a batch has none, which would have SQLite keep every
 // page it changes as it was: its failure ends the batch, in which nobody else is yet. If rolling back fails, SQLite may have
 // rolled the whole transaction back (it does so on a full disk): the batch is broken, its members all get
 // ErrUnavailable and nothing of it is kept.

@@ -36,7 +36,7 @@ type pgStatement struct {
 	args []any
 }
 
-// statement is a statement with its arguments as PostgreSQL takes them.
+// statementOf gives a statement with its arguments as PostgreSQL takes them.
 func statementOf(q string, args []any) (pgStatement, error) {
 	s := pgStatement{q, make([]any, len(args))}
 	for i, a := range args {
@@ -126,7 +126,7 @@ func (c *pgConn) insertLater(ctx context.Context, into string, cols []string, ro
 		if len(rows) < n {
 			continue
 		}
-		text := insertSQL("INSERT INTO", into, cols, n, numbered)
+		text := postgresInserts.text(into, cols, n)
 		for ; len(rows) >= n; rows = rows[n:] {
 			if err := c.later(ctx, text, slices.Concat(rows[:n]...)); err != nil {
 				return err

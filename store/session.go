@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -17,10 +16,9 @@ type session struct {
 	path    string
 	pragmas []string
 
-	conn    *sqlite.Conn
-	stmts   map[string]*statement
-	inserts inserts
-	cut     chan struct{} // closed to interrupt what runs
+	conn  *sqlite.Conn
+	stmts map[string]*statement
+	cut   chan struct{} // closed to interrupt what runs
 }
 
 // longestBound is how long a text may be that is remembered, in bytes: an id is that short, and a letter is not.
@@ -357,11 +355,6 @@ func (r *sessionRows) close() error {
 	return errors.Join(st.Reset(), r.session.done(st))
 }
 
-// insertOrFail is an INSERT that leaves its first rows in place when a later one is refused. SQLite then need not keep every
-// page it changes as it was before the statement, which was a fifth of a bulk load; and a failed statement's transaction, or
-// its savepoint, is rolled back anyhow.
-const insertOrFail = "INSERT OR FAIL INTO"
-
 func (s *session) insert(ctx context.Context, into string, cols []string, rows [][]any) error {
 	args := make([]any, 0, min(chunkRows, len(rows))*len(cols))
 	for _, n := range []int{chunkRows, 4, 1} { // so that a table needs three statements, and not one per length
@@ -369,7 +362,7 @@ func (s *session) insert(ctx context.Context, into string, cols []string, rows [
 		if len(rows) < n {
 			continue
 		}
-		text := s.inserts.text(into, cols, n)
+		text := sqliteInserts.text(into, cols, n)
 		for ; len(rows) >= n; rows = rows[n:] {
 			args = args[:0]
 			for _, r := range rows[:n] {
@@ -381,26 +374,4 @@ func (s *session) insert(ctx context.Context, into string, cols []string, rows [
 		}
 	}
 	return nil
-}
-
-// inserts are the texts of inserts, which are made once.
-type inserts map[string]string
-
-func (m *inserts) text(into string, cols []string, n int) string {
-	var key strings.Builder
-	key.WriteString(into)
-	key.WriteByte(byte(n))
-	for _, c := range cols {
-		key.WriteByte(' ')
-		key.WriteString(c)
-	}
-	if text := (*m)[key.String()]; text != "" {
-		return text
-	}
-	if *m == nil || len(*m) >= maxStatements {
-		*m = inserts{}
-	}
-	text := insertSQL(insertOrFail, into, cols, n, unnamed)
-	(*m)[key.String()] = text
-	return text
 }
