@@ -97,7 +97,7 @@ func TestAMigrationThatWaitsForALockGivesUpAndTriesAgain(t *testing.T) {
 	dsn := storetest.DSN(t, "postgres")
 	db := storetest.Open(t, dsn)
 	inTx(t, db, func(tx *store.Tx) error {
-		for _, q := range []string{"DROP INDEX customers_reach", "DELETE FROM goose_db_version WHERE version_id >= 41"} {
+		for _, q := range []string{"DROP INDEX outbox_leased", "DELETE FROM goose_db_version WHERE version_id >= 43"} {
 			if _, err := tx.Exec(q); err != nil {
 				return err
 			}

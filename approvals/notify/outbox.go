@@ -38,13 +38,14 @@ type message struct {
 	problem string // a code: why it cannot be sent this time, although it is claimed
 }
 
-// free are rows that a sender may take: due, nobody's, and about nothing that is being sent to the same endpoint just now. $1 is the time.
+// free are rows that a sender may take: due, nobody's, and about nothing that is being sent to the same endpoint just now. $1 is the time. Neither here nor
+// in ready is there an EXISTS: PostgreSQL makes a join of it, which it may begin with all that waits.
 const free = ` o.state = 'waiting' AND o.next_at <= $1 AND (o.lease_until IS NULL OR o.lease_until <= $1)
-	AND NOT EXISTS (SELECT 1 FROM outbox b WHERE b.endpoint_id = o.endpoint_id AND b.subject_id = o.subject_id AND b.state = 'waiting' AND b.lease_until > $1)`
+	AND o.subject_id NOT IN (SELECT b.subject_id FROM outbox b WHERE b.endpoint_id = o.endpoint_id AND b.state = 'waiting' AND b.lease_until > $1)`
 
 // ready are the endpoints to which something may be sent now, who waits longest first.
 const ready = ` FROM webhook_endpoints e WHERE e.disabled_at IS NULL
-	AND EXISTS (SELECT 1 FROM outbox o WHERE o.endpoint_id = e.id AND` + free + `)
+	AND (SELECT o.id FROM outbox o WHERE o.endpoint_id = e.id AND` + free + ` ORDER BY o.next_at, o.id LIMIT 1) IS NOT NULL
 	AND (SELECT COUNT(*) FROM outbox u WHERE u.endpoint_id = e.id AND u.state = 'waiting' AND u.lease_until > $1) < $2
 	ORDER BY (SELECT MIN(d.next_at) FROM outbox d WHERE d.endpoint_id = e.id AND d.state = 'waiting'), e.id LIMIT 1`
 

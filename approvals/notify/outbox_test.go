@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -285,19 +286,35 @@ func TestTheNextMessageGoesOutWhenOneHasEnded(t *testing.T) {
 		r.look = time.Hour
 		r.add(r.receiver.URL)
 		const messages = 3 * perEndpoint
+		arrived := make(chan struct{}, messages)
+		full := make(chan struct{}) // the endpoint has all that it may have, and somebody has looked and found no more
+		r.receiver.answers(func(http.ResponseWriter, *http.Request, int) { <-full; arrived <- struct{}{} })
 		for range messages {
 			r.asked()
 		}
-		ctx, stop := context.WithCancel(t.Context())
+		var looks atomic.Int32
+		watched := store.Watch(t.Context(), func(q string, _ []any) {
+			if q == `SELECT e.id`+ready && looks.Add(1) == perEndpoint+1 {
+				close(full)
+			}
+		})
+		ctx, stop := context.WithCancel(watched)
 		var all sync.WaitGroup
 		all.Go(func() { r.Run(ctx) })
-		for end := time.Now().Add(20 * time.Second); r.recorded("channel.sent") < messages && time.Now().Before(end); {
-			time.Sleep(time.Millisecond)
+		late := time.After(20 * time.Second)
+		for n := range messages {
+			select {
+			case <-arrived:
+			case <-late:
+				t.Fatalf("%d of %d were sent before anybody looked again", n, messages)
+			}
 		}
 		stop()
 		all.Wait()
+		r.receiver.answers(nil)
+		r.sendAll() // what had arrived and was not answered yet
 		if sent := r.recorded("channel.sent"); sent != messages {
-			t.Errorf("%d of %d were sent before anybody looked again", sent, messages)
+			t.Errorf("%d of %d were sent", sent, messages)
 		}
 	})
 }
