@@ -2,6 +2,7 @@ package condition
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cedar-policy/cedar-go"
@@ -32,7 +33,7 @@ func CompileWhen(expr string, line int) (*When, []strict.Problem) {
 	}
 	parsed, problem := parse(text, tokens)
 	if problem != nil {
-		problem.Line = max(problem.Line, line)
+		problem.Line = min(max(problem.Line, line), line+strings.Count(expr, "\n")) // and not in what stands around it here
 		return nil, []strict.Problem{*problem}
 	}
 	if !alone(parsed) {
