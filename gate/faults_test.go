@@ -164,7 +164,7 @@ func (u *unreliable) check() {
 	u.t.Helper()
 	for what, q := range map[string]string{
 		"steps that were made twice":     `SELECT COUNT(*) FROM (SELECT call_id FROM test_effects GROUP BY call_id, step HAVING COUNT(*) > 1) twice`,
-		"effects that are not on record": `SELECT COUNT(*) FROM test_effects x WHERE NOT EXISTS (SELECT 1 FROM audit_entries e WHERE e.call_id = x.call_id AND e.event IN ('call', 'call.resumed') AND e.body LIKE '%"status":"done"%')`,
+		"effects that are not on record": `SELECT COUNT(*) FROM test_effects x WHERE NOT EXISTS (SELECT 1 FROM audit_entries e WHERE e.call_id = x.call_id AND e.call_id <> '' AND e.event IN ('call', 'call.resumed') AND e.body LIKE '%"status":"done"%')`,
 		"calls done twice on record":     `SELECT COUNT(*) FROM (SELECT call_id FROM audit_entries WHERE event IN ('call', 'call.resumed') AND tool LIKE 'test_move' AND body LIKE '%"status":"done"%' GROUP BY call_id HAVING COUNT(*) > 1) twice`,
 		"calls done on record only": `SELECT COUNT(*) FROM audit_entries e WHERE event IN ('call', 'call.resumed') AND tool LIKE 'test_move' AND body LIKE '%"status":"done"%'
 			AND NOT EXISTS (SELECT 1 FROM test_effects x WHERE x.call_id = e.call_id)`,
@@ -178,7 +178,8 @@ func (u *unreliable) check() {
 		}
 	}
 	for key, call := range u.done {
-		if u.count(`SELECT COUNT(*) FROM idempotency i JOIN test_effects x ON x.call_id = i.call_id WHERE i.key = $1`, key) != 1 {
+		if u.count(`SELECT COUNT(*) FROM idempotency i JOIN test_effects x ON x.call_id = i.call_id WHERE i.merchant_id = $1 AND i.principal_id = $2 AND i.key = $3`,
+			u.free.Merchant, u.free.ID, key) != 1 {
 			u.t.Errorf("the write under %s was acknowledged, as %s, and is not there once", key, call)
 		}
 	}

@@ -136,6 +136,7 @@ func newHouse(t *testing.T, db *store.DB) *house {
 		for _, q := range []string{
 			`CREATE TABLE test_things (name TEXT PRIMARY KEY, version BIGINT, price BIGINT)`,
 			`CREATE TABLE test_effects (call_id TEXT, thing TEXT, step BIGINT)`,
+			`CREATE INDEX test_effects_of_call ON test_effects (call_id)`,
 			`INSERT INTO test_things VALUES ('lamp', 1, 10), ('panics', 1, 1), ('fails', 1, 1)`,
 		} {
 			if _, err := tx.Exec(q); err != nil {

@@ -45,7 +45,8 @@ var personActs = map[string]string{
 	vote: "approval.vote", withdraw: "approval.vote_withdrawn", callOff: "approval.cancelled", reconcile: "job.reconciled",
 }
 
-// lost says what of an acknowledged call is not in the database; nothing of most.
+// lost says what of an acknowledged call is not in the database; nothing of most. The queries name what the indexes are partial by: without it each
+// would read the whole record.
 func (c *call) lost(tx *store.Tx, keys map[string]keyRow) (what string, err error) {
 	there := func(q string, args ...any) bool {
 		n := 0
@@ -61,11 +62,12 @@ func (c *call) lost(tx *store.Tx, keys map[string]keyRow) (what string, err erro
 		what = "the key is lost"
 	case c.tool == revoke && !keys[c.about].revoked:
 		what = "the revocation is lost"
-	case event != "" && !there(`SELECT COUNT(*) FROM audit_entries WHERE job_id = $1 AND event = $2 AND actor = $3`, c.about, event, "person:"+c.who.ID):
+	case event != "" && !there(`SELECT COUNT(*) FROM audit_entries WHERE job_id = $1 AND job_id <> '' AND event = $2 AND actor = $3`, c.about, event, "person:"+c.who.ID):
 		what = "what a person did is lost"
-	case !c.person() && !there(`SELECT COUNT(*) FROM audit_entries WHERE call_id = $1`, c.id):
+	case !c.person() && !there(`SELECT COUNT(*) FROM audit_entries WHERE call_id = $1 AND call_id <> ''`, c.id):
 		what = "answered and not on record"
-	case c.ok() && c.key != "" && !there(`SELECT COUNT(*) FROM idempotency WHERE principal_id = $1 AND key = $2 AND status <> ''`, c.who.ID, c.key):
+	case c.ok() && c.key != "" && !there(`SELECT COUNT(*) FROM idempotency WHERE merchant_id = $1 AND principal_id = $2 AND key = $3 AND status <> ''`,
+		c.who.Merchant, c.who.ID, c.key):
 		what = "the idempotency key is lost"
 	case c.ok() && c.result().JobID != "" && !there(`SELECT COUNT(*) FROM jobs WHERE id = $1`, c.result().JobID):
 		what = "the job is lost"

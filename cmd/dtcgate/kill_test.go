@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -274,7 +275,7 @@ func (r *rig) passTime() {
 			for _, q := range []string{
 				`UPDATE jobs SET lease_until = 0 WHERE status = 'running'`,
 				`UPDATE leases SET until = 0`,
-				`UPDATE outbox SET lease_until = 0 WHERE state = 'waiting'`,
+				`UPDATE outbox SET lease_until = 0 WHERE state = 'waiting' AND lease_until IS NOT NULL`,
 				`UPDATE executions SET next_probe_at = 1 WHERE next_probe_at IS NOT NULL`,
 				`UPDATE customers SET last_contacted_at = NULL WHERE last_contacted_at IS NOT NULL`,
 			} {
@@ -390,26 +391,32 @@ func (r *rig) finish(callers []*caller) {
 	}
 }
 
-// settle waits until nothing is queued or running and all messages are carried.
+// stillFor is how long nothing may get done while something is left to do.
+const stillFor = time.Minute
+
+// settle waits until nothing is queued or running and all messages are carried, as long as they become less.
 func (r *rig) settle() {
 	r.withDB(func(db *store.DB) error {
-		ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
-		defer cancel()
 		look := time.NewTicker(50 * time.Millisecond)
 		defer look.Stop()
-		for {
-			left := 0
+		least, since := math.MaxInt, time.Now()
+		for ; ; <-look.C {
+			var jobs, letters, messages int
+			ctx, cancel := context.WithTimeout(r.t.Context(), stillFor)
 			err := db.Read(ctx, func(tx *store.Tx) error {
-				return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM jobs WHERE status IN ('queued', 'running'))
-					+ (SELECT COUNT(*) FROM deliveries WHERE carried_at IS NULL) + (SELECT COUNT(*) FROM outbox WHERE state = 'waiting')`).Scan(&left)
+				return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM jobs WHERE status IN ('queued', 'running')), (SELECT COUNT(*) FROM deliveries WHERE carried_at IS NULL),
+					(SELECT COUNT(*) FROM outbox WHERE state = 'waiting')`).Scan(&jobs, &letters, &messages)
 			})
+			cancel()
+			left := jobs + letters + messages
 			if err != nil || left == 0 {
 				return err
 			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("%d jobs and messages are still not done", left)
-			case <-look.C:
+			if left < least {
+				least, since = left, time.Now()
+			}
+			if time.Since(since) > stillFor {
+				return fmt.Errorf("%d jobs, %d letters and %d messages are still not done, and for %s none was", jobs, letters, messages, stillFor)
 			}
 		}
 	})
