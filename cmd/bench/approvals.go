@@ -93,12 +93,7 @@ func newPress(ctx context.Context, dsn string, open int) (p *press, done func(),
 // flatApprovals compares few open requests with many (figure 3). What is parked is decided at once, so that few stay few.
 func (b *bench) flatApprovals(ctx context.Context) error {
 	b.flatHead("open requests")
-	for _, engine := range engines {
-		if err := b.flatApprovalsOn(ctx, engine); err != nil {
-			return fmt.Errorf("%s: %w", engine, err)
-		}
-	}
-	return nil
+	return onEach(func(engine string) error { return b.flatApprovalsOn(ctx, engine) })
 }
 
 const fewOpen = 10

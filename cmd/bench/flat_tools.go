@@ -24,12 +24,7 @@ import (
 func (b *bench) flatTools(ctx context.Context) error {
 	few := len(dtc.Tools())
 	b.flatHead("tools")
-	for _, engine := range engines {
-		if err := b.flatToolsOn(ctx, engine, [2]int{few, b.tools}); err != nil {
-			return fmt.Errorf("%s: %w", engine, err)
-		}
-	}
-	return nil
+	return onEach(func(engine string) error { return b.flatToolsOn(ctx, engine, [2]int{few, b.tools}) })
 }
 
 func (b *bench) flatToolsOn(ctx context.Context, engine string, sizes [2]int) error {

@@ -31,6 +31,16 @@ type house struct {
 // engines are in the order in which they are measured.
 var engines = []string{"SQLite", "PostgreSQL"}
 
+// onEach measures something on every engine.
+func onEach(measure func(engine string) error) error {
+	for _, engine := range engines {
+		if err := measure(engine); err != nil {
+			return fmt.Errorf("%s: %w", engine, err)
+		}
+	}
+	return nil
+}
+
 // database makes an empty database. close ends what it stands on.
 func (b *bench) database(engine, name string) (dsn string, end func(), err error) {
 	if engine == "PostgreSQL" {
@@ -109,6 +119,18 @@ func (b *bench) serve(ctx context.Context, h *house, name string) (*child, error
 		return nil, errors.Join(err, s.cmd.Wait())
 	}
 	return s, nil
+}
+
+// serveOne serves a house that is made for it, with one merchant. done ends both, and is never nil.
+func (b *bench) serveOne(ctx context.Context, engine, name string) (s *child, done func(), err error) {
+	h, err := b.house(ctx, engine, name, 1)
+	if err != nil {
+		return nil, func() {}, err
+	}
+	if s, err = b.serve(ctx, h, name); err != nil {
+		return nil, h.close, err
+	}
+	return s, func() { s.stop(); h.close() }, nil
 }
 
 // application is how PostgreSQL knows the sessions of the servers.

@@ -52,12 +52,7 @@ var keyCalls = []keyCall{
 
 func (b *bench) flatKeys(ctx context.Context) error {
 	b.flatHead("keys")
-	for _, engine := range engines {
-		if err := b.flatKeysOn(ctx, engine); err != nil {
-			return fmt.Errorf("%s: %w", engine, err)
-		}
-	}
-	return nil
+	return onEach(func(engine string) error { return b.flatKeysOn(ctx, engine) })
 }
 
 func (b *bench) flatKeysOn(ctx context.Context, engine string) error {

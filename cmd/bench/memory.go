@@ -33,16 +33,11 @@ type kept struct {
 func (b *bench) memory(ctx context.Context) error {
 	var all []*kept
 	for _, engine := range engines {
-		h, err := b.house(ctx, engine, "memory", 1)
+		s, done, err := b.serveOne(ctx, engine, "memory")
+		defer done()
 		if err != nil {
 			return err
 		}
-		defer h.close()
-		s, err := b.serve(ctx, h, "memory")
-		if err != nil {
-			return err
-		}
-		defer s.stop()
 		k := &kept{child: s, engine: engine}
 		if err := k.each(b.during); err != nil {
 			return fmt.Errorf("%s: %w", engine, err)

@@ -47,16 +47,11 @@ func (b *bench) speed(ctx context.Context) error {
 		}
 	}
 	for _, engine := range engines {
-		h, err := b.house(ctx, engine, "speed", 1)
+		s, done, err := b.serveOne(ctx, engine, "speed")
+		defer done()
 		if err != nil {
 			return err
 		}
-		defer h.close()
-		s, err := b.serve(ctx, h, "speed")
-		if err != nil {
-			return err
-		}
-		defer s.stop()
 		for _, c := range readsOf(s.hello) {
 			lanes = append(lanes, &lane{server: "dtcgate, " + engine, child: s, benchCall: c})
 		}

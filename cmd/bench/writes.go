@@ -36,12 +36,7 @@ func (b *bench) writes(ctx context.Context) error {
 	}
 	defer stop()
 	fmt.Printf("| engine | what, %d callers | a second: min · median · max |\n|--|--|--|\n", writeCallers)
-	for _, engine := range engines {
-		if err := b.writesOn(ctx, engine); err != nil {
-			return fmt.Errorf("%s: %w", engine, err)
-		}
-	}
-	return nil
+	return onEach(func(engine string) error { return b.writesOn(ctx, engine) })
 }
 
 // The targets of figure 2, a second.
@@ -78,22 +73,10 @@ func (b *bench) writesOn(ctx context.Context, engine string) error {
 
 // writers makes those of an engine, and what they write to. done ends all of it, and is never nil.
 func (b *bench) writers(ctx context.Context, engine string) (all []*writer, done func(), err error) {
-	var ends []func()
-	done = func() {
-		for i := range ends {
-			ends[len(ends)-1-i]()
-		}
-	}
-	h, err := b.house(ctx, engine, "writes", 1)
+	s, served, err := b.serveOne(ctx, engine, "writes")
 	if err != nil {
-		return nil, done, err
+		return nil, served, err
 	}
-	ends = append(ends, h.close)
-	s, err := b.serve(ctx, h, "writes")
-	if err != nil {
-		return nil, done, err
-	}
-	ends = append(ends, s.stop)
 	for _, c := range createsOf(s.hello) {
 		all = append(all, &writer{what: c.name, target: campaignTarget[engine], write: func(_ context.Context, during time.Duration) (float64, error) {
 			r, err := s.measure(c, writeCallers, during)
@@ -102,10 +85,9 @@ func (b *bench) writers(ctx context.Context, engine string) (all []*writer, done
 	}
 	inside, end, err := b.inside(ctx, engine)
 	if err != nil {
-		return nil, done, err
+		return nil, served, err
 	}
-	ends = append(ends, end)
-	return append(all, inside...), done, nil
+	return append(all, inside...), func() { end(); served() }, nil
 }
 
 // inside are the writers without HTTP, in this process.

@@ -29,6 +29,7 @@ type verified struct {
 }
 
 func (c *auditVerify) Run(ctx context.Context, a *app) error {
+	collectLess()
 	var v verified
 	err := a.with(ctx, func(db *store.DB) error {
 		t, err := a.trusted(ctx, db)
