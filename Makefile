@@ -87,8 +87,9 @@ docs: ## Write docs/tools.md from the tools and their examples
 # BENCH holds flags of cmd/bench, such as BENCH='-only speed' or BENCH=-quick.
 BENCH ?=
 
-bench: build ## Measure the five promised figures (docs/benchmark.md), and where the time goes; 45 minutes and 40 GB of disk
+bench: build ## Measure the five promised figures (docs/benchmark.md), and where the time goes; an hour and 50 GB of disk
 	$(GO) run ./cmd/bench -dtcgate bin/dtcgate $(BENCH)
 
-clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate
+clients: build ## Run real MCP clients and the conformance suite from ../shared/clients against ./bin/dtcgate, the short way of messages and the long one
 	.ci/clients
+	DTCGATE_SLOW_MCP=true .ci/clients

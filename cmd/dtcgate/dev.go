@@ -181,9 +181,9 @@ func (g *greeting) writePerson(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "or over REST, with the token of %s (shown this once): the first shows what ID asks for and its FINGERPRINT, which the second names as what was seen\n", devPerson)
-	ask := fmt.Sprintf("curl %s/api/v1/agent/v1/approvals/ID%%s -H \"Authorization: Bearer %s\"", g.base, g.person.Token)
-	fmt.Fprintf(w, "  "+ask+"\n", "")
-	fmt.Fprintf(w, "  "+ask+" \\\n    -H \"Content-Type: application/json\" -d '{\"decision\":\"approve\",\"seen_sha256\":\"FINGERPRINT\"}'\n\n", "/resolve")
+	const ask = "  curl %s/api/v1/agent/v1/approvals/%s -H \"Authorization: Bearer %s\""
+	fmt.Fprintf(w, ask+"\n", g.base, "ID", g.person.Token)
+	fmt.Fprintf(w, ask+" \\\n    -H \"Content-Type: application/json\" -d '{\"decision\":\"approve\",\"seen_sha256\":\"FINGERPRINT\"}'\n\n", g.base, "ID/resolve", g.person.Token)
 }
 
 // production says where the server is and, on an empty database, what comes next.
