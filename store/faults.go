@@ -93,6 +93,12 @@ func (c *faultyConn) exec(ctx context.Context, q string, args []any) (int64, err
 	return c.conn.exec(ctx, q, args)
 }
 
+func (c *faultyConn) ahead(q string, args []any) {
+	if to, ok := c.conn.(asker); ok {
+		to.ahead(q, args)
+	}
+}
+
 func (c *faultyConn) query(ctx context.Context, once bool, q string, args []any) (*Rows, error) {
 	if err := failed(c.fault()); err != nil {
 		return nil, err

@@ -22,13 +22,16 @@ var insertRows = [...]int{64, 16, 4, 1}
 // pgConn is a transaction and the connection it runs on. A round trip to the server takes longer than most statements, so what begins the
 // transaction goes with its first statement, and what nobody needs the answer of (inserts, locks) with the statement after it or with the
 // commit: all of them are sent at once and carried out in their order (the protocol's pipelining). A failure of one is told by what it went with;
-// the server then skips the rest, the commit too.
+// the server then skips the rest, the commit too. Queries that are known to follow go along in the same way, and their answers are kept until they are
+// asked (postgres_ahead.go).
 type pgConn struct {
 	of       *postgresEngine
 	snapshot bool
 	conn     *pgxpool.Conn // nil: lost
 	begin    string        // what begins the transaction; "" once it has begun
 	unsent   []pgStatement
+	foreseen []pgStatement // queries that go with the next one
+	answered []*pgAnswer   // to such queries
 }
 
 type pgStatement struct {
@@ -51,6 +54,7 @@ func statementOf(q string, args []any) (pgStatement, error) {
 
 // later runs a statement before the next one, or with the commit.
 func (c *pgConn) later(ctx context.Context, q string, args []any) error {
+	c.answered = nil
 	s, err := statementOf(q, args)
 	if err != nil {
 		return err
@@ -62,19 +66,23 @@ func (c *pgConn) later(ctx context.Context, q string, args []any) error {
 }
 
 func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) {
+	c.answered = nil
 	s, err := statementOf(q, args)
 	if err != nil {
 		return 0, err
 	}
-	if c.begin == "" && len(c.unsent) == 0 {
+	if c.begin == "" && len(c.unsent) == 0 && len(c.foreseen) == 0 {
 		done, err := c.conn.Exec(ctx, s.text, s.args...)
 		return done.RowsAffected(), err
 	}
-	answers, err := c.send(ctx, &s)
+	answers, err := c.send(ctx, s)
 	if err != nil {
 		return 0, err
 	}
 	done, err := answers.Exec()
+	if err == nil {
+		err = c.keepForeseen(answers)
+	}
 	if ended := answers.Close(); err == nil {
 		err = ended
 	}
@@ -87,16 +95,30 @@ func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*Rows
 		return nil, err
 	}
 	types := c.conn.Conn().TypeMap()
-	if c.begin == "" && len(c.unsent) == 0 {
+	foreseen := c.foresaw(s)
+	if known := c.known(s); known != nil {
+		return &Rows{of: &pgRows{rows: known, types: types}}, nil
+	}
+	if c.begin == "" && len(c.unsent) == 0 && len(c.foreseen) == 0 {
 		rows, err := c.conn.Query(ctx, s.text, s.args...)
 		if err != nil {
 			return nil, err
 		}
 		return &Rows{of: &pgRows{rows: rows, types: types}}, nil
 	}
-	answers, err := c.send(ctx, &s)
+	answers, err := c.send(ctx, s)
 	if err != nil {
 		return nil, err
+	}
+	if len(c.foreseen) > 0 {
+		asked, err := c.readWithForeseen(s, answers)
+		if err != nil {
+			return nil, err
+		}
+		if foreseen {
+			c.answered = append(c.answered, asked)
+		}
+		return &Rows{of: &pgRows{rows: asked.again(), types: types}}, nil
 	}
 	rows, err := answers.Query()
 	if err != nil {
@@ -110,6 +132,7 @@ func (c *pgConn) insert(ctx context.Context, into string, cols []string, rows []
 	if len(rows) == 0 {
 		return nil
 	}
+	c.answered = nil
 	if len(rows) < copyFrom {
 		return c.insertLater(ctx, into, cols, rows)
 	}
@@ -141,22 +164,25 @@ func (c *pgConn) flush(ctx context.Context) error {
 	if c.begin == "" && len(c.unsent) == 0 {
 		return nil
 	}
-	answers, err := c.send(ctx, nil)
+	answers, err := c.send(ctx)
 	if err != nil {
 		return err
 	}
 	return answers.Close()
 }
 
-// send sends what waits and then last, and gives the answers from that of last on. It tries twice to begin: after a restart of the server the pool
-// holds dead connections, and nothing has been done yet.
-func (c *pgConn) send(ctx context.Context, last *pgStatement) (pgx.BatchResults, error) {
-	answers, err := c.sendOnce(ctx, last)
+// send sends what waits and then a statement with the queries that go with it, and gives the answers from its own on. It tries twice to begin: after a
+// restart of the server the pool holds dead connections, and nothing has been done yet.
+func (c *pgConn) send(ctx context.Context, with ...pgStatement) (pgx.BatchResults, error) {
+	if len(with) > 0 {
+		with = append(with, c.foreseen...)
+	}
+	answers, err := c.sendOnce(ctx, with)
 	if err != nil && c.begin != "" && c.conn.Conn().IsClosed() && ctx.Err() == nil {
 		if err := c.reconnect(ctx); err != nil {
 			return nil, lost("beginning a transaction", err)
 		}
-		answers, err = c.sendOnce(ctx, last)
+		answers, err = c.sendOnce(ctx, with)
 	}
 	if err == nil {
 		c.begin, c.unsent = "", c.unsent[:0]
@@ -171,7 +197,7 @@ func (c *pgConn) reconnect(ctx context.Context) (err error) {
 	return err
 }
 
-func (c *pgConn) sendOnce(ctx context.Context, last *pgStatement) (pgx.BatchResults, error) {
+func (c *pgConn) sendOnce(ctx context.Context, last []pgStatement) (pgx.BatchResults, error) {
 	var all pgx.Batch
 	if c.begin != "" {
 		all.Queue(c.begin)
@@ -180,8 +206,8 @@ func (c *pgConn) sendOnce(ctx context.Context, last *pgStatement) (pgx.BatchResu
 		all.Queue(s.text, s.args...)
 	}
 	before := all.Len()
-	if last != nil {
-		all.Queue(last.text, last.args...)
+	for _, s := range last {
+		all.Queue(s.text, s.args...)
 	}
 	answers := c.conn.SendBatch(ctx, &all)
 	for range before {
@@ -200,7 +226,7 @@ func (c *pgConn) commit(ctx context.Context) error {
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
 	defer stop()
-	answers, err := c.sendOnce(ctx, &pgStatement{text: "commit"})
+	answers, err := c.sendOnce(ctx, []pgStatement{{text: "commit"}})
 	if err != nil {
 		return unavailable(err) // of a statement that went with it
 	}

@@ -13,9 +13,18 @@ import (
 
 // pgRows is an answer of PostgreSQL. Its columns are read without database/sql's detour over values of any type.
 type pgRows struct {
-	rows    pgx.Rows
+	rows    pgValues
 	types   *pgtype.Map
 	answers pgx.BatchResults // that the rows are the last of; nil: none
+}
+
+// pgValues is an answer as it comes (pgx.Rows), or one that is known already (*pgAnswer).
+type pgValues interface {
+	Next() bool
+	FieldDescriptions() []pgconn.FieldDescription
+	RawValues() [][]byte // nil: there is no row
+	Close()
+	Err() error
 }
 
 func (r *pgRows) next() (bool, error) {

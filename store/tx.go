@@ -21,7 +21,8 @@ type Tx struct {
 	// failed is the first failed statement: nothing runs after it, and the transaction cannot commit. SQLite would let
 	// it go on, and on a full disk even outside any transaction.
 	failed  error
-	reading bool // One or All is scanning rows
+	reading bool  // One or All is scanning rows
+	ahead   asker // notes questions while Ahead lets them be asked; nil: they are asked
 	watch   func(q string, args []any)
 	told    []string // by Tell
 }
@@ -45,9 +46,16 @@ type conn interface {
 	later(ctx context.Context, q string, args []any) error
 }
 
+// asker is a conn that can answer several queries in one round trip.
+type asker interface {
+	// ahead notes a query that will be asked soon.
+	ahead(q string, args []any)
+}
+
 var (
 	errEnded   = errors.New("store: the transaction has ended")
 	errReading = errors.New("store: a statement was run while rows were being read; PostgreSQL cannot do that")
+	errAhead   = errors.New("store: the question is only noted")
 )
 
 // Row is one row of an answer.
@@ -136,6 +144,21 @@ func (tx *Tx) Later(q string, args ...any) error {
 	return nil
 }
 
+// Ahead says what will be asked soon: the first query of each of asks. In there it fails, and so does whatever else would be done to the database.
+// PostgreSQL is sent all of them with the next query and answers them in one round trip; SQLite has none, and asks of it nothing ahead. An answer is
+// used for the same query with the same arguments, and in a transaction that writes only while nothing else has been asked or done since.
+func (tx *Tx) Ahead(asks ...func() error) {
+	to, ok := tx.conn.(asker)
+	if !ok || tx.usable() != nil {
+		return
+	}
+	tx.ahead = to
+	defer func() { tx.ahead = nil }()
+	for _, ask := range asks {
+		_ = ask() // errAhead, or there is nothing that it asks
+	}
+}
+
 // Query runs a statement for its rows. Prefer All: the caller closes the rows before the next statement.
 func (tx *Tx) Query(q string, args ...any) (*Rows, error) {
 	rows, err := tx.query(true, q, args)
@@ -146,6 +169,10 @@ func (tx *Tx) Query(q string, args ...any) (*Rows, error) {
 }
 
 func (tx *Tx) query(once bool, q string, args []any) (*Rows, error) {
+	if tx.ahead != nil {
+		tx.ahead.ahead(q, args)
+		return nil, errAhead
+	}
 	if err := tx.usable(); err != nil {
 		return nil, err
 	}
@@ -235,6 +262,9 @@ func (r *row) Scan(dest ...any) error {
 func (tx *Tx) usable() error {
 	if tx.failed != nil {
 		return tx.failed
+	}
+	if tx.ahead != nil {
+		return errAhead
 	}
 	if tx.reading {
 		return tx.fail(errReading)
