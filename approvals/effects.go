@@ -30,6 +30,11 @@ const keepEffects = 30 * 24 * time.Hour
 // ErrUndone means that somebody else took the effect back first.
 var ErrUndone = errors.New("the effect is undone already")
 
+var effectInserted = []string{
+	"id", "merchant_id", "principal_id", "call_id", "job_id", "tool", "tool_schema_sha256", "args", "resource", "level",
+	"summary", "changes", "result", "image", "state", "why", "created_at", "undo_until",
+}
+
 // AddEffect stores e in the transaction of the effect and gives its id. An effect without an image is final.
 func AddEffect(tx *store.Tx, e Effect) (Effect, error) {
 	e.UndoID, e.At = store.NewID("und", tx.Now), tx.Now
@@ -43,11 +48,10 @@ func AddEffect(tx *store.Tx, e Effect) (Effect, error) {
 	if err != nil {
 		return e, fmt.Errorf("writing the changes: %w", err)
 	}
-	_, err = tx.Exec(`INSERT INTO effects (id, merchant_id, principal_id, call_id, job_id, tool, tool_schema_sha256, args, resource, level,
-			summary, changes, result, image, state, why, created_at, undo_until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+	err = tx.Insert("effects", effectInserted, [][]any{{
 		e.UndoID, e.Merchant, e.PrincipalID, e.CallID, e.JobID, e.Tool, e.SchemaHash, string(e.Args), e.Resource, e.Level,
-		e.Summary, string(changes), string(e.Result), string(e.Image), string(e.State), e.Why, store.Micros(e.At), store.Micros(e.Until))
+		e.Summary, string(changes), string(e.Result), string(e.Image), string(e.State), e.Why, store.Micros(e.At), store.Micros(e.Until),
+	}})
 	if err != nil {
 		return e, fmt.Errorf("storing the effect: %w", err)
 	}

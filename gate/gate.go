@@ -296,6 +296,7 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 			return err
 		}
 		c.see()
+		c.foresee()
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
 		}
@@ -305,6 +306,13 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 		return cmp.Or(g.judgeAnswer(c, answer), err)
 	})
 	return answer, err
+}
+
+// foresee lets the tool's questions go with the next statement.
+func (c *call) foresee() {
+	if asks := c.Tool.Handler().Asks; asks != nil {
+		c.Tx.Ahead(func() error { return asks(&c.Call) })
+	}
 }
 
 // write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
@@ -325,6 +333,7 @@ func (g *Gate) writeOnce(c *call) error {
 	if err := g.judgeTx(c, heldChecks); err != nil {
 		return err
 	}
+	c.foresee()
 	if replayed, err := g.claimKey(c); err != nil || replayed {
 		return err
 	}

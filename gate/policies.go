@@ -127,11 +127,20 @@ func (c *call) know() {
 
 // learn reads what changes from call to call: the trust in the caller, and whether it has read outsiders' words.
 func (c *call) learn() error {
-	var err error
-	if c.taint, err = auth.TaintOf(c.Tx, c.Principal); err != nil {
+	c.Tx.Ahead(c.askTrust)
+	if err := c.askTaint(); err != nil {
 		return err
 	}
+	return c.askTrust()
+}
+
+func (c *call) askTaint() (err error) {
+	c.taint, err = auth.TaintOf(c.Tx, c.Principal)
 	c.facts.Tainted = c.taint != nil
+	return err
+}
+
+func (c *call) askTrust() error {
 	rules := c.policy.Document.Trust
 	own, err := trust.Of(c.Tx, rules, c.Principal.Merchant, c.facts.Agent)
 	if err != nil {

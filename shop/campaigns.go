@@ -87,14 +87,16 @@ func (d *Desk) Campaigns(status string, cut Cut) (Page[Campaign], error) {
 	return page, nil
 }
 
+var campaignInserted = []string{
+	"merchant_id", "campaign_id", "name", "channel", "segment_id", "subject", "body", "status", "version", "created_at", "created_by", "owner_id",
+}
+
 // AddCampaign stores c as a new draft and gives it with its id.
 func (d *Desk) AddCampaign(c Campaign) (Campaign, error) {
 	c.ID, c.Status, c.Version, c.CreatedAt = store.NewID("cmp", d.tx.Now), CampaignDraft, 1, d.tx.Now
-	_, err := d.tx.Exec(`INSERT INTO campaigns (merchant_id, campaign_id, name, channel, segment_id, subject, body, status, version, created_at, created_by,
-			owner_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		d.merchant, c.ID, c.Name, c.Channel, orNull(c.SegmentID), c.Subject, c.Body, c.Status, c.Version, store.Micros(c.CreatedAt), c.CreatedBy,
-		c.OwnerID)
+	err := d.tx.Insert("campaigns", campaignInserted, [][]any{{
+		d.merchant, c.ID, c.Name, c.Channel, orNull(c.SegmentID), c.Subject, c.Body, c.Status, c.Version, store.Micros(c.CreatedAt), c.CreatedBy, c.OwnerID,
+	}})
 	if err != nil {
 		return c, fmt.Errorf("storing the campaign: %w", err)
 	}

@@ -19,15 +19,15 @@ type Desk struct {
 	merchant string
 }
 
-// At gives the desk of a merchant's shop.
+// At gives the desk of a merchant's shop; with an error one that knows nothing of the shop, at which may be asked ahead (store.Tx.Ahead).
 func At(tx *store.Tx, merchant string) (*Desk, error) {
 	d := Desk{Rest: Rest, tx: tx, merchant: merchant}
 	err := tx.QueryRow("SELECT currency, source, attribution, shifted_weeks, data_until FROM shops WHERE merchant_id = $1", merchant).
 		Scan(&d.Currency, &d.Source, &d.Attribution, &d.ShiftedWeeks, store.At(&d.DataUntil))
 	if err != nil {
-		return nil, fmt.Errorf("finding the shop: %w", err)
+		err = fmt.Errorf("finding the shop: %w", err)
 	}
-	return &d, nil
+	return &d, err
 }
 
 // Now is the time of the desk's transaction.

@@ -42,20 +42,38 @@ func (d *Desk) HideNote(order, id string) error {
 
 // Notes gives the latest notes of an order that are not hidden, newest first, and how many there are in all.
 func (d *Desk) Notes(order string, limit int) (notes []Note, total int, err error) {
-	const shown = " FROM order_notes WHERE merchant_id = $1 AND order_no = $2 AND hidden_at IS NULL"
-	if err := d.tx.QueryRow("SELECT COUNT(*)"+shown, d.merchant, order).Scan(&total); err != nil {
-		return nil, 0, fmt.Errorf("counting the notes of the order: %w", err)
+	if total, err = d.countNotes(order); err == nil {
+		notes, err = d.latestNotes(order, limit)
 	}
-	notes, err = store.All(d.tx, func(r store.Row) (Note, error) {
+	return notes, total, err
+}
+
+// AskNotes asks what Notes asks: see store.Tx.Ahead.
+func (d *Desk) AskNotes(order string, limit int) {
+	_, _ = d.countNotes(order)
+	_, _ = d.latestNotes(order, limit)
+}
+
+const shownNotes = " FROM order_notes WHERE merchant_id = $1 AND order_no = $2 AND hidden_at IS NULL"
+
+func (d *Desk) countNotes(order string) (n int, err error) {
+	if err = d.tx.QueryRow("SELECT COUNT(*)"+shownNotes, d.merchant, order).Scan(&n); err != nil {
+		err = fmt.Errorf("counting the notes of the order: %w", err)
+	}
+	return n, err
+}
+
+func (d *Desk) latestNotes(order string, limit int) ([]Note, error) {
+	notes, err := store.All(d.tx, func(r store.Row) (Note, error) {
 		n, tags := Note{OrderNo: order}, ""
 		err := r.Scan(&n.ID, store.At(&n.At), &n.Author, &n.Text, &tags)
 		if err == nil {
 			err = json.Unmarshal([]byte(tags), &n.Tags)
 		}
 		return n, err
-	}, "SELECT note_id, at, author, text, tags"+shown+" ORDER BY at DESC, note_id DESC LIMIT $3", d.merchant, order, limit)
+	}, "SELECT note_id, at, author, text, tags"+shownNotes+" ORDER BY at DESC, note_id DESC LIMIT $3", d.merchant, order, limit)
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading the notes of the order: %w", err)
+		return nil, fmt.Errorf("reading the notes of the order: %w", err)
 	}
-	return notes, total, nil
+	return notes, nil
 }

@@ -196,18 +196,28 @@ func (d *Desk) OrderHead(no string) (Order, error) {
 // Order gives an order with its lines.
 func (d *Desk) Order(no string) (Order, error) {
 	o, err := d.OrderHead(no)
-	if err != nil {
-		return o, err
+	if err == nil {
+		o.Lines, err = d.lines(no)
 	}
-	o.Lines, err = store.All(d.tx, func(r store.Row) (Line, error) {
+	return o, err
+}
+
+// AskOrder asks what Order asks: see store.Tx.Ahead.
+func (d *Desk) AskOrder(no string) {
+	_, _ = d.OrderHead(no)
+	_, _ = d.lines(no)
+}
+
+func (d *Desk) lines(order string) ([]Line, error) {
+	lines, err := store.All(d.tx, func(r store.Row) (Line, error) {
 		l := Line{UnitPrice: d.money(0)}
 		return l, r.Scan(&l.Line, &l.SKU, &l.Title, &l.Qty, &l.QtyRefunded, &l.QtyShipped, &l.QtyRestocked, &l.UnitPrice.AmountMinor)
 	}, `SELECT line, sku, title, qty, qty_refunded, qty_shipped, qty_restocked, unit_price_minor FROM order_lines
-		WHERE merchant_id = $1 AND order_no = $2 ORDER BY line`, d.merchant, no)
+		WHERE merchant_id = $1 AND order_no = $2 ORDER BY line`, d.merchant, order)
 	if err != nil {
-		return o, fmt.Errorf("reading the lines of the order: %w", err)
+		return nil, fmt.Errorf("reading the lines of the order: %w", err)
 	}
-	return o, nil
+	return lines, nil
 }
 
 // Refundable is what can still be given back of an order.

@@ -148,6 +148,9 @@ var ErrNotYet = errors.New("not yet")
 // A Func is a tool's code, over its input and output structs. Either Read, or Preview with one of Write, Step and Send, is set.
 type Func[In, Out any] struct {
 	Read func(*Call, In) (Out, error)
+	// Asks puts the questions that Read, or Preview, will begin with, so that a database far away is sent all of them at once (store.Tx.Ahead). No
+	// answer comes, nothing else may be done, and the checks on the caller's standing are still under way. It may be nil.
+	Asks func(*Call, In)
 
 	// Objects names the objects that a call is about, in the transaction in which it runs; it may read. Nil: those that Spec.Resource
 	// names, by that one name each. What is not there is named as the arguments name it, so that a refusal does not tell it from what
@@ -227,6 +230,7 @@ type Tool struct {
 // A Handler is a tool's code over canonical bytes. Only what the tool has is set.
 type Handler struct {
 	Objects func(*Call) ([]Object, error)
+	Asks    func(*Call) error
 	Read    func(*Call) (any, error)
 	Rows    func(answer any) []Object
 	Preview func(*Call) (Preview, error)
@@ -293,6 +297,12 @@ func erase[In, Out any](spec Spec, f Func[In, Out], kinds []string) Handler {
 	}
 	if f.Read != nil {
 		h.Read = func(c *Call) (any, error) { return with(c, func(in In) (any, error) { return f.Read(c, in) }) }
+	}
+	if f.Asks != nil {
+		h.Asks = func(c *Call) error {
+			_, err := with(c, func(in In) (struct{}, error) { f.Asks(c, in); return struct{}{}, nil })
+			return err
+		}
 	}
 	if f.Preview != nil {
 		h.Preview = func(c *Call) (Preview, error) {

@@ -214,8 +214,10 @@ func TestEveryThreatNamesTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, title := range []string{"Threats to identity", "Threats to the policy", "Threats to approvals", "Threats to speed, replicas and proofs",
-		"What the rigs found at full size"} {
+	for _, title := range []string{
+		"Threats to identity", "Threats to the policy", "Threats to approvals", "Threats to speed, replicas and proofs",
+		"What the rigs found at full size",
+	} {
 		_, table, found := strings.Cut(readDocument(t, "docs/security.md"), "\n## "+title+"\n")
 		if !found {
 			t.Fatalf("docs/security.md has no section %s", title)

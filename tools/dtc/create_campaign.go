@@ -35,7 +35,7 @@ var createCampaign = tools.Define(tools.Spec{
 	Routes:  []tools.Route{{Method: "POST", Path: "/campaigns", Status: 201, Accept: otherSpellings}},
 	Example: `{"name":"Soap is back","channel":"sms","body":"Rose Clay soap is back. Reply STOP to opt out."}`,
 }, tools.Func[createCampaignIn, createCampaignOut]{
-	Preview: previewCreate, Write: create, Undo: tools.Reversible(keepNothing[createCampaignIn], uncreate),
+	Preview: previewCreate, Write: create, Asks: askCreate, Undo: tools.Reversible(keepNothing[createCampaignIn], uncreate),
 })
 
 // keepNothing is for what is undone by taking away what was made: the result says all that it needs.
@@ -111,6 +111,12 @@ func previewCreate(c *tools.Call, in createCampaignIn) (tools.Preview, error) {
 		Changes: []tools.Change{{Object: campaignObject(draft), Field: "status", To: shop.CampaignDraft}},
 		Content: draft.Text(), Warnings: plan.warnings(),
 	}, nil
+}
+
+// askCreate asks what previewCreate asks.
+func askCreate(c *tools.Call, in createCampaignIn) {
+	d, _ := desk(c)
+	_, _ = planSend(d, in.campaign(c))
 }
 
 func create(c *tools.Call, in createCampaignIn) (createCampaignOut, error) {

@@ -101,9 +101,7 @@ func untrusted(c *tools.Call, from, text string) *Untrusted {
 // desk gives the caller's shop.
 func desk(c *tools.Call) (*shop.Desk, error) {
 	d, err := shop.At(c.Tx, c.Principal.Merchant)
-	if err == nil {
-		d.Rest = cmp.Or(c.ContactRest, d.Rest)
-	}
+	d.Rest = cmp.Or(c.ContactRest, d.Rest)
 	return d, err
 }
 

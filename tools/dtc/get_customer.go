@@ -37,7 +37,7 @@ var getCustomer = tools.Define(tools.Spec{
 	Example: `{"customer_no":"1002"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/customers/{customer_no}"}},
 }, tools.Func[getCustomerIn, getCustomerOut]{
-	Read: readCustomer, Needs: needsContact, Rate: rateContact, Ratings: []tools.Rating{{Risk: tools.Risk{DataOut: 3, Taint: true}}},
+	Read: readCustomer, Asks: askCustomer, Needs: needsContact, Rate: rateContact, Ratings: []tools.Rating{{Risk: tools.Risk{DataOut: 3, Taint: true}}},
 	Rows: func(out getCustomerOut) []tools.Object {
 		return append(each(out.RecentOrders, orderObject), customerObject(out.Customer))
 	},
@@ -85,6 +85,12 @@ func readCustomer(c *tools.Call, in getCustomerIn) (getCustomerOut, error) {
 	}
 	out.Note = untrusted(c, "customer", note)
 	return out, err
+}
+
+func askCustomer(c *tools.Call, in getCustomerIn) {
+	d, _ := desk(c)
+	_, _ = d.Customer(in.CustomerNo)
+	_, _ = d.OrdersOf(in.CustomerNo, recentOrders)
 }
 
 // masked shows that there is an address and at which host: c•••@example.com.

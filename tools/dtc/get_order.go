@@ -52,7 +52,7 @@ var getOrder = tools.Define(tools.Spec{
 	Example: `{"order_no":"70001"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders/{order_no}"}},
 }, tools.Func[getOrderIn, getOrderOut]{
-	Read: readOrder,
+	Read: readOrder, Asks: askOrder,
 	Objects: func(_ *tools.Call, in getOrderIn) ([]tools.Object, error) {
 		return []tools.Object{aboutOrder(in.OrderNo)}, nil
 	},
@@ -73,7 +73,7 @@ func readOrder(c *tools.Call, in getOrderIn) (getOrderOut, error) {
 	if err != nil {
 		return getOrderOut{}, err
 	}
-	o, err := d.Order(strings.TrimPrefix(in.OrderNo, "#"))
+	o, err := d.Order(in.number())
 	if err != nil {
 		return getOrderOut{}, err
 	}
@@ -96,6 +96,15 @@ func readOrder(c *tools.Call, in getOrderIn) (getOrderOut, error) {
 	}
 	return out, out.fitLines(lines)
 }
+
+func askOrder(c *tools.Call, in getOrderIn) {
+	d, _ := desk(c)
+	d.AskOrder(in.number())
+	_, _, _ = d.Events(in.number(), maxEvents)
+	d.AskNotes(in.number(), maxNotes)
+}
+
+func (in getOrderIn) number() string { return strings.TrimPrefix(in.OrderNo, "#") }
 
 // linesOf gives the lines that are asked for.
 func (in getOrderIn) linesOf(o shop.Order) ([]shop.Line, error) {

@@ -49,7 +49,10 @@ var whoami = tools.Define(tools.Spec{
 		"for people, and the actions for dtc_request_action. Call it first, or when refused for these.",
 	Risk: tools.Risk{DataOut: 1}, Resource: "self", Undo: nothing, Example: `{}`,
 	Routes: []tools.Route{{Method: "GET", Path: "/whoami"}},
-}, tools.Func[whoamiIn, whoamiOut]{Read: readWhoami})
+}, tools.Func[whoamiIn, whoamiOut]{
+	Read: readWhoami,
+	Asks: func(c *tools.Call, _ whoamiIn) { _, _ = c.Granted() },
+})
 
 // readWhoami shows the tools as the list does, which of them would park, so that an agent can plan for the wait, and the actions
 // with the form of their arguments, which no list tells.
