@@ -116,21 +116,27 @@ type listing struct {
 // neither repeat nor hide others.
 func readPage[T any](tx *store.Tx, l listing, cut Cut, scan func(store.Row) (T, Place, error)) (Page[T], error) {
 	var page Page[T]
+	q := l.page(cut)
+	read := func() error {
+		_, err := store.All(tx, func(r store.Row) (struct{}, error) {
+			if l.once {
+				r = counted{r, &page.Total}
+			}
+			row, place, err := scan(r)
+			if page.More = len(page.Rows) == cut.Limit; !page.More && err == nil {
+				page.Rows, page.Places = append(page.Rows, row), append(page.Places, place)
+			}
+			return struct{}{}, err
+		}, q.sql(), q.args...)
+		return err
+	}
 	if !l.once {
+		tx.Ahead(read)
 		if err := l.count(tx, &page.Total); err != nil {
 			return page, err
 		}
 	}
-	_, err := store.All(tx, func(r store.Row) (struct{}, error) {
-		if l.once {
-			r = counted{r, &page.Total}
-		}
-		row, place, err := scan(r)
-		if page.More = len(page.Rows) == cut.Limit; !page.More && err == nil {
-			page.Rows, page.Places = append(page.Rows, row), append(page.Places, place)
-		}
-		return struct{}{}, err
-	}, l.page(cut).sql(), l.page(cut).args...)
+	err := read()
 	if err == nil && l.once && cut.After != nil && len(page.Rows) == 0 {
 		err = l.count(tx, &page.Total) // no row has told it
 	}

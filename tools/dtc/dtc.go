@@ -105,6 +105,9 @@ func desk(c *tools.Call) (*shop.Desk, error) {
 	return d, err
 }
 
+// asksShop is for tools that begin with their desk.
+func asksShop[In any](c *tools.Call, _ In) { _, _ = desk(c) }
+
 // maxAmount bounds an Amount, far above what a shop has to say and far below what sums of them could overflow.
 const maxAmount = 100_000_000
 

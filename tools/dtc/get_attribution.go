@@ -33,7 +33,7 @@ var getAttribution = tools.Define(tools.Spec{
 	Example: `{"from":"2026-10-01","to":"2026-10-31","view":"channel","model":"linear"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/attribution"}},
-}, tools.Func[attributionIn, attributionOut]{Read: readAttribution})
+}, tools.Func[attributionIn, attributionOut]{Read: readAttribution, Asks: asksShop[attributionIn]})
 
 // readAttribution gives the rows with the largest net, and the total of all.
 func readAttribution(c *tools.Call, in attributionIn) (out attributionOut, err error) {

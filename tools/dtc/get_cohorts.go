@@ -30,7 +30,7 @@ var getCohorts = tools.Define(tools.Spec{
 	Example: `{"first_order_from":"2026-01","first_order_to":"2026-06","measure":"ltv"}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/cohorts"}},
-}, tools.Func[cohortsIn, cohortsOut]{Read: readCohorts})
+}, tools.Func[cohortsIn, cohortsOut]{Read: readCohorts, Asks: asksShop[cohortsIn]})
 
 func readCohorts(c *tools.Call, in cohortsIn) (out cohortsOut, err error) {
 	d, err := desk(c)

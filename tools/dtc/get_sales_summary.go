@@ -30,7 +30,7 @@ var getSalesSummary = tools.Define(tools.Spec{
 	Example: `{"from":"2026-11-01","to":"2026-11-21","group_by":"category","compare_previous":true}`,
 	Scope:   "analytics:read", Risk: tools.Risk{DataOut: 1}, Resource: "analytics:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/analytics/sales"}},
-}, tools.Func[salesIn, salesOut]{Read: readSales})
+}, tools.Func[salesIn, salesOut]{Read: readSales, Asks: asksShop[salesIn]})
 
 // readSales always gives the whole total beside the rows, so that nothing is lost to a limit. There is no cursor: whoever
 // wants more than 100 rows wants another grouping.

@@ -51,7 +51,7 @@ var getTickets = tools.Define(tools.Spec{
 	Example: `{"queue":"returns","status":"open"}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/tickets"}, {Method: "GET", Path: "/tickets/{ticket_id}", Only: "tickets"}},
 }, tools.Func[getTicketsIn, getTicketsOut]{
-	Read: readTickets, Objects: aboutTickets, Kinds: []string{"queue"},
+	Read: readTickets, Asks: asksShop[getTicketsIn], Objects: aboutTickets, Kinds: []string{"queue"},
 	Rows: func(out getTicketsOut) []tools.Object {
 		return each(out.Tickets, func(row ticketRow) tools.Object { return ticketObject(row.Ticket) })
 	},

@@ -25,7 +25,7 @@ var listAdAccounts = tools.Define(tools.Spec{
 	Example: `{"platform":"meta","days":30}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/ads/accounts"}},
 }, tools.Func[listAdAccountsIn, listAdAccountsOut]{
-	Read: readAdAccounts,
+	Read: readAdAccounts, Asks: asksShop[listAdAccountsIn],
 	Rows: func(out listAdAccountsOut) (all []tools.Object) {
 		for _, a := range out.Accounts {
 			all = append(all, adAccountObjects(a)...)

@@ -22,7 +22,7 @@ var listCampaigns = tools.Define(tools.Spec{
 	Scope: "marketing:read", Risk: tools.Risk{DataOut: 1}, Resource: "campaign:*", Undo: nothing,
 	Routes: []tools.Route{{Method: "GET", Path: "/campaigns"}}, Example: `{"status":"sent"}`,
 }, tools.Func[listCampaignsIn, listCampaignsOut]{
-	Read: readCampaigns,
+	Read: readCampaigns, Asks: asksShop[listCampaignsIn],
 	Rows: func(out listCampaignsOut) []tools.Object { return each(out.Campaigns, sendObject) },
 })
 

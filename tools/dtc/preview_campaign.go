@@ -37,7 +37,7 @@ var previewCampaign = tools.Define(tools.Spec{
 	Routes:  []tools.Route{{Method: "GET", Path: "/campaigns/{campaign_id}/preview"}},
 	Example: `{"campaign_id":"cmp_01M7T54PC0E009TJKYDTMFF4B4"}`,
 }, tools.Func[previewCampaignIn, previewCampaignOut]{
-	Read: readPreview,
+	Read: readPreview, Asks: askPreview,
 	Rows: func(out previewCampaignOut) []tools.Object { return []tools.Object{sendObject(out.Campaign)} },
 })
 
@@ -60,6 +60,11 @@ func readPreview(c *tools.Call, in previewCampaignIn) (previewCampaignOut, error
 		Cost: plan.cost, Subject: campaign.Subject, Warnings: plan.warnings(),
 	}
 	return out, out.fitBody(campaign.Body)
+}
+
+func askPreview(c *tools.Call, in previewCampaignIn) {
+	d, _ := desk(c)
+	_, _ = d.Campaign(in.CampaignID)
 }
 
 const moreBody = "The body is cut here; dtc_send_campaign with dry_run shows it in full."

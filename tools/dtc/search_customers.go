@@ -67,7 +67,7 @@ var searchCustomers = tools.Define(tools.Spec{
 	Example: `{"where":{"country":"Germany","min_orders":2},"sort":"most_spent","limit":3}`,
 	Routes:  []tools.Route{{Method: "POST", Path: "/customers/search"}},
 }, tools.Func[searchCustomersIn, searchCustomersOut]{
-	Read: readCustomers,
+	Read: readCustomers, Asks: asksShop[searchCustomersIn],
 	Rows: func(out searchCustomersOut) []tools.Object { return each(out.Customers, customerObject) },
 })
 

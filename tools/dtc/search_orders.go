@@ -30,7 +30,7 @@ var searchOrders = tools.Define(tools.Spec{
 	Example: `{"query":"mug","status":"open","sort":"largest","limit":5}`,
 	Routes:  []tools.Route{{Method: "GET", Path: "/orders"}},
 }, tools.Func[searchOrdersIn, searchOrdersOut]{
-	Read: readOrders,
+	Read: readOrders, Asks: asksShop[searchOrdersIn],
 	Rows: func(out searchOrdersOut) []tools.Object { return each(out.Orders, orderObject) },
 })
 

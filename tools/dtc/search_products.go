@@ -40,7 +40,7 @@ var searchProducts = tools.Define(tools.Spec{
 	Routes:  []tools.Route{{Method: "GET", Path: "/products"}},
 	Example: `{"query":"mug","stock":"in_stock","sort":"best_selling"}`,
 }, tools.Func[searchProductsIn, searchProductsOut]{
-	Read: readProducts,
+	Read: readProducts, Asks: asksShop[searchProductsIn],
 	Rows: func(out searchProductsOut) (all []tools.Object) {
 		for _, row := range out.Products {
 			all = append(all, productObjects(row)...)
