@@ -296,9 +296,15 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 			return err
 		}
 		c.see()
-		c.foresee()
+		limited := c.limited()
+		if !limited {
+			c.foresee()
+		}
 		if err := g.judgeTx(c, readChecks); err != nil {
 			return err
+		}
+		if limited {
+			c.foresee()
 		}
 		if answer, err = g.tracedRead(c); err != nil && !errors.Is(err, tools.ErrNotYet) {
 			return err
@@ -308,11 +314,17 @@ func (g *Gate) readOnce(ctx context.Context, c *call) (answer any, err error) {
 	return answer, err
 }
 
-// foresee lets the tool's questions go with the next statement.
+// foresee lets the tool's questions go with the next query.
 func (c *call) foresee() {
 	if asks := c.Tool.Handler().Asks; asks != nil {
 		c.Tx.Ahead(func() error { return asks(&c.Call) })
 	}
+}
+
+// limited reports whether some objects are out of the caller's reach. Nothing of them is read before that is judged: how long it takes would tell
+// whether they are there.
+func (c *call) limited() bool {
+	return c.Principal.Resources() != nil || !c.policy.Everything(c.facts.Profile)
 }
 
 // write does everything of a write in one transaction: what the call changes, what a repeat will be answered, and the
@@ -333,11 +345,11 @@ func (g *Gate) writeOnce(c *call) error {
 	if err := g.judgeTx(c, heldChecks); err != nil {
 		return err
 	}
-	c.foresee()
 	if replayed, err := g.claimKey(c); err != nil || replayed {
 		return err
 	}
 	store.Reach(store.KeyClaimed)
+	c.foresee()
 	if err := g.judgeTx(c, writeChecks); err != nil {
 		return err
 	}

@@ -127,28 +127,31 @@ func (c *call) know() {
 
 // learn reads what changes from call to call: the trust in the caller, and whether it has read outsiders' words.
 func (c *call) learn() error {
-	c.Tx.Ahead(c.askTrust)
-	if err := c.askTaint(); err != nil {
+	c.askAhead()
+	var err error
+	if c.taint, err = auth.TaintOf(c.Tx, c.Principal); err != nil {
 		return err
 	}
-	return c.askTrust()
-}
-
-func (c *call) askTaint() (err error) {
-	c.taint, err = auth.TaintOf(c.Tx, c.Principal)
 	c.facts.Tainted = c.taint != nil
-	return err
-}
-
-func (c *call) askTrust() error {
-	rules := c.policy.Document.Trust
-	own, err := trust.Of(c.Tx, rules, c.Principal.Merchant, c.facts.Agent)
+	own, err := c.ownTrust()
 	if err != nil {
 		return err
 	}
-	score, known := rules.With(own, c.said)
+	score, known := c.policy.Document.Trust.With(own, c.said)
 	c.facts.Trust, c.facts.NoTrust = score, !known
 	return nil
+}
+
+func (c *call) ownTrust() (trust.Score, error) {
+	return trust.Of(c.Tx, c.policy.Document.Trust, c.Principal.Merchant, c.facts.Agent)
+}
+
+// askAhead asks what learn will ask. It changes nothing of the call, whose facts go on record as they are known.
+func (c *call) askAhead() {
+	c.Tx.Ahead(
+		func() error { _, err := auth.TaintOf(c.Tx, c.Principal); return err },
+		func() error { _, err := c.ownTrust(); return err },
+	)
 }
 
 // checkBudgets takes from the budgets what the call uses up: for good when it runs now, and on hold when it waits.

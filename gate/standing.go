@@ -22,7 +22,7 @@ func (g *Gate) checkStanding(ctx context.Context, c *call) error { return g.stan
 func (g *Gate) checkHeld(ctx context.Context, c *call) error { return g.stand(ctx, c, hold) }
 
 func (g *Gate) stand(ctx context.Context, c *call, read func(*store.Tx, auth.Principal) (auth.Principal, error)) error {
-	c.Tx.Ahead(c.askTaint, c.askTrust)
+	c.askAhead()
 	now, err := read(c.Tx, c.Principal)
 	if errors.Is(err, auth.ErrUnknownCredential) {
 		return unauthorized()

@@ -103,8 +103,10 @@ func TestNothingIsDoneAhead(t *testing.T) {
 		inTx(t, db, func(tx *store.Tx) error {
 			tx.Ahead(func() error {
 				_, err := tx.Exec("INSERT INTO things (id, n) VALUES ('exec', 1)")
-				return errors.Join(err, tx.Later("INSERT INTO things (id, n) VALUES ('later', 1)"), tx.Own("things"),
-					tx.Insert("things", []string{"id", "n"}, [][]any{{"insert", 1}}))
+				_, locked := tx.TryShare("things")
+				return errors.Join(err, locked, tx.Later("INSERT INTO things (id, n) VALUES ('later', 1)"), tx.Own("things"),
+					tx.Insert("things", []string{"id", "n"}, [][]any{{"insert", 1}}),
+					tx.QueryRow("INSERT INTO things (id, n) VALUES ('answers', 1) RETURNING n").Scan(new(int64)))
 			})
 			_, err := nOf(tx, "exec")
 			if !errors.Is(err, store.ErrNotFound) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -32,52 +33,53 @@ func (s pgStatement) equals(to pgStatement) bool {
 	return s.text == to.text && slices.Equal(s.args, to.args)
 }
 
-// foresaw reports whether a query that is asked now was to go with the next one; it need not any more.
-func (c *pgConn) foresaw(s pgStatement) bool {
-	i := slices.IndexFunc(c.foreseen, s.equals)
-	if i >= 0 {
-		c.foreseen = slices.Delete(c.foreseen, i, i+1)
-	}
-	return i >= 0
-}
-
-// known gives the answer to a query, if it is known. A transaction that writes forgets all answers as soon as it asks anything else: that may be a
-// lock, or a change that answers.
-func (c *pgConn) known(s pgStatement) *pgAnswer {
+// known gives the answer to a query that is known, or becomes so with those that are foreseen; nil, when it has to be asked by itself. What may be read
+// row by row (once) takes no others along. A transaction that writes forgets what it knows as soon as it asks anything else: that may be a lock, or a
+// change that answers.
+func (c *pgConn) known(ctx context.Context, once bool, s pgStatement) (*pgAnswer, error) {
 	for _, a := range c.answered {
 		if a.to.equals(s) {
-			return a.again()
+			return a.again(), nil
 		}
 	}
 	if !c.snapshot {
 		c.answered = nil
 	}
-	return nil
+	i := slices.IndexFunc(c.foreseen, s.equals)
+	if i >= 0 {
+		c.foreseen = slices.Delete(c.foreseen, i, i+1)
+	}
+	if once || len(c.foreseen) == 0 {
+		return nil, nil
+	}
+	if err := c.askAll(ctx, append([]pgStatement{s}, c.foreseen...)); err != nil {
+		return nil, err
+	}
+	asked := c.answered[0]
+	if i < 0 { // it may be no question
+		c.answered = c.answered[1:]
+	}
+	return asked.again(), nil
 }
 
-// readWithForeseen reads the answer to a query, and keeps those to what went with it. The query comes first: it may be a lock, or a change that answers.
-func (c *pgConn) readWithForeseen(s pgStatement, answers pgx.BatchResults) (*pgAnswer, error) {
-	asked, err := read(s, answers)
-	if err == nil {
-		err = c.keepForeseen(answers)
+// askAll asks queries, and keeps their answers in place of those that it has.
+func (c *pgConn) askAll(ctx context.Context, all []pgStatement) error {
+	c.foreseen, c.answered = nil, nil
+	answers, err := c.send(ctx, all...)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		var a *pgAnswer
+		if a, err = read(s, answers); err != nil {
+			break
+		}
+		c.answered = append(c.answered, a)
 	}
 	if ended := answers.Close(); err == nil {
 		err = ended
 	}
-	return asked, err
-}
-
-// keepForeseen keeps the next answers, to what was foreseen.
-func (c *pgConn) keepForeseen(answers pgx.BatchResults) error {
-	for _, s := range c.foreseen {
-		a, err := read(s, answers)
-		if err != nil {
-			return err
-		}
-		c.answered = append(c.answered, a)
-	}
-	c.foreseen = nil
-	return nil
+	return err
 }
 
 // read reads the next answer.

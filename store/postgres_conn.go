@@ -71,7 +71,7 @@ func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	if c.begin == "" && len(c.unsent) == 0 && len(c.foreseen) == 0 {
+	if c.begin == "" && len(c.unsent) == 0 {
 		done, err := c.conn.Exec(ctx, s.text, s.args...)
 		return done.RowsAffected(), err
 	}
@@ -80,26 +80,26 @@ func (c *pgConn) exec(ctx context.Context, q string, args []any) (int64, error) 
 		return 0, err
 	}
 	done, err := answers.Exec()
-	if err == nil {
-		err = c.keepForeseen(answers)
-	}
 	if ended := answers.Close(); err == nil {
 		err = ended
 	}
 	return done.RowsAffected(), err
 }
 
-func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*Rows, error) {
+func (c *pgConn) query(ctx context.Context, once bool, q string, args []any) (*Rows, error) {
 	s, err := statementOf(q, args)
 	if err != nil {
 		return nil, err
 	}
 	types := c.conn.Conn().TypeMap()
-	foreseen := c.foresaw(s)
-	if known := c.known(s); known != nil {
+	known, err := c.known(ctx, once, s)
+	if err != nil {
+		return nil, err
+	}
+	if known != nil {
 		return &Rows{of: &pgRows{rows: known, types: types}}, nil
 	}
-	if c.begin == "" && len(c.unsent) == 0 && len(c.foreseen) == 0 {
+	if c.begin == "" && len(c.unsent) == 0 {
 		rows, err := c.conn.Query(ctx, s.text, s.args...)
 		if err != nil {
 			return nil, err
@@ -109,16 +109,6 @@ func (c *pgConn) query(ctx context.Context, _ bool, q string, args []any) (*Rows
 	answers, err := c.send(ctx, s)
 	if err != nil {
 		return nil, err
-	}
-	if len(c.foreseen) > 0 {
-		asked, err := c.readWithForeseen(s, answers)
-		if err != nil {
-			return nil, err
-		}
-		if foreseen {
-			c.answered = append(c.answered, asked)
-		}
-		return &Rows{of: &pgRows{rows: asked.again(), types: types}}, nil
 	}
 	rows, err := answers.Query()
 	if err != nil {
@@ -171,18 +161,15 @@ func (c *pgConn) flush(ctx context.Context) error {
 	return answers.Close()
 }
 
-// send sends what waits and then a statement with the queries that go with it, and gives the answers from its own on. It tries twice to begin: after a
-// restart of the server the pool holds dead connections, and nothing has been done yet.
-func (c *pgConn) send(ctx context.Context, with ...pgStatement) (pgx.BatchResults, error) {
-	if len(with) > 0 {
-		with = append(with, c.foreseen...)
-	}
-	answers, err := c.sendOnce(ctx, with)
+// send sends what waits and then more, and gives the answers to that. It tries twice to begin: after a restart of the server the pool holds dead
+// connections, and nothing has been done yet.
+func (c *pgConn) send(ctx context.Context, more ...pgStatement) (pgx.BatchResults, error) {
+	answers, err := c.sendOnce(ctx, more)
 	if err != nil && c.begin != "" && c.conn.Conn().IsClosed() && ctx.Err() == nil {
 		if err := c.reconnect(ctx); err != nil {
 			return nil, lost("beginning a transaction", err)
 		}
-		answers, err = c.sendOnce(ctx, with)
+		answers, err = c.sendOnce(ctx, more)
 	}
 	if err == nil {
 		c.begin, c.unsent = "", c.unsent[:0]
@@ -197,7 +184,7 @@ func (c *pgConn) reconnect(ctx context.Context) (err error) {
 	return err
 }
 
-func (c *pgConn) sendOnce(ctx context.Context, last []pgStatement) (pgx.BatchResults, error) {
+func (c *pgConn) sendOnce(ctx context.Context, more []pgStatement) (pgx.BatchResults, error) {
 	var all pgx.Batch
 	if c.begin != "" {
 		all.Queue(c.begin)
@@ -206,7 +193,7 @@ func (c *pgConn) sendOnce(ctx context.Context, last []pgStatement) (pgx.BatchRes
 		all.Queue(s.text, s.args...)
 	}
 	before := all.Len()
-	for _, s := range last {
+	for _, s := range more {
 		all.Queue(s.text, s.args...)
 	}
 	answers := c.conn.SendBatch(ctx, &all)

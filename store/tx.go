@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -29,7 +30,7 @@ type Tx struct {
 
 type watched struct{}
 
-// Watch gives a context under whose transactions fn is told every statement before it runs, but for bulk inserts. It is for tests
+// Watch gives a context under whose transactions fn is told every statement when it is run or asked for, but for bulk inserts. It is for tests
 // that ask the database how it would go about a statement.
 func Watch(ctx context.Context, fn func(q string, args []any)) context.Context {
 	return context.WithValue(ctx, watched{}, fn)
@@ -94,8 +95,8 @@ func (tx *Tx) take(q, name string) error {
 // TryShare is Share for a transaction that holds something already. It waits for nobody, and reports whether it has the name.
 func (tx *Tx) TryShare(name string) (bool, error) {
 	q := tryShareName[tx.engine]
-	if q == "" {
-		return true, tx.usable()
+	if err := tx.usable(); q == "" || err != nil {
+		return err == nil, err
 	}
 	var got string
 	err := tx.QueryRow(q, name).Scan(&got)
@@ -144,9 +145,10 @@ func (tx *Tx) Later(q string, args ...any) error {
 	return nil
 }
 
-// Ahead says what will be asked soon: the first query of each of asks. In there it fails, and so does whatever else would be done to the database.
-// PostgreSQL is sent all of them with the next query and answers them in one round trip; SQLite has none, and asks of it nothing ahead. An answer is
-// used for the same query with the same arguments, and in a transaction that writes only while nothing else has been asked or done since.
+// Ahead says what will be asked soon: each SELECT that asks put. There they fail, as does all that would be done to the database or could answer with a
+// change, and nothing comes of that. PostgreSQL is sent the queries with the next one and answers all in one round trip; with SQLite there is none to
+// spare, and asks are not run. An answer counts for the same query with the same arguments until others are asked ahead, and in a transaction that
+// writes only while nothing else has been asked or done since.
 func (tx *Tx) Ahead(asks ...func() error) {
 	to, ok := tx.conn.(asker)
 	if !ok || tx.usable() != nil {
@@ -170,7 +172,9 @@ func (tx *Tx) Query(q string, args ...any) (*Rows, error) {
 
 func (tx *Tx) query(once bool, q string, args []any) (*Rows, error) {
 	if tx.ahead != nil {
-		tx.ahead.ahead(q, args)
+		if strings.HasPrefix(q, "SELECT ") {
+			tx.ahead.ahead(q, args)
+		}
 		return nil, errAhead
 	}
 	if err := tx.usable(); err != nil {

@@ -149,7 +149,7 @@ var ErrNotYet = errors.New("not yet")
 type Func[In, Out any] struct {
 	Read func(*Call, In) (Out, error)
 	// Asks puts the questions that Read, or Preview, will begin with, so that a database far away is sent all of them at once (store.Tx.Ahead). No
-	// answer comes, nothing else may be done, and the checks on the caller's standing are still under way. It may be nil.
+	// answer comes, nothing else may be done, and before Read the checks on the caller's standing are still under way. It may be nil.
 	Asks func(*Call, In)
 
 	// Objects names the objects that a call is about, in the transaction in which it runs; it may read. Nil: those that Spec.Resource

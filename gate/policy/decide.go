@@ -179,6 +179,12 @@ func (p *Policy) Touches(profile string, objects []tools.Object) error {
 		"The profile of this credential is for some objects, and this call is about another.")
 }
 
+// Everything reports whether a profile has all objects.
+func (p *Policy) Everything(profile string) bool {
+	own := p.profile(profile)
+	return own != nil && slices.Contains(own.Resources, "*") && len(own.Deny.Resources) == 0
+}
+
 // has reports whether one of an object's names is granted and none is denied.
 func (p *profile) has(o tools.Object) bool {
 	all := slices.Contains(p.Resources, "*") // also what has no name

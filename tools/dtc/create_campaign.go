@@ -113,7 +113,7 @@ func previewCreate(c *tools.Call, in createCampaignIn) (tools.Preview, error) {
 	}, nil
 }
 
-// askCreate asks what previewCreate asks.
+// askCreate asks what previewCreate asks, or where there is a segment what comes before that is known.
 func askCreate(c *tools.Call, in createCampaignIn) {
 	d, _ := desk(c)
 	_, _ = planSend(d, in.campaign(c))
