@@ -1,10 +1,12 @@
 package gate
 
 import (
+	"encoding/json"
 	"strconv"
 	"testing"
 
 	"github.com/dtcgate/dtcgate/auth"
+	"github.com/dtcgate/dtcgate/gate/policy"
 	"github.com/dtcgate/dtcgate/store"
 	"github.com/dtcgate/dtcgate/store/storetest"
 )
@@ -39,4 +41,24 @@ func TestACallMakesNoMoreRoundTripsThanThese(t *testing.T) {
 			t.Errorf("%s: %d round trips, want at most %d", c.tool, took, c.most)
 		}
 	}
+}
+
+// What is only asked ahead is not known: a refusal for a caller's standing has on record what was known before, on both engines.
+func TestARefusalForStandingHasOnRecordWhatWasKnown(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		h := newHouse(t, db)
+		p := h.mint(auth.Key{Name: "gone", Profile: "admin", Scopes: []auth.Scope{"orders:read"}, Ceiling: auth.MaxLevel})
+		h.tx(func(tx *store.Tx) error { return auth.RevokeKey(tx, h.merchant, p.ID) })
+		if _, err := h.call(p, "test_read", ""); err == nil {
+			t.Fatal("a revoked key reads")
+		}
+		all := h.entries(policy.EventCall)
+		if len(all) != 1 {
+			t.Fatalf("%d entries", len(all))
+		}
+		var known struct{ Trust *int64 }
+		if err := json.Unmarshal(all[0].Facts, &known); err != nil || known.Trust == nil || *known.Trust != 0 {
+			t.Errorf("on record is %s, %v", all[0].Facts, err)
+		}
+	})
 }
