@@ -214,9 +214,9 @@ func TestEveryThreatNamesTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, title := range []string{
-		"Threats to identity", "Threats to the policy", "Threats to approvals", "Threats to speed, replicas and proofs",
-		"What the rigs found at full size",
+	for title, least := range map[string]int{
+		"Threats to identity": 12, "Threats to the policy": 12, "Threats to approvals": 12, "Threats to speed, replicas and proofs": 12,
+		"What the rigs found at full size": 11,
 	} {
 		_, table, found := strings.Cut(readDocument(t, "docs/security.md"), "\n## "+title+"\n")
 		if !found {
@@ -239,7 +239,7 @@ func TestEveryThreatNamesTestsThatExist(t *testing.T) {
 				}
 			}
 		}
-		if rows < 11 {
+		if rows < least {
 			t.Errorf("%s: only %d are listed", title, rows)
 		}
 	}
