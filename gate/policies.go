@@ -127,7 +127,6 @@ func (c *call) know() {
 
 // learn reads what changes from call to call: the trust in the caller, and whether it has read outsiders' words.
 func (c *call) learn() error {
-	c.askAhead()
 	var err error
 	if c.taint, err = auth.TaintOf(c.Tx, c.Principal); err != nil {
 		return err

@@ -45,6 +45,7 @@ func (g *Gate) checkTrust(_ context.Context, c *call) error {
 	if source := c.policy.TrustSource(); source != nil && c.said == nil {
 		return &unasked{job: c.job, agent: c.facts.Agent, source: source}
 	}
+	c.askAhead()
 	return c.learn()
 }
 
